@@ -1,0 +1,155 @@
+"""The seam between HTTP and the engine: what to generate, and a handle on it being generated.
+
+Nothing here knows torch, transformers or HTTP. An engine is anything that satisfies `Engine`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Literal, Protocol
+
+from .errors import ApiError
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How one sequence picks its tokens. `temperature=0` is greedy; `top_k=0` keeps all."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int = 0
+    choice: int = 0  # tells apart the sequences of one HTTP request, which share its seed
+
+    def uniform(self, position: int) -> float:
+        """The random number in [0, 1) that picks the token at `position`.
+
+        There is no generator state, so neither the batch that a sequence shares nor a restart of
+        it half-way changes what it draws.
+        """
+        digest = blake2b(f"{self.seed}:{self.choice}:{position}".encode(), digest_size=8).digest()
+        return (int.from_bytes(digest) >> 11) / 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One sequence to generate. `end_ids` are the tokens that end it (empty: never ends early)."""
+
+    prompt_ids: Sequence[int]
+    max_tokens: int
+    sampling: Sampling
+    end_ids: frozenset[int]
+
+    @property
+    def num_tokens(self) -> int:
+        """The most tokens that this sequence can come to, prompt included."""
+        return len(self.prompt_ids) + self.max_tokens
+
+
+@dataclass(slots=True, eq=False)
+class Generation:
+    """One sequence being generated: written by the engine, read through its group."""
+
+    id: str
+    request: GenerationRequest
+    changed: asyncio.Event  # shared by the group: any member's news wakes its one reader
+    tokens: list[int] = field(default_factory=list)
+    finish_reason: FinishReason | None = None
+    error: ApiError | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.finish_reason is not None or self.error is not None
+
+    def extend(self, tokens: Sequence[int], finish_reason: FinishReason | None) -> None:
+        self.tokens.extend(tokens)
+        self.finish_reason = finish_reason
+        self.changed.set()
+
+    def fail(self, error: ApiError) -> None:
+        self.error = error
+        self.changed.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """News of one member of a group: tokens not seen before, and how it ended, if it did."""
+
+    index: int
+    tokens: list[int]
+    finish_reason: FinishReason | None
+
+
+class GenerationGroup:
+    """The sequences of one HTTP request, read as one stream in order of arrival.
+
+    A slow reader costs no memory beyond the tokens themselves (at most `max_tokens` each): news
+    is kept as state, not queued as messages.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Generation],
+        changed: asyncio.Event,
+        cancel: Callable[[Generation], None],
+    ) -> None:
+        self._members = members
+        self._changed = changed
+        self._cancel = cancel
+        self._left: set[int] = set()
+
+    def __repr__(self) -> str:
+        done = sum(member.done for member in self._members)
+        return f"<GenerationGroup {done}/{len(self._members)} done>"
+
+    def leave(self, index: int) -> None:
+        """Stop reading one member and generating it: its reader found a stop string."""
+        self._left.add(index)
+        self._cancel(self._members[index])
+
+    async def __aiter__(self) -> AsyncIterator[Progress]:
+        """Yield until every member ended or was left. Raises the first member's error met."""
+        seen = [0] * len(self._members)
+        reading = dict(enumerate(self._members))
+        while reading:
+            await self._changed.wait()
+            self._changed.clear()
+            for index, member in list(reading.items()):
+                if member.error is not None:
+                    raise member.error
+                new = member.tokens[seen[index] :]
+                finish_reason = member.finish_reason
+                seen[index] += len(new)
+                if new or finish_reason is not None:
+                    yield Progress(index, new, finish_reason)
+                if finish_reason is not None or index in self._left:
+                    del reading[index]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    num_running: int
+    num_waiting: int
+    generated_tokens: int
+    failure: str | None  # why nothing can be generated any more; None while all is well
+
+
+class Engine(Protocol):
+    """What the HTTP side needs. Called from one event loop; no call blocks it."""
+
+    def submit(
+        self, requests: Sequence[GenerationRequest]
+    ) -> AbstractContextManager[GenerationGroup]:
+        """Queue all the sequences or none (`QueueFull`, `EngineStopped`).
+
+        Leaving the context cancels what is still unfinished, however it is left.
+        """
+        ...
+
+    def state(self) -> EngineState: ...

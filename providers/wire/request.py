@@ -1,0 +1,34 @@
+"""A ``Request`` as the JSON body that OpenAI-shaped endpoints expect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from weave_async.errors import RequestRefusedError
+from weave_async.records import Api, Request
+
+PATHS: Mapping[Api, str] = {"chat": "/chat/completions", "completions": "/completions"}
+STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
+
+
+def request_body(request: Request, extra: Mapping[str, Any], *, streamed: bool) -> bytes:
+    """Render ``request``; ``extra`` stands last and so wins over what we would send.
+
+    Raises ``RequestRefusedError`` for what JSON cannot carry (a lone surrogate in a prompt).
+    """
+    body: dict[str, Any] = {"model": request.model}
+    if request.api == "chat":
+        body["messages"] = [{"role": m.role, "content": m.content} for m in request.messages]
+    else:
+        body["prompt"] = request.prompt_text
+    body.update(request.params.as_dict())
+    if streamed:
+        body.update(STREAMED)
+    body.update(extra)
+    try:
+        return orjson.dumps(body)
+    except TypeError as exc:
+        raise RequestRefusedError(f"request {request.request_id} is not JSON: {exc}") from exc

@@ -1,0 +1,131 @@
+"""A streamed answer: bytes in, ``Chunk`` out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from weave_async.errors import ResponseTooLargeError
+from weave_async.records import Chunk, FinishReason
+
+from .errors import ErrorReader
+from .fields import (
+    ThinkSplitter,
+    content_and_reasoning,
+    first_choice,
+    raw_finish_reason,
+    usage_of,
+)
+from .response import checked_finish_reason, parse_answer
+from .sse import EventDecoder
+from .text import SurrogateJoiner, string
+
+DONE = b"[DONE]"
+
+
+class ChunkReader:
+    """Follows one stream. ``finished``: the answer is complete; ``done``: read no further.
+
+    ``max_bytes`` bounds a single event, and the text of all of them together. The stream itself
+    has no bound but time: a long answer arrives as a hundred times its own size.
+    """
+
+    def __init__(self, url: str, errors: ErrorReader, max_bytes: int) -> None:
+        self._url = url
+        self._errors = errors
+        self._max_bytes = max_bytes
+        self._events = EventDecoder(max_bytes)
+        self._thinking = ThinkSplitter()
+        self._text = SurrogateJoiner()
+        self._reasoning = SurrogateJoiner()
+        self._notable: dict[str, bool] = {}  # tool calls and a refusal, seen in any delta
+        self._num_chars = 0
+        self.finished = False
+        self.done = False
+
+    def feed(self, piece: bytes) -> Iterator[Chunk]:
+        """The chunks that ``piece`` completes.
+
+        Raises the ``ProviderError`` that an event holds, that it is not JSON, or too large.
+        """
+        for data in self._events.feed(piece):
+            yield from self._read(data)
+            if self.done:
+                return
+
+    def close(self) -> Iterator[Chunk]:
+        """The last chunks, at ``[DONE]`` or the end of the stream.
+
+        Raises ``BadResponseError`` when the stream ended before the answer did.
+        """
+        if not self.done:
+            yield from self._read(self._events.close())
+        if self.finished:
+            return
+        if not self.done:
+            fault = "ended the stream with neither a finish_reason nor [DONE]"
+            raise self._errors.bad_response(self._url, fault)
+        if not (self._num_chars or self._notable):
+            raise self._errors.bad_response(self._url, "streamed an answer with nothing in it")
+        self.finished = True
+        text, reasoning = self._flush()
+        reason = checked_finish_reason(None, self._notable, self._url)
+        yield Chunk(text=text, reasoning=reasoning, finish_reason=reason)
+
+    def _read(self, data: bytes) -> Iterator[Chunk]:
+        """One event's chunk, unless it says nothing: a comment, a role, a keep-alive."""
+        data = data.strip()
+        if data == DONE:
+            self.done = True
+        elif data and not data.startswith(b":"):  # a comment that a gateway wrapped once more
+            document = parse_answer(data, self._url, self._errors)
+            chunk = self._chunk(document, first_choice(document) or {})
+            if chunk.text or chunk.reasoning or chunk.finish_reason or chunk.usage:
+                yield chunk
+
+    def _chunk(self, document: Mapping[str, Any], choice: Mapping[str, Any]) -> Chunk:
+        delta = choice.get("delta") or choice.get("message")
+        if not isinstance(delta, dict):
+            delta = {"content": choice.get("text")}
+        content, thought = content_and_reasoning(delta)
+        self._count(content, thought)
+        text, inline_thought = self._thinking.feed(content)
+        text = self._text.feed(text)
+        reasoning = self._reasoning.feed(thought + inline_thought)
+        raw_reason = raw_finish_reason(choice)
+        reason = self._finish_reason(raw_reason, delta)
+        if reason:
+            rest_text, rest_reasoning = self._flush()
+            text += rest_text
+            reasoning += rest_reasoning
+        return Chunk(
+            text=text,
+            reasoning=reasoning,
+            finish_reason=reason,
+            raw_finish_reason=raw_reason or None,
+            usage=usage_of(document),
+            model=string(document.get("model")) or None,
+        )
+
+    def _finish_reason(self, raw: str | None, delta: Mapping[str, Any]) -> FinishReason | None:
+        for key in ("tool_calls", "refusal"):
+            if delta.get(key):
+                self._notable[key] = True
+        if not raw:
+            return None
+        self.finished = True
+        return checked_finish_reason(raw, self._notable, self._url)
+
+    def _flush(self) -> tuple[str, str]:
+        text, thought = self._thinking.close()
+        return (
+            self._text.feed(text) + self._text.close(),
+            self._reasoning.feed(thought) + self._reasoning.close(),
+        )
+
+    def _count(self, content: str, thought: str) -> None:
+        self._num_chars += len(content) + len(thought)
+        if self._num_chars > self._max_bytes:
+            raise ResponseTooLargeError(
+                f"{self._url} streamed more than {self._max_bytes} characters"
+            )

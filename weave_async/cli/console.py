@@ -1,0 +1,41 @@
+"""Printing: what goes to a terminal is stripped of everything that could drive it."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+
+from rich.console import Console
+
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and newline, DEL, C1
+    r"\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # bidirectional controls (CVE-2021-42574)
+)
+
+
+def printable(text: str) -> str:
+    """``text`` from a model, a file or a server, safe to show."""
+    return _UNPRINTABLE.sub("�", text)
+
+
+def print_error(message: str) -> None:
+    print(f"weave-async: error: {printable(message)}", file=sys.stderr)
+
+
+def stderr_console() -> Console:
+    """For progress and messages: results go to standard output."""
+    return Console(stderr=True, highlight=False, markup=False)
+
+
+class ConsoleLog(logging.Handler):
+    """Our loggers' messages, as lines above whatever the console shows live."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.INFO)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        mark = "! " if record.levelno >= logging.WARNING else "· "
+        style = "yellow" if record.levelno >= logging.WARNING else "dim"
+        self._console.print(mark + printable(record.getMessage()), style=style)

@@ -1,0 +1,67 @@
+"""``weave-async``: the command line. One file per command; this one only joins them.
+
+Commands import what they need when they run, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from weave_async.cli import doctor, new, preview, run, schema, serve
+from weave_async.cli.console import print_error
+from weave_async.errors import WeaveError
+
+app = typer.Typer(
+    name="weave-async",
+    help="Fine-tuning data from the models you have: prompts in, a validated dataset out.",
+    epilog="Start with `weave-async new my-data`, or see the README. We never track you.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command("run")(run.run)
+app.command("preview")(preview.preview)
+app.command("doctor")(doctor.doctor)
+app.command("serve")(serve.serve)
+app.command("new")(new.new)
+app.command("schema")(schema.schema)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"weave-async {version('weave-async')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", "-V", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
+def main() -> None:
+    """The entry point: our own errors become one message and their exit code, never a traceback."""
+    try:
+        app()
+    except WeaveError as error:
+        print_error(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print_error("interrupted")
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output left, as in `| head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

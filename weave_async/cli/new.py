@@ -1,0 +1,85 @@
+"""``weave-async new``"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weave_async.errors import RunFolderError, UsageError
+
+
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the dataset, and of the folder to make.")],
+) -> None:
+    """Make a folder with a commented recipe and a few seed rows, ready to run.
+
+    Example: `weave-async new my-data && weave-async run my-data/recipe.yaml`
+    """
+    if not re.fullmatch(r"[\w.-]+", name) or name.startswith("."):
+        raise UsageError(f"'{name}': a name has letters, digits, '-', '_' and '.'")
+    folder = Path(name)
+    try:
+        folder.mkdir()
+        (folder / "recipe.yaml").write_text(RECIPE.replace("NAME", name))
+        (folder / "seeds.jsonl").write_text(SEEDS)
+    except FileExistsError:
+        raise RunFolderError(f"{folder} exists already: choose another name") from None
+    except OSError as error:
+        raise RunFolderError(f"cannot write {folder}: {error.strerror}") from error
+    print(f"Made {folder}/recipe.yaml and {folder}/seeds.jsonl. Next:")
+    print(f"  weave-async preview {folder}/recipe.yaml")
+    print(f"  weave-async run {folder}/recipe.yaml")
+
+
+RECIPE = """\
+# What to make, from what, with whom, and what to keep. Paths start at this file.
+# `weave-async schema` prints all keys; an unknown one is refused with the nearest that is known.
+name: NAME
+seed: 7                          # of every random choice: same seed, same requests
+# accept: 100                    # stop at so many written samples …
+# candidates: 300                # … or after asking for so many
+
+prompts:
+  source: seeds.jsonl            # .jsonl, .csv (with a header), .txt (a line is `text`), or -
+  system: You are a helpful assistant. Answer in two or three sentences.
+  template: "{{ question }} Answer for {{ reader }}."   # Jinja: columns and attributes by name
+  attributes:                    # drawn anew for every sample
+    reader: {choice: [a child, a beginner, an expert], weights: [1, 2, 1]}
+    # persona: {file: personas.txt}
+    # strictness: {uniform: [0, 1]}
+  draws: 2                       # samples per row
+  on_bad_row: stop               # or skip
+
+generate:
+  mix:                           # one or several models, by weight
+    - {endpoint: local}          # or openai_compatible, simulated, a name from the environment
+  params:
+    temperature: {uniform: [0.6, 1.0]}   # a value, or a distribution to draw from
+    top_p: 0.9
+    max_tokens: 160
+
+noise:                           # on the prompt side unless `field: completion` is given
+  - typos: {rate: 0.02}          # typos per character; numbers, URLs and code are left alone
+
+validation:                      # rules on each sample
+  - length: {min_words: 5, max_words: 120}
+  # - required: {any: [because, since], none: [as an AI]}
+
+selection:                       # rules among samples
+  - exact                        # of equal answers, keep the first
+
+output:
+  format: messages               # rows a trainer loads as they are
+  to: [jsonl]
+"""
+
+SEEDS = """\
+{"question": "Why is the sky blue?"}
+{"question": "How does a vaccine work?"}
+{"question": "What makes bread rise?"}
+{"question": "Why do we have leap years?"}
+{"question": "How do noise-cancelling headphones work?"}
+"""

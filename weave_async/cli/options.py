@@ -1,0 +1,144 @@
+"""Options that several commands share, and what they mean to settings and recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from weave_async.errors import UsageError
+
+if TYPE_CHECKING:
+    from weave_async.recipe import Recipe
+    from weave_async.settings import Settings
+
+_INPUT, _MODEL = "Input", "Model and endpoint"
+
+RecipeArgument = Annotated[
+    Path | None, typer.Argument(metavar="[RECIPE]", help="The recipe, a YAML file.")
+]
+PromptsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--prompts",
+        metavar="FILE|-",
+        rich_help_panel=_INPUT,
+        help="Instead of a recipe: a .jsonl, .csv or .txt file, or - for standard input.",
+    ),
+]
+TemplateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--template",
+        rich_help_panel=_INPUT,
+        help="With --prompts: Jinja template of the user turn. Default: column `prompt` or `text`.",
+    ),
+]
+SystemOption = Annotated[
+    str | None,
+    typer.Option("--system", rich_help_panel=_INPUT, help="With --prompts: the system turn."),
+]
+ProviderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--provider",
+        "-p",
+        rich_help_panel=_MODEL,
+        help="`local`, `openai_compatible`, `simulated`, an endpoint named in the environment, "
+        "or `package.module:Name`.",
+    ),
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", "-m", rich_help_panel=_MODEL, help="Model id.")
+]
+BaseUrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--base-url",
+        rich_help_panel=_MODEL,
+        help="Address up to /v1. Keys come from the environment or .env, never from a flag.",
+    ),
+]
+ConcurrencyOption = Annotated[
+    int | None,
+    typer.Option(
+        "--concurrency", "-c", min=1, rich_help_panel=_MODEL, help="Most requests in flight."
+    ),
+]
+RpmOption = Annotated[
+    float | None,
+    typer.Option("--rpm", min=0.001, rich_help_panel=_MODEL, help="Requests per minute."),
+]
+TpmOption = Annotated[
+    float | None,
+    typer.Option("--tpm", min=0.001, rich_help_panel=_MODEL, help="Tokens per minute."),
+]
+OptionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        metavar="NAME=VALUE",
+        rich_help_panel=_MODEL,
+        help="An option of the provider's own, as latency_s=0.2. Repeatable.",
+    ),
+]
+SeedOption = Annotated[
+    int | None,
+    typer.Option("--seed", rich_help_panel=_INPUT, help="Seed of every random choice."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the command line asked for, before anything is opened."""
+
+    recipe: Recipe
+    settings: Settings
+
+
+def job_from(
+    recipe_path: Path | None,
+    *,
+    prompts: str | None = None,
+    template: str | None = None,
+    system: str | None = None,
+    seed: int | None = None,
+    accept: int | None = None,
+    on_bad_row: str | None = None,
+    **flags: Any,
+) -> Job:
+    """The recipe and the settings, with the flags on top of both."""
+    from weave_async.recipe import Recipe
+    from weave_async.settings import Settings
+
+    if (recipe_path is None) == (prompts is None):
+        raise UsageError("name either a RECIPE or --prompts FILE; `weave-async new NAME` makes one")
+    if recipe_path is not None:
+        if template is not None or system is not None:
+            raise UsageError("--template and --system go with --prompts; a recipe has its own")
+        recipe = Recipe.load(recipe_path)
+    else:
+        given = {"source": prompts, "template": template, "system": system}
+        recipe = Recipe.model_validate(
+            {"prompts": {key: value for key, value in given.items() if value is not None}}
+        )
+    top = {"seed": seed, "accept": accept}
+    recipe = recipe.with_changes(
+        **{key: value for key, value in top.items() if value is not None},
+        **({"prompts": {"on_bad_row": on_bad_row}} if on_bad_row else {}),
+    )
+    flags["options"] = _parse_options(flags.get("options"))
+    return Job(recipe, Settings.from_environment().with_flags(**flags))
+
+
+def _parse_options(given: list[str] | None) -> dict[str, str] | None:
+    if not given:
+        return None
+    pairs = [text.partition("=") for text in given]
+    for name, equals, _ in pairs:
+        if not equals or not name:
+            raise UsageError(f"--option takes NAME=VALUE, as latency_s=0.2; got '{name}'")
+    return {name: value for name, _, value in pairs}

@@ -1,0 +1,135 @@
+"""``weave-async preview``"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from weave_async.cli import options
+from weave_async.cli.console import print_error, printable
+from weave_async.cli.options import job_from
+
+if TYPE_CHECKING:
+    from weave_async.cli.options import Job
+    from weave_async.records import Sample
+
+
+def preview(
+    recipe: options.RecipeArgument = None,
+    prompts: options.PromptsOption = None,
+    template: options.TemplateOption = None,
+    system: options.SystemOption = None,
+    seed: options.SeedOption = None,
+    provider: options.ProviderOption = None,
+    model: options.ModelOption = None,
+    base_url: options.BaseUrlOption = None,
+    option: options.OptionOption = None,
+    samples: Annotated[
+        int, typer.Option("--samples", "-n", min=1, max=50, help="How many samples.")
+    ] = 3,
+    json: options.JsonOption = False,
+) -> None:
+    """Show a few samples, fully staged, and keep nothing.
+
+    Each is shown as asked, as noise left it, as answered, and as judged. These are real requests:
+    on a paid endpoint they cost what so many samples cost.
+
+    Example: `weave-async preview recipe.yaml -n 5 --provider simulated`
+    """
+    job = job_from(
+        recipe,
+        prompts=prompts,
+        template=template,
+        system=system,
+        seed=seed,
+        provider=provider,
+        model=model,
+        base_url=base_url,
+        options=option,
+    )
+    raise typer.Exit(_preview(job, samples, as_json=json))
+
+
+def _preview(job: Job, num_samples: int, *, as_json: bool) -> int:
+    from weave_async.cli.loop import run_in_loop
+    from weave_async.cli.progress import progress_for
+    from weave_async.cli.run import drive
+    from weave_async.run import Run
+
+    shown: list[Sample] = []
+    with tempfile.TemporaryDirectory(prefix="weave-async-preview-") as folder:
+        run = Run(
+            job.recipe.with_changes(accept=None),
+            output_dir=Path(folder) / "run",
+            samples=num_samples,
+            settings=job.settings,
+            on_sample=shown.append,
+        )
+        with progress_for(run) as progress:
+            summary, exit_code = run_in_loop(drive(run, progress))
+    if as_json:
+        _print_rows(shown)
+    else:
+        _print_panels(shown)
+    if summary.error:
+        print_error(summary.error)
+    return exit_code
+
+
+def _print_rows(samples: list[Sample]) -> None:
+    import orjson
+
+    for sample in samples:
+        print(orjson.dumps(_as_row(sample), default=str).decode())
+
+
+def _as_row(sample: Sample) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from weave_async.sinks.rows import lineage, messages
+
+    return {
+        "sample_id": sample.sample_id,
+        "end": _end_of(sample),
+        "messages": messages(sample),
+        "rejection": asdict(sample.rejection) if sample.rejection else None,
+        "failure": asdict(sample.failure) if sample.failure else None,
+        "lineage": lineage(sample),
+    }
+
+
+def _print_panels(samples: list[Sample]) -> None:
+    from rich.console import Console, Group
+    from rich.panel import Panel
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    styles = {"written": "green", "rejected": "yellow", "failed": "red"}
+    for sample in samples:
+        clean = {edit.message_index: edit.clean for edit in reversed(sample.edits)}
+        lines = []
+        for index, message in enumerate(sample.messages):
+            if index in clean:
+                lines.append(Text(f"{message.role} (clean)  {printable(clean[index])}", "dim"))
+            role = Text(f"{message.role}  ", "bold")
+            lines.append(role + Text(printable(message.content), "default"))
+        title = f"{sample.sample_id} · {sample.request.model} · {_end_of(sample)}"
+        console.print(
+            Panel(Group(*lines), title=printable(title), border_style=styles[_end(sample)])
+        )
+
+
+def _end(sample: Sample) -> str:
+    return "failed" if sample.failure else "rejected" if sample.rejection else "written"
+
+
+def _end_of(sample: Sample) -> str:
+    if sample.failure:
+        return f"failed: {sample.failure.error}: {sample.failure.message}"
+    if sample.rejection:
+        rejection = sample.rejection
+        return f"rejected by {rejection.rule}: {rejection.reason} {dict(rejection.evidence)}"
+    return "written"

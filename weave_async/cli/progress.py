@@ -1,0 +1,141 @@
+"""Progress on standard error: live on a terminal, one JSON line per interval elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as RichProgress
+
+from weave_async.cli.console import ConsoleLog, printable, stderr_console
+from weave_async.run import Run
+
+LIVE_INTERVAL_S, LINE_INTERVAL_S = 0.25, 5.0
+
+
+class Progress(Protocol):
+    """Shows a run while it goes on."""
+
+    async def show(self) -> None:
+        """Refresh until cancelled."""
+
+    def say(self, message: str) -> None:
+        """One line for people, now."""
+
+
+@contextmanager
+def progress_for(run: Run) -> Iterator[Progress]:
+    """The kind that fits where standard error goes, with our loggers' messages beside it."""
+    console = stderr_console()
+    with messages_to(ConsoleLog(console) if console.is_terminal else JsonLog()):
+        if console.is_terminal:
+            with LiveProgress(run, console) as live:
+                yield live
+        else:
+            yield LineProgress(run)
+
+
+@contextmanager
+def messages_to(handler: logging.Handler) -> Iterator[None]:
+    """Show what our loggers say for as long as this lasts."""
+    loggers = [logging.getLogger(name) for name in ("weave_async", "providers")]
+    for logger in loggers:
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+
+
+class LiveProgress:
+    """One bar, with the figures that tell whether a run goes well."""
+
+    def __init__(self, run: Run, console: Console) -> None:
+        self._run = run
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=console,
+            auto_refresh=False,
+            transient=True,
+        )
+        self._task = self._bar.add_task(run.recipe.name, total=None, figures="")
+
+    def __enter__(self) -> LiveProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._bar.stop()
+
+    async def show(self) -> None:
+        while True:
+            metrics = self._run.metrics
+            self._bar.update(
+                self._task, total=metrics.asked, completed=metrics.ended, figures=figures(self._run)
+            )
+            self._bar.refresh()
+            await asyncio.sleep(LIVE_INTERVAL_S)
+
+    def say(self, message: str) -> None:
+        self._bar.console.print(printable(message))
+
+
+def figures(run: Run) -> str:
+    """``12.1/s · 310 tok/s · p95 1.2 s · 3 rejected · 1 failed · 4 retries · 0:31 left``"""
+    metrics = run.metrics
+    parts = [f"{metrics.samples_per_s:.1f}/s", f"{metrics.output_tokens_per_s:,.0f} tok/s"]
+    if (p95_s := metrics.e2e_s(95)) is not None:
+        parts.append(f"p50 {metrics.e2e_s(50):.2f} s, p95 {p95_s:.2f} s")
+    parts.append(f"{run.num_in_flight} in flight")
+    for count, name in (
+        (metrics.rejected.total(), "rejected"),
+        (metrics.failed.total(), "failed"),
+        (metrics.retries.total(), "retries"),
+    ):
+        if count:
+            parts.append(f"{count} {name}")
+    if metrics.eta_s is not None:
+        minutes, seconds = divmod(round(metrics.eta_s), 60)
+        parts.append(f"{minutes}:{seconds:02d} left")
+    return " · ".join(parts)
+
+
+class LineProgress:
+    """A JSON object per interval, for logs and for other programs."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    async def show(self) -> None:
+        while True:
+            _print_line({"event": "progress", **self._run.metrics.snapshot()})
+            await asyncio.sleep(LINE_INTERVAL_S)
+
+    def say(self, message: str) -> None:
+        _print_line({"event": "message", "message": message})
+
+
+class JsonLog(logging.Handler):
+    """Our loggers' messages, as the same kind of lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _print_line(
+            {"event": "message", "level": record.levelname.lower(), "message": record.getMessage()}
+        )
+
+
+def _print_line(line: dict[str, Any]) -> None:
+    sys.stderr.write(orjson.dumps(line, default=str).decode() + "\n")
+    sys.stderr.flush()

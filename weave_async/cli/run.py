@@ -1,0 +1,244 @@
+"""``weave-async run``"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from weave_async.cli import options
+from weave_async.cli.console import print_error, printable
+from weave_async.cli.options import Job, job_from
+
+if TYPE_CHECKING:
+    from weave_async.cli.progress import Progress
+    from weave_async.run import Run, RunSummary
+
+LONGEST_DRAIN_S = 30.0
+EXIT_TERMINATED = 143
+_OUTPUT = "Output"
+
+
+class Resume(StrEnum):
+    if_possible = "if-possible"
+    always = "always"
+    never = "never"
+
+
+class OnBadRow(StrEnum):
+    stop = "stop"
+    skip = "skip"
+
+
+def run(
+    recipe: options.RecipeArgument = None,
+    prompts: options.PromptsOption = None,
+    template: options.TemplateOption = None,
+    system: options.SystemOption = None,
+    on_bad_row: Annotated[
+        OnBadRow | None,
+        typer.Option("--on-bad-row", rich_help_panel="Input", help="What a malformed row does."),
+    ] = None,
+    seed: options.SeedOption = None,
+    provider: options.ProviderOption = None,
+    model: options.ModelOption = None,
+    base_url: options.BaseUrlOption = None,
+    concurrency: options.ConcurrencyOption = None,
+    rpm: options.RpmOption = None,
+    tpm: options.TpmOption = None,
+    option: options.OptionOption = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            "--samples",
+            "-n",
+            min=1,
+            rich_help_panel=_OUTPUT,
+            help="Ask for so many samples, going round the rows as often as it takes. "
+            "Default: rows × draws.",
+        ),
+    ] = None,
+    accept: Annotated[
+        int | None,
+        typer.Option(
+            "--accept", min=1, rich_help_panel=_OUTPUT, help="Stop at so many written samples."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", rich_help_panel=_OUTPUT, help="Run folder. Default: out/NAME."
+        ),
+    ] = None,
+    resume: Annotated[
+        Resume,
+        typer.Option("--resume", rich_help_panel=_OUTPUT, help="Continue a run that is there?"),
+    ] = Resume.if_possible,
+    accept_changes: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changes",
+            rich_help_panel=_OUTPUT,
+            help="Continue though prompts, model or parameters changed: asks anew for those.",
+        ),
+    ] = False,
+    json: Annotated[
+        bool,
+        typer.Option("--json", rich_help_panel=_OUTPUT, help="Print the summary as JSON."),
+    ] = False,
+) -> None:
+    """Make a dataset: ask, validate, write.
+
+    Every sample asked for ends as written, rejected (with the reason) or failed (with the error).
+    Run the same command again to continue after an interruption; answers are never bought twice.
+
+    Examples:
+
+    `weave-async run recipe.yaml -n 100 -o out/first`
+
+    `weave-async run --prompts questions.txt --provider simulated -o out/dry`
+
+    `OPENAI_API_KEY=… weave-async run recipe.yaml -p openai_compatible -m gpt-4.1-mini --rpm 500`
+    """
+    job = job_from(
+        recipe,
+        prompts=prompts,
+        template=template,
+        system=system,
+        seed=seed,
+        accept=accept,
+        on_bad_row=on_bad_row,
+        provider=provider,
+        model=model,
+        base_url=base_url,
+        max_concurrency=concurrency,
+        rpm=rpm,
+        tpm=tpm,
+        options=option,
+    )
+    raise typer.Exit(_run_job(job, output, samples, resume, accept_changes, as_json=json))
+
+
+def _run_job(
+    job: Job,
+    output: Path | None,
+    samples: int | None,
+    resume: Resume,
+    accept_changes: bool,
+    *,
+    as_json: bool,
+) -> int:
+    from weave_async.cli.loop import run_in_loop
+    from weave_async.cli.progress import progress_for
+    from weave_async.run import Run
+
+    run = Run(
+        job.recipe,
+        output_dir=output,
+        samples=samples,
+        settings=job.settings,
+        resume=resume.value,
+        accept_changes=accept_changes,
+    )
+    with progress_for(run) as progress:
+        summary, exit_code = run_in_loop(drive(run, progress))
+    if as_json:
+        print_json(summary)
+    else:
+        print(describe(summary))
+    if summary.error:
+        print_error(summary.error)
+    return exit_code
+
+
+async def drive(run: Run, progress: Progress) -> tuple[RunSummary, int]:
+    """Take a run to its end, with progress and with signals that lose nothing."""
+    async with run:
+        signals = _Signals(run, progress)
+        async with asyncio.TaskGroup() as group:
+            showing = group.create_task(progress.show())
+            try:
+                summary = await run.finish()
+            finally:
+                showing.cancel()
+    return summary, EXIT_TERMINATED if signals.terminated and summary.pending else summary.exit_code
+
+
+class _Signals:
+    """First signal: send no more, let in what is in flight. Second: drop that. Third: leave."""
+
+    def __init__(self, run: Run, progress: Progress) -> None:
+        self._run = run
+        self._progress = progress
+        self._count = 0
+        self._loop = asyncio.get_running_loop()
+        self.terminated = False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self._loop.add_signal_handler(number, self._received, number)
+
+    def _received(self, number: signal.Signals) -> None:
+        self._count += 1
+        self.terminated = number != signal.SIGINT
+        if self._count == 1:
+            self._run.interrupt()
+            self._progress.say(
+                f"stopping: {self._run.num_in_flight} requests in flight, at most "
+                f"{LONGEST_DRAIN_S:.0f} s; once more to drop them"
+            )
+            self._loop.call_later(LONGEST_DRAIN_S, self._drop)
+        elif self._count == 2:
+            self._drop()
+        else:
+            os._exit(128 + number)
+
+    def _drop(self) -> None:
+        self._run.interrupt(drop_in_flight=True)
+
+
+def print_json(summary: RunSummary) -> None:
+    import orjson
+
+    sys.stdout.write(orjson.dumps(summary.as_dict()).decode() + "\n")
+
+
+def describe(summary: RunSummary) -> str:
+    """The summary for people: what came out, why the rest did not, and where it is."""
+    lines = [
+        f"{_HEADLINES[summary.status]} {summary.asked} samples asked for, "
+        f"in {summary.elapsed_s:.1f} s ({summary.samples_per_s:,.1f} samples/s).",
+        f"  written   {summary.written:>7}   {summary.output_dir}/samples.jsonl",
+        f"  rejected  {summary.rejected:>7}   {summary.output_dir}/rejected.jsonl",
+        *_reasons(summary.rejected_by_reason),
+        f"  failed    {summary.failed:>7}   {summary.output_dir}/failed.jsonl",
+        *_reasons(summary.failed_by_error),
+    ]
+    if summary.pending:
+        lines.append(f"  pending   {summary.pending:>7}   run the same command again to continue")
+    if summary.recalled:
+        lines.append(
+            f"  {summary.recalled} answers were here already and were not asked for again."
+        )
+    if summary.rows_skipped:
+        lines.append(f"  {summary.rows_skipped} malformed rows were left out.")
+    if summary.status == "incomplete" and summary.failed:
+        lines.append("  Run the same command again to ask anew for the failed samples.")
+    return printable("\n".join(lines))
+
+
+_HEADLINES = {
+    "complete": "Complete:",
+    "incomplete": "Done, with samples missing:",
+    "interrupted": "Interrupted:",
+    "stopped": "Stopped:",
+}
+
+
+def _reasons(counts: object) -> list[str]:
+    assert isinstance(counts, dict)
+    return [f"    {count:>9}   {reason}" for reason, count in counts.items()]

@@ -1,0 +1,190 @@
+"""The fan-out: a fixed pool of workers pulls samples from one iterator, in order.
+
+::
+
+    plan ──▶ workers ──▶ journal ──▶ back in order ──▶ stages ──▶ deliver
+               │  (one request each)    (durable)
+               └──────── window: samples started and not yet delivered ────────┘
+
+No task per row and no list of rows: the window is the one bound, and memory follows it. Answers
+come and are journalled in any order; stages and outputs see them in the order of asking, so that
+the dataset does not depend on timing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import replace
+
+from weave_async.dispatch import Dispatcher
+from weave_async.errors import WeaveError
+from weave_async.journal.journal import Journal
+from weave_async.metrics import RunMetrics
+from weave_async.records import Failure, Message, Rejection, Response, Sample
+from weave_async.stages import Pipeline
+
+BATCH = 256
+"""Samples that go through the stages together, at most."""
+
+
+class Engine:
+    """Takes samples from ``plan`` to ``deliver``. Runs once."""
+
+    def __init__(
+        self,
+        plan: Iterator[Sample],
+        *,
+        dispatchers: Mapping[tuple[str, str], Dispatcher],
+        journal: Journal,
+        pipeline: Pipeline,
+        deliver: Callable[[Sample], Awaitable[None]],
+        metrics: RunMetrics,
+        max_concurrency: int,
+        window: int,
+        accept: int | None = None,
+    ) -> None:
+        self._plan = plan
+        self._dispatchers = dispatchers
+        self._journal = journal
+        self._pipeline = pipeline
+        self._deliver = deliver
+        self._metrics = metrics
+        self._num_workers = max_concurrency
+        self._window = asyncio.Semaphore(window)
+        self._accept = accept
+        self._ordered = Reordering()
+        self._arrived = asyncio.Event()
+        self._all_arrived = False
+        self._workers: list[asyncio.Task[None]] = []
+        self.stopping = False
+        self.stopped_by: WeaveError | None = None
+
+    def __repr__(self) -> str:
+        state = "stopping" if self.stopping else "running"
+        return f"<Engine {state}, {self._metrics.started} started, {self._metrics.ended} ended>"
+
+    @property
+    def num_in_flight(self) -> int:
+        """Requests that are out at this moment."""
+        return sum(dispatcher.admission.in_flight for dispatcher in self._dispatchers.values())
+
+    async def run(self) -> None:
+        """Return when every started sample is delivered, or has been given up by ``abandon``."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._finish())
+            committing = group.create_task(self._commit())
+            async with asyncio.TaskGroup() as pool:
+                self._workers = [pool.create_task(self._work()) for _ in range(self._num_workers)]
+            self._journal.finish()
+            await committing
+            self._all_arrived = True
+            self._arrived.set()
+
+    def stop(self, because: WeaveError | None = None) -> None:
+        """Send nothing more; what is in flight still comes in and is delivered.
+
+        Workers that wait, for room, for admission or to try again, are let go: their samples stay
+        pending. None of them holds an answer.
+        """
+        self.stopping = True
+        self.stopped_by = self.stopped_by or because
+        for worker in self._workers:
+            if not self._is_sending(worker):
+                worker.cancel()
+
+    def abandon(self) -> None:
+        """Drop what is in flight too: its samples stay pending, and its answers may be billed."""
+        self.stopping = True
+        for worker in self._workers:
+            worker.cancel()
+
+    def _is_sending(self, worker: asyncio.Task[None]) -> bool:
+        dispatchers = self._dispatchers.values()
+        return any(dispatcher.admission.is_sending(worker) for dispatcher in dispatchers)
+
+    async def _work(self) -> None:
+        while True:
+            await self._window.acquire()
+            try:
+                if self.stopping or (sample := next(self._plan, None)) is None:
+                    return
+                await self._answer(sample)
+            except WeaveError as error:
+                self.stop(because=error)
+                return
+
+    async def _answer(self, sample: Sample) -> None:
+        self._metrics.started += 1
+        if recalled := self._journal.recall(sample.request.request_id):
+            self._metrics.recalled += 1
+            self._arrive([_answered(sample, recalled)])
+            return
+        dispatcher = self._dispatchers[sample.endpoint, sample.request.model]
+        outcome = await dispatcher.dispatch(sample.request)
+        sample = _answered(sample, outcome)
+        self._metrics.count_answer(sample)
+        self._journal.record(sample)
+
+    async def _commit(self) -> None:
+        async for samples in self._journal.commits():
+            self._arrive(samples)
+
+    def _arrive(self, samples: list[Sample]) -> None:
+        self._ordered.push(samples)
+        self._arrived.set()
+
+    async def _finish(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            # A stopped run leaves gaps; once nothing more can come, they no longer hold others up.
+            while batch := self._ordered.pop(BATCH, over_gaps=self._all_arrived):
+                for sample in await self._pipeline.process(batch):
+                    await self._end(sample)
+                    self._window.release()
+            if self._all_arrived:
+                return
+
+    async def _end(self, sample: Sample) -> None:
+        has_enough = self._accept is not None and self._metrics.written >= self._accept
+        if has_enough and not sample.rejection and not sample.failure:
+            surplus = Rejection("selection", "accept", "surplus", {"accept": self._accept})
+            sample = replace(sample, rejection=surplus)
+        await self._deliver(sample)
+        if self._metrics.written == self._accept and not self.stopping:
+            self.stop()
+
+
+class Reordering:
+    """Samples in any order in, in the order of their ordinals out."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, Sample] = {}
+        self._next = 0
+
+    def __repr__(self) -> str:
+        return f"<Reordering {len(self._waiting)} wait for {self._next}>"
+
+    def push(self, samples: list[Sample]) -> None:
+        for sample in samples:
+            self._waiting[sample.ordinal] = sample
+
+    def pop(self, at_most: int, *, over_gaps: bool = False) -> list[Sample]:
+        """The next samples without a gap; or past gaps, when those will never be filled."""
+        ready: list[Sample] = []
+        while self._waiting and len(ready) < at_most:
+            if self._next not in self._waiting:
+                if not over_gaps:
+                    break
+                self._next = min(self._waiting)
+            ready.append(self._waiting.pop(self._next))
+            self._next += 1
+        return ready
+
+
+def _answered(sample: Sample, outcome: Response | Failure) -> Sample:
+    if isinstance(outcome, Failure):
+        return replace(sample, messages=sample.request.messages, failure=outcome)
+    messages = (*sample.request.messages, Message("assistant", outcome.text.strip()))
+    return replace(sample, messages=messages, response=outcome)

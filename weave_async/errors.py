@@ -1,0 +1,139 @@
+"""The one error tree.
+
+::
+
+    WeaveError                      .exit_code  (sysexits.h, as listed in the README)
+    ├── UsageError                  2   the command line
+    ├── RecipeError                 78  the recipe or the settings
+    ├── InputError                  65  a source, a row, a template
+    ├── RunFolderError              73  the run folder cannot be made or used
+    ├── StorageError                74  a write or a sync failed
+    ├── RunLockedError              75  somebody else is writing this run
+    └── ProviderError               69  .retryable .retry_after_s .status_code .stops_endpoint
+        ├── ConnectError                retryable   refused, DNS, reset, TLS
+        ├── DeadlineError               retryable   no answer in time
+        ├── RateLimitError          75  retryable   429
+        ├── ServerError                 retryable   5xx, 408, 409, an error inside a 200
+        ├── BadResponseError            retryable   not JSON, cut short, nothing in it
+        ├── ResponseTooLargeError       this row    over the cap on the body
+        ├── RequestRefusedError     65  this row    400, 413, 422 and kin
+        │   ├── ContextLengthError      this row
+        │   └── ContentFilterError      this row
+        ├── AuthenticationError     77  endpoint    401, 403
+        ├── QuotaError              78  endpoint    402, insufficient_quota
+        ├── ModelNotFoundError      78  endpoint    404 for the model or the address
+        └── EndpointGoneError       69  endpoint    it has ended, and will not come back
+
+Providers raise only from the ``ProviderError`` branch; ``retryable`` and ``retry_after_s`` are all
+that the retry policy looks at. "endpoint" means that every further request would end the same way:
+the run stops asking and keeps its rows pending.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class WeaveError(Exception):
+    """Base of all that we raise on purpose. Its text is shown to people as it stands."""
+
+    exit_code: ClassVar[int] = 70
+
+
+class UsageError(WeaveError):
+    exit_code = 2
+
+
+class RecipeError(WeaveError):
+    exit_code = 78
+
+
+class InputError(WeaveError):
+    exit_code = 65
+
+
+class RunFolderError(WeaveError):
+    exit_code = 73
+
+
+class StorageError(WeaveError):
+    exit_code = 74
+
+
+class RunLockedError(WeaveError):
+    exit_code = 75
+
+
+class ProviderError(WeaveError):
+    """An attempt that brought no usable answer."""
+
+    exit_code = 69
+    retryable: ClassVar[bool] = False
+    stops_endpoint: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.retry_after_s = retry_after_s
+
+
+class ConnectError(ProviderError):
+    retryable = True
+
+
+class DeadlineError(ProviderError):
+    retryable = True
+
+
+class RateLimitError(ProviderError):
+    exit_code = 75
+    retryable = True
+
+
+class ServerError(ProviderError):
+    retryable = True
+
+
+class BadResponseError(ProviderError):
+    retryable = True
+
+
+class ResponseTooLargeError(ProviderError):
+    pass
+
+
+class RequestRefusedError(ProviderError):
+    exit_code = 65
+
+
+class ContextLengthError(RequestRefusedError):
+    pass
+
+
+class ContentFilterError(RequestRefusedError):
+    pass
+
+
+class AuthenticationError(ProviderError):
+    exit_code = 77
+    stops_endpoint = True
+
+
+class QuotaError(ProviderError):
+    exit_code = 78
+    stops_endpoint = True
+
+
+class ModelNotFoundError(ProviderError):
+    exit_code = 78
+    stops_endpoint = True
+
+
+class EndpointGoneError(ProviderError):
+    stops_endpoint = True

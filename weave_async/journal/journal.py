@@ -1,0 +1,165 @@
+"""Answers, durable before any stage sees them.
+
+Samples are appended as they come in, in any order. One thread of our own writes and syncs whatever
+has gathered since its last sync (group commit), and only then are the samples handed on. So a crash
+loses at most the answers whose sync had not returned, and none that a stage has seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from weave_async.errors import RunFolderError
+from weave_async.journal import frames
+from weave_async.records import Response, Sample, Usage
+from weave_async.rundir import FORMAT_VERSION, storage_errors, sync_folder
+
+logger = logging.getLogger(__name__)
+
+
+class Journal:
+    """The append-only log of one run. ``recall`` finds what earlier runs in this folder bought.
+
+    ``asks`` is what shapes this run's requests. It opens every segment, and ``asked_before`` is
+    what the last earlier segment was opened with.
+    """
+
+    def __init__(self, folder: Path, *, asks: Mapping[str, Any]) -> None:
+        self._asks = asks
+        self.asked_before: dict[str, Any] | None = None
+        self._offsets: dict[str, tuple[IO[bytes], int]] = {}
+        self._segments: list[IO[bytes]] = []
+        self._folder = folder
+        self._recover()
+        self._tail: IO[bytes] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._pending: list[bytes] = []
+        self._samples: list[Sample] = []
+        self._changed = asyncio.Event()
+        self._finished = False
+
+    def __repr__(self) -> str:
+        return f"<Journal {len(self._offsets)} recalled, {len(self._samples)} to sync>"
+
+    @property
+    def num_recalled(self) -> int:
+        """Answers that earlier runs left here."""
+        return len(self._offsets)
+
+    def recall(self, request_id: str) -> Response | None:
+        """The answer to this request, if it was bought before. The first one counts."""
+        place = self._offsets.get(request_id)
+        return None if place is None else _response_from(frames.read_at(*place)["response"])
+
+    def record(self, sample: Sample) -> None:
+        """Take an answered or failed sample; ``commits`` yields it once it is durable.
+
+        Never waits: whoever starts samples bounds how many there can be.
+        """
+        self._pending.append(frames.encode(_as_record(sample)))
+        self._samples.append(sample)
+        self._changed.set()
+
+    def finish(self) -> None:
+        """No more samples will come: ``commits`` ends when the last group is durable."""
+        self._finished = True
+        self._changed.set()
+
+    async def commits(self) -> AsyncIterator[list[Sample]]:
+        """Groups of samples whose frames are on disk, in the order in which they were recorded."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            group, blob = self._samples, b"".join(self._pending)
+            self._samples, self._pending = [], []
+            if group:
+                await loop.run_in_executor(self._thread, self._write_and_sync, blob)
+                yield group
+            elif self._finished:
+                return
+            if self._finished:
+                self._changed.set()
+
+    def close(self) -> None:
+        """Let go of the files; what was not yet synced is written first."""
+        self._thread.shutdown(wait=True)
+        if self._pending:
+            self._write_and_sync(b"".join(self._pending))
+            self._pending = []
+        for segment in self._segments:
+            segment.close()
+
+    def _write_and_sync(self, blob: bytes) -> None:
+        with storage_errors(self._folder):
+            if self._tail is None:
+                self._tail = self._new_segment()
+            rest = memoryview(blob)
+            while rest:
+                rest = rest[self._tail.write(rest) :]
+            os.fdatasync(self._tail.fileno())
+
+    def _recover(self) -> None:
+        paths = sorted(self._folder.glob("*.log"))
+        for path in paths:
+            segment = path.open("r+b")
+            self._segments.append(segment)
+            end = 0
+            for frame in frames.scan(segment):
+                end = frame.end
+                record = frame.decode()
+                if record["kind"] == "answer":
+                    self._offsets.setdefault(record["request_id"], (segment, frame.offset))
+                elif record["kind"] == "open":
+                    self._read_opening(path, record)
+            torn_bytes = segment.seek(0, os.SEEK_END) - end
+            if torn_bytes and path != paths[-1]:
+                raise RunFolderError(
+                    f"{path} is damaged at byte {end}, with later segments after it: "
+                    "restore it from a copy, or move it away to buy its answers again"
+                )
+            if torn_bytes:
+                logger.warning("%s: cut %d torn bytes off its end", path, torn_bytes)
+                segment.truncate(end)
+                os.fsync(segment.fileno())
+
+    def _read_opening(self, path: Path, record: dict[str, Any]) -> None:
+        if record["format_version"] > FORMAT_VERSION:
+            raise RunFolderError(f"{path} was written by a newer weave-async: upgrade first")
+        self.asked_before = record["asks"]
+
+    def _new_segment(self) -> IO[bytes]:
+        """A file of this process alone: earlier ones are only read, so a torn tail stays a tail."""
+        path = self._folder / f"{len(self._segments) + 1:06d}.log"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        segment = os.fdopen(fd, "r+b", buffering=0)
+        opening = {"kind": "open", "format_version": FORMAT_VERSION, "asks": dict(self._asks)}
+        segment.write(frames.encode(opening))
+        sync_folder(self._folder)
+        self._segments.append(segment)
+        return segment
+
+
+def _as_record(sample: Sample) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "kind": "answer" if sample.response is not None else "failure",
+        "request_id": sample.request.request_id,
+        "sample_id": sample.sample_id,
+        "endpoint": sample.endpoint,
+    }
+    if sample.response is not None:
+        record["response"] = asdict(sample.response)
+    elif sample.failure is not None:
+        record["failure"] = asdict(sample.failure)
+    return record
+
+
+def _response_from(stored: dict[str, Any]) -> Response:
+    return Response(**{**stored, "usage": Usage(**stored["usage"])})

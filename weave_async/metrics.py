@@ -1,0 +1,116 @@
+"""What a run counts while it goes on, and what the figures mean.
+
+- ``asked``: samples this run is to end with; ``written + rejected + failed + pending == asked``.
+- ``recalled``: samples whose answer an earlier run in the same folder had already bought.
+- ``e2e_s``: from the send of a request to the last byte of its answer, on the client's monotonic
+  clock, retries and time in our queues left out.
+- ``samples_per_s``: samples ended per second of this run's wall time, recalled ones included.
+- ``output_tokens``: as endpoints report them; ``None`` counts as nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from statistics import quantiles
+from typing import Any
+
+from weave_async.records import Sample
+
+_RECENT = 1000
+
+
+@dataclass(slots=True)
+class RunMetrics:
+    """Live counters of one run. Everything else is computed from them when asked for."""
+
+    asked: int = 0
+    started: int = 0
+    recalled: int = 0
+    written: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    retries: Counter[str] = field(default_factory=Counter)
+    input_tokens: int = 0
+    output_tokens: int = 0
+    started_at_s: float | None = None
+    stopped_at_s: float | None = None
+    _recent_e2e_s: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
+
+    def start(self) -> None:
+        self.started_at_s = time.monotonic()
+
+    def stop(self) -> None:
+        self.stopped_at_s = time.monotonic()
+
+    @property
+    def elapsed_s(self) -> float:
+        if self.started_at_s is None:
+            return 0.0
+        return (self.stopped_at_s or time.monotonic()) - self.started_at_s
+
+    @property
+    def ended(self) -> int:
+        return self.written + self.rejected.total() + self.failed.total()
+
+    @property
+    def pending(self) -> int:
+        return self.asked - self.ended
+
+    @property
+    def samples_per_s(self) -> float:
+        return self.ended / self.elapsed_s if self.elapsed_s > 0 else 0.0
+
+    @property
+    def output_tokens_per_s(self) -> float:
+        return self.output_tokens / self.elapsed_s if self.elapsed_s > 0 else 0.0
+
+    @property
+    def eta_s(self) -> float | None:
+        return self.pending / self.samples_per_s if self.ended else None
+
+    def e2e_s(self, percentile: int) -> float | None:
+        """A percentile of the last thousand answers."""
+        if len(self._recent_e2e_s) < 2:
+            return next(iter(self._recent_e2e_s), None)
+        return quantiles(self._recent_e2e_s, n=100, method="inclusive")[percentile - 1]
+
+    def count_answer(self, sample: Sample) -> None:
+        """An answer has just come from an endpoint."""
+        if sample.response is None:
+            return
+        self.input_tokens += sample.response.usage.input_tokens or 0
+        self.output_tokens += sample.response.usage.output_tokens or 0
+        if sample.response.e2e_s is not None:
+            self._recent_e2e_s.append(sample.response.e2e_s)
+
+    def count_end(self, sample: Sample) -> None:
+        """A sample has reached its end, and its row is in the file for that end."""
+        if sample.failure is not None:
+            self.failed[sample.failure.error] += 1
+        elif sample.rejection is not None:
+            self.rejected[f"{sample.rejection.rule}: {sample.rejection.reason}"] += 1
+        else:
+            self.written += 1
+
+    def snapshot(self) -> dict[str, Any]:
+        """The figures of one progress line."""
+        return {
+            "asked": self.asked,
+            "written": self.written,
+            "rejected": self.rejected.total(),
+            "failed": self.failed.total(),
+            "pending": self.pending,
+            "recalled": self.recalled,
+            "retries": dict(self.retries),
+            "samples_per_s": round(self.samples_per_s, 2),
+            "output_tokens_per_s": round(self.output_tokens_per_s, 1),
+            "p50_s": _rounded(self.e2e_s(50)),
+            "p95_s": _rounded(self.e2e_s(95)),
+            "eta_s": _rounded(self.eta_s),
+        }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

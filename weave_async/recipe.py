@@ -1,0 +1,359 @@
+"""The recipe: one YAML file that says what to make.
+
+These models are the schema, for the file as for the Python API (``weave-async schema`` prints it).
+Keys that are not here are refused, with the nearest one that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from random import Random
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+
+from weave_async import registry
+from weave_async.errors import InputError, RecipeError
+
+MAX_RECIPE_BYTES = 1_000_000
+MAX_YAML_NODES = 100_000
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Choice(_Model):
+    """One of a list, by weight."""
+
+    choice: list[Any] = Field(min_length=1, description="Values to draw from.")
+    weights: list[float] | None = Field(None, description="One weight per value; equal if absent.")
+
+    @model_validator(mode="after")
+    def _weights_match(self) -> Self:
+        if self.weights is not None and len(self.weights) != len(self.choice):
+            raise ValueError(f"{len(self.weights)} weights for {len(self.choice)} choices")
+        if self.weights is not None and (min(self.weights) < 0 or not sum(self.weights)):
+            raise ValueError("weights must not be negative, nor all be zero")
+        return self
+
+    def draw(self, rng: Random) -> Any:
+        return rng.choices(self.choice, self.weights)[0]
+
+
+class Uniform(_Model):
+    """A number between two bounds."""
+
+    uniform: tuple[float, float] = Field(description="Lower and upper bound.")
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> Self:
+        if self.uniform[0] > self.uniform[1]:
+            raise ValueError("the lower bound comes first")
+        return self
+
+    def draw(self, rng: Random) -> float:
+        return round(rng.uniform(*self.uniform), 4)
+
+
+class FileChoice(_Model):
+    """One line of a text file; the path is relative to the recipe."""
+
+    file: str = Field(description="A text file with one value per line.")
+
+    def lines(self, folder: Path) -> Choice:
+        """The file as a choice between its non-blank lines."""
+        path = folder / self.file
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"cannot read {path}: {error}") from error
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        if not lines:
+            raise InputError(f"{path} has no lines to choose from")
+        return Choice(choice=lines)
+
+
+Attribute = Choice | Uniform | FileChoice
+
+
+class Prompts(_Model):
+    """Where prompts come from: rows × attributes × draws."""
+
+    source: str = Field(
+        description="A .jsonl, .csv or .txt file beside the recipe, or - for stdin."
+    )
+    system: str | None = Field(None, description="Template of the system turn, if there is one.")
+    template: str = Field(
+        "{{ prompt if prompt is defined else text }}",
+        description="Jinja template of the user turn, filled from the row and the attributes.",
+    )
+    attributes: dict[str, Attribute] = Field({}, description="Drawn anew for each sample.")
+    draws: int = Field(1, ge=1, description="Samples per row.")
+    on_bad_row: Literal["stop", "skip"] = Field("stop", description="What a malformed row does.")
+
+
+Number = float | Uniform | Choice
+
+
+class Params(_Model):
+    """Sampling parameters; each a value, or a distribution to draw from for each sample."""
+
+    max_tokens: int = Field(256, ge=1, description="Most tokens in one completion.")
+    temperature: Number | None = None
+    top_p: Number | None = None
+    top_k: int | None = Field(None, ge=0)
+    min_p: Number | None = None
+    presence_penalty: Number | None = None
+    frequency_penalty: Number | None = None
+    stop: list[str] | None = Field(None, max_length=4)
+
+
+class MixEntry(_Model):
+    """One endpoint and model that takes a share of the samples."""
+
+    endpoint: str = Field(
+        "local", description="A provider's name, or an endpoint named in the env."
+    )
+    model: str | None = Field(None, description="Model id; the provider's default if absent.")
+    weight: float = Field(1.0, gt=0, description="Share of the samples, relative to the others.")
+    options: dict[str, Any] = Field({}, description="The provider's own options.")
+
+
+class Generate(_Model):
+    """How answers are made."""
+
+    mix: list[MixEntry] = Field([MixEntry()], min_length=1, description="Models, by weight.")
+    params: Params = Params()
+    api: Literal["chat", "completions"] = Field("chat", description="Which OpenAI API to speak.")
+    send_seed: bool = Field(True, description="Send a seed of its own with each request.")
+    attempts: int = Field(6, ge=1, description="Tries per request, the first one counted.")
+
+
+class Part(_Model):
+    """A stage by name, with its options: ``exact``, ``{length: {min_words: 5}}``."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+
+def _part_from(value: Any) -> Any:
+    """``"x"``, ``{"x": {…}}`` and ``{"x": scalar}`` → a part; scalar is the part's first option."""
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, dict) and len(value) == 1:
+        [(name, options)] = value.items()
+        if options is None:
+            return {"name": name}
+        return {"name": name, "options": options if isinstance(options, dict) else {"": options}}
+    if isinstance(value, dict) and set(value) <= {"name", "options"}:
+        return value
+    raise ValueError("expected a name, or a name with its options: {length: {min_words: 5}}")
+
+
+_PART_SCHEMA = {
+    "anyOf": [
+        {"type": "string", "description": "A part's name."},
+        {"type": "object", "description": "A part's name, with its options.", "maxProperties": 1},
+    ]
+}
+PartSpec = Annotated[Part, BeforeValidator(_part_from), WithJsonSchema(_PART_SCHEMA)]
+
+
+class Output(_Model):
+    """What is written."""
+
+    format: Literal["messages"] = Field("messages", description="The shape of a row.")
+    to: list[str] = Field(["jsonl"], min_length=1, description="File formats.")
+
+
+class Recipe(_Model):
+    """What to make, from what, with whom, and what to keep."""
+
+    name: str = Field("dataset", description="Name of the dataset.", pattern=r"^[\w.-]+$")
+    seed: int = Field(0, description="Seeds every random choice of the run.")
+    accept: int | None = Field(None, ge=1, description="Stop at so many written samples.")
+    candidates: int | None = Field(None, ge=1, description="Samples to ask for, at most.")
+    prompts: Prompts
+    generate: Generate = Generate()
+    noise: list[PartSpec] = Field([], description="Variations, in order.")
+    validation: list[PartSpec] = Field([], description="Rules on each sample, in order.")
+    selection: list[PartSpec] = Field([], description="Rules among samples, in order.")
+    output: Output = Output()
+
+    _folder: Path = Path()
+
+    @property
+    def folder(self) -> Path:
+        """Where the recipe's relative paths start."""
+        return self._folder
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a recipe file. Raises ``RecipeError`` that names file, line, key and the way out."""
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise RecipeError(f"cannot read the recipe {path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"{path} is not UTF-8 text") from error
+        return cls.parse(text, where=str(path), folder=path.parent)
+
+    @classmethod
+    def parse(cls, text: str, *, where: str = "recipe", folder: Path | None = None) -> Self:
+        """A recipe from YAML text."""
+        root = _compose(text, where)
+        try:
+            recipe = cls.model_validate(yaml.safe_load(text))
+        except ValidationError as error:
+            raise RecipeError(_explain(error, root, where)) from None
+        recipe._folder = folder or Path()
+        return recipe
+
+    def with_changes(self, **changes: Any) -> Self:
+        """The same recipe with some keys replaced; nested mappings change only what they name."""
+        data = self.model_dump()
+        for key, value in changes.items():
+            data[key] = {**data[key], **value} if isinstance(value, dict) else value
+        changed = type(self).model_validate(data)
+        changed._folder = self._folder
+        return changed
+
+    def resolved(self) -> dict[str, Any]:
+        """All keys with their values, defaults included, as plain data."""
+        return self.model_dump(mode="json")
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a recipe, with the options of every part that is installed here."""
+    schema = Recipe.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    for key, kind in (("noise", "noise"), ("validation", "validator"), ("selection", "selector")):
+        options = {name: registry.options_schema(kind, name) for name in registry.installed(kind)}
+        schema["properties"][key]["items"] = {
+            "anyOf": [
+                {"enum": list(options)},
+                {"type": "object", "properties": options, "minProperties": 1, "maxProperties": 1},
+            ]
+        }
+    return schema
+
+
+def _compose(text: str, where: str) -> yaml.Node:
+    """The node tree, which knows lines; refuses what no honest recipe needs."""
+    if len(text) > MAX_RECIPE_BYTES:
+        raise RecipeError(f"{where} has {len(text)} characters, more than {MAX_RECIPE_BYTES}")
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if not isinstance(root, yaml.MappingNode):
+            raise RecipeError(f"{where}: a recipe is a mapping of keys; try `weave-async new`")
+        for count, node in enumerate(_walk(root)):
+            if count > MAX_YAML_NODES:
+                raise RecipeError(
+                    f"{where}: more than {MAX_YAML_NODES} values; are anchors nested?"
+                )
+            _refuse_repeated_keys(node, where)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise RecipeError(f"{where}:{line}: not YAML: {error.problem}") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise RecipeError(f"{where}: not YAML: {error}") from error
+    return root
+
+
+def _walk(root: yaml.Node) -> Iterator[yaml.Node]:
+    """Every node as often as it is used, so that nested anchors show their true size."""
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, yaml.MappingNode):
+            waiting += [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+
+
+def _refuse_repeated_keys(node: yaml.Node, where: str) -> None:
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if key.value in seen and isinstance(key, yaml.ScalarNode):
+            raise RecipeError(f"{where}:{key.start_mark.line + 1}: key '{key.value}' stands twice")
+        seen.add(str(key.value))
+
+
+def _explain(error: ValidationError, root: yaml.Node, where: str) -> str:
+    """The first thing that is wrong, with its line; a union's complaints are told as one."""
+    problem = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    steps = [step for step in problem["loc"] if not _is_union_tag(step)]
+    line = _line_of(root, steps)
+    place = f"{where}:{line}"
+    if problem["type"] == "extra_forbidden":
+        *parents, key = steps
+        known = sorted(_known_keys(Recipe, parents))
+        inside = ".".join(map(str, parents))
+        return f"{place}: " + registry.unknown(
+            f"key{f' in {inside}' if inside else ''}", str(key), known
+        )
+    name = ".".join(map(str, steps)) or "recipe"
+    if problem["type"] == "missing":
+        return f"{place}: '{name}' is missing"
+    return (
+        f"{place}: {name}: {problem['msg'].removeprefix('Value error, ')}, got {problem['input']!r}"
+    )
+
+
+def _is_union_tag(step: int | str) -> bool:
+    return str(step) in (
+        "Choice",
+        "Uniform",
+        "FileChoice",
+        "float",
+        "function-before[_part_from()]",
+    )
+
+
+def _line_of(node: yaml.Node, steps: list[int | str]) -> int:
+    line = node.start_mark.line + 1
+    for step in steps:
+        if isinstance(node, yaml.MappingNode):
+            pair = next((pair for pair in node.value if pair[0].value == str(step)), None)
+            if pair is None:
+                return line
+            line, node = pair[0].start_mark.line + 1, pair[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+    return line
+
+
+def _known_keys(model: type[BaseModel], steps: list[int | str]) -> Mapping[str, FieldInfo]:
+    """The fields of the model that ``steps`` lead to from ``model``."""
+    for step in steps:
+        if isinstance(step, int) or step not in model.model_fields:
+            continue
+        inner = _model_in(model.model_fields[step].annotation)
+        if inner is None:
+            return {}
+        model = inner
+    return model.model_fields
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    arguments = getattr(annotation, "__args__", ())
+    return next((found for argument in arguments if (found := _model_in(argument))), None)

@@ -1,0 +1,230 @@
+"""The nouns of the journey, in the order in which a run meets them.
+
+``Row`` (of a source) → ``Prompt`` → ``Request`` → ``Chunk``… → ``Response`` → ``Sample``.
+Each is frozen; a station returns a new one with ``dataclasses.replace``. ``None`` means "not
+known", ``0`` means "measured, and zero".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import SecretStr
+
+Role = Literal["system", "user", "assistant"]
+Api = Literal["chat", "completions"]
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a source. ``origin`` says where it stands, as ``file:line``."""
+
+    values: Mapping[str, Any]
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A place in a source that holds no usable row, and why."""
+
+    origin: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A row joined with the template and the attributes sampled for one draw.
+
+    ``prompt_id`` depends on the row's content (and its occurrence, where rows repeat), not on its
+    position, so that a reordered source keeps the answers it has already paid for.
+    """
+
+    prompt_id: str
+    sample_index: int
+    messages: tuple[Message, ...]
+    attributes: Mapping[str, Any]
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """What the model is told about sampling. ``None`` is not sent: the endpoint's default holds."""
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    stop: tuple[str, ...] | None = None
+    seed: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The parameters that are set, in a fixed order, under their OpenAI names."""
+        named = {name: getattr(self, name) for name in self.__slots__}
+        return {name: value for name, value in named.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent to an endpoint: one completion of one prompt.
+
+    ``request_id`` is the digest of all that can change the answer (model, messages, parameters,
+    draw). The journal keeps answers under it.
+    """
+
+    request_id: str
+    model: str
+    messages: tuple[Message, ...]
+    params: SamplingParams
+    api: Api = "chat"
+
+    @property
+    def prompt_text(self) -> str:
+        """The messages as one text, for the plain completions API."""
+        return "\n\n".join(message.content for message in self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the endpoint counted them. Cached input tokens are part of ``input_tokens``."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a streamed response. ``finish_reason`` and ``usage`` come late, and maybe never.
+
+    The first chunk with a non-empty ``text`` or ``reasoning`` is the one that ends TTFT.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    finish_reason: FinishReason | None = None
+    raw_finish_reason: str | None = None
+    usage: Usage | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back for one request.
+
+    ``model`` is the name the endpoint answered with, ``raw_finish_reason`` its own word.
+    ``e2e_s`` runs from the send to the last byte, without any time spent in our queues.
+    """
+
+    text: str
+    finish_reason: FinishReason
+    raw_finish_reason: str | None = None
+    reasoning: str = ""
+    usage: Usage = field(default_factory=Usage)
+    model: str | None = None
+    e2e_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judgement on one sample. ``reason`` is a short code, ``evidence`` is what it rests on."""
+
+    passed: bool
+    reason: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+ACCEPTED = Verdict(passed=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a sample did not reach the dataset: which stage, which of its rules, on what evidence."""
+
+    stage: str
+    rule: str
+    reason: str
+    evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why no answer came for a sample. Holds text, not the exception: those pin whole frames."""
+
+    error: str
+    message: str
+    attempts: int
+    status_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseEdit:
+    """What one noiser did to one message: the text before it, so that the pair can be rebuilt."""
+
+    noise: str
+    message_index: int
+    clean: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One response with its lineage, on its way to the dataset.
+
+    ``ordinal`` is its place in the order of asking, which is the order of the output.
+    ``messages`` are what a trainer will see: noise changes them, ``request`` stays as sent.
+    A sample ends as exactly one of written, rejected (``rejection``) or failed (``failure``).
+    """
+
+    ordinal: int
+    prompt: Prompt
+    request: Request
+    endpoint: str
+    seed: int
+    messages: tuple[Message, ...] = ()
+    response: Response | None = None
+    edits: tuple[NoiseEdit, ...] = ()
+    rejection: Rejection | None = None
+    failure: Failure | None = None
+
+    @property
+    def sample_id(self) -> str:
+        return f"{self.prompt.prompt_id}-{self.prompt.sample_index}"
+
+    @property
+    def completion(self) -> str:
+        """The assistant turn as it stands now, empty when there is none."""
+        last = self.messages[-1] if self.messages else None
+        return last.content if last and last.role == "assistant" else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where requests go: a provider, an address with its key, and the limits that hold there.
+
+    ``api_key`` belongs to ``base_url``'s origin and is sent nowhere else. ``deadline_s`` bounds one
+    whole attempt, ``timeout_s`` each single wait in it. ``options`` are the provider's own.
+    """
+
+    name: str
+    provider: str
+    model: str
+    base_url: str | None = None
+    api_key: SecretStr | None = None
+    max_concurrency: int | None = None
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    timeout_s: float = 120.0
+    deadline_s: float = 600.0
+    options: Mapping[str, Any] = field(default_factory=dict)

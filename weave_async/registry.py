@@ -1,0 +1,107 @@
+"""Names in a recipe → parts. Entry points, or ``package.module:Name`` to try an idea.
+
+A part is a dataclass: its fields are its options, checked by pydantic when it is built.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from weave_async.errors import RecipeError
+
+GROUPS = {
+    "provider": "weave_async.providers",
+    "source": "weave_async.sources",
+    "noise": "weave_async.noise",
+    "validator": "weave_async.validators",
+    "selector": "weave_async.selectors",
+    "sink": "weave_async.sinks",
+    "server": "weave_async.servers",
+}
+"""What a part is called, and the entry-point group where it registers."""
+
+
+def load(kind: str, name: str) -> Any:
+    """The object that ``name`` stands for, be it an installed part or ``module:Name``."""
+    if ":" in name:
+        return _load_entry(kind, EntryPoint(name, name, GROUPS[kind]))
+    try:
+        entry = _entries(kind)[name]
+    except KeyError:
+        raise RecipeError(unknown(kind, name, sorted(_entries(kind)))) from None
+    return _load_entry(kind, entry)
+
+
+def build(kind: str, name: str, options: Mapping[str, Any]) -> Any:
+    """A part with its options. A scalar option set is spelled ``{"": value}``: the first field."""
+    part = load(kind, name)
+    if not is_dataclass(part):
+        raise RecipeError(f"{kind} '{name}' is not a dataclass, so it cannot take options")
+    known = [field.name for field in fields(part) if field.init]
+    if "" in options and not known:
+        raise RecipeError(f"{kind} '{name}' takes no options, got {options['']!r}")
+    named = {known[0] if key == "" else key: value for key, value in options.items()}
+    for key in named:
+        if key not in known:
+            raise RecipeError(f"{kind} '{name}': " + unknown("option", key, known))
+    try:
+        return TypeAdapter(part).validate_python(named)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"]) or name
+        raise RecipeError(
+            f"{kind} '{name}': {where}: {first['msg']} (got {first['input']!r})"
+        ) from None
+
+
+def options_schema(kind: str, name: str) -> dict[str, Any]:
+    """The JSON Schema of a part's options, with what its docstring says."""
+    return TypeAdapter(load(kind, name)).json_schema()
+
+
+def installed(kind: str) -> list[str]:
+    """The names of the installed parts of one kind."""
+    return sorted(_entries(kind))
+
+
+def unknown(thing: str, value: str, known: list[str]) -> str:
+    """``unknown provider 'locl'; did you mean 'local'? Known: …``: the wording used everywhere."""
+    nearest = get_close_matches(value, known, n=1, cutoff=0.6)
+    hint = f"; did you mean '{nearest[0]}'?" if nearest else "."
+    return f"unknown {thing} '{value}'{hint} Known: {', '.join(known) or 'none'}"
+
+
+@cache
+def _entries(kind: str) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUPS[kind])}
+
+
+def _load_entry(kind: str, entry: EntryPoint) -> Any:
+    try:
+        part = entry.load()
+    except (ImportError, AttributeError) as error:
+        _refuse_foreign_providers_folder(entry)
+        raise RecipeError(f"{kind} '{entry.name}' cannot be loaded: {error}") from error
+    _refuse_foreign_providers_folder(entry)
+    return part
+
+
+def _refuse_foreign_providers_folder(entry: EntryPoint) -> None:
+    """A folder ``providers`` in the working directory shadows ours under ``python -m`` (seen)."""
+    if not entry.module.startswith("providers."):
+        return
+    package = importlib.import_module("providers")
+    if not getattr(package, "WEAVE_ASYNC_PROVIDERS", False):
+        where = getattr(package, "__file__", None) or next(iter(package.__path__), "?")
+        raise RecipeError(
+            f"the package 'providers' at {where} hides the one of weave_async: "
+            "run from another folder, or rename yours"
+        )

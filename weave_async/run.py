@@ -1,0 +1,418 @@
+"""A run, from recipe to run folder. ``Run.__aenter__`` reads in the order of the journey."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from weave_async import registry
+from weave_async.dispatch import Dispatcher
+from weave_async.engine import Engine
+from weave_async.errors import RecipeError, RunFolderError, WeaveError
+from weave_async.flow.channel import Channel
+from weave_async.flow.retry import Backoff
+from weave_async.interfaces import Sink, Source, Stage
+from weave_async.journal.journal import Journal
+from weave_async.metrics import RunMetrics
+from weave_async.noise.spans import ProtectedSpans
+from weave_async.plan import Plan
+from weave_async.recipe import MixEntry, Recipe
+from weave_async.records import Endpoint, Sample
+from weave_async.rundir import OutputFile, RunFolder
+from weave_async.settings import ProviderTraits, Settings
+from weave_async.sinks.rows import failed_row, rejected_row
+from weave_async.sources.files import format_of, spool
+from weave_async.stages import JudgingStage, NoiseStage, Pipeline
+from weave_async.validation.completion import CompletionValidator
+
+logger = logging.getLogger(__name__)
+
+Resume = Literal["if-possible", "always", "never"]
+Status = Literal["complete", "incomplete", "interrupted", "stopped"]
+
+WINDOW_PER_REQUEST, SMALLEST_WINDOW = 8, 1024
+"""Samples started and not yet delivered: per request in flight, and at least."""
+EXIT_ROWS_MISSING, EXIT_INTERRUPTED = 1, 130
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """How a run ended. ``written + rejected + failed + pending == asked``, as in the files.
+
+    ``status``: ``complete``; ``incomplete`` (samples failed, or fewer were accepted than wanted);
+    ``interrupted`` (by the user); ``stopped`` (by ``error``). Running again goes on from there.
+    """
+
+    status: Status
+    exit_code: int
+    output_dir: str
+    asked: int
+    written: int
+    rejected: int
+    failed: int
+    pending: int
+    recalled: int
+    rejected_by_reason: Mapping[str, int]
+    failed_by_error: Mapping[str, int]
+    retries: Mapping[str, int]
+    rows_read: int
+    rows_skipped: int
+    input_tokens: int
+    output_tokens: int
+    elapsed_s: float
+    samples_per_s: float
+    files: Mapping[str, Mapping[str, Any]]
+    error: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Run:
+    """Makes a dataset of a recipe.
+
+    ::
+
+        async with Run(recipe, output_dir="out/demo") as run:
+            async for sample in run:
+                print(sample.completion)
+        print(run.summary)
+
+    Entering checks recipe, settings, input and folder, and locks the folder: what is wrong with
+    them raises ``WeaveError`` before any request is sent. Iterating yields samples as they are
+    written; ``finish`` goes on without yielding. Leaving early stops asking, lets in what is in
+    flight, and publishes what is there; the same run can be continued later.
+
+    ``on_sample`` is called with every sample that ends, be it written, rejected or failed.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        output_dir: str | Path | None = None,
+        samples: int | None = None,
+        settings: Settings | None = None,
+        resume: Resume = "if-possible",
+        accept_changes: bool = False,
+        on_sample: Callable[[Sample], None] | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.folder = RunFolder(Path(output_dir or Path("out") / recipe.name))
+        self.metrics = RunMetrics()
+        self.endpoints: list[Endpoint] = []
+        self._summary: RunSummary | None = None
+        self._num_samples = samples
+        self._settings = settings or Settings.from_environment()
+        self._resume = resume
+        self._accept_changes = accept_changes
+        self._on_sample = on_sample
+        self._stack = AsyncExitStack()
+        self._engine_task: asyncio.Task[None] | None = None
+        self._written: Channel[Sample] | None = None
+        self._interrupted = False
+
+    def __repr__(self) -> str:
+        return f"<Run {self.recipe.name} in {self.folder.path}, {self.metrics.ended} ended>"
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            mix = self.recipe.generate.mix
+            self.endpoints = [endpoint_of(entry, self._settings) for entry in mix]
+            dispatchers = self._dispatchers()
+            pipeline = Pipeline(_stages(self.recipe))
+            self._sinks: list[Sink] = [
+                registry.build("sink", name, {}) for name in self.recipe.output.to
+            ]
+            source = _source(self.recipe, stack)
+            self.plan = Plan(self.recipe, source, self.endpoints, num_samples=self._num_samples)
+            self._open_folder(stack)
+            journal = Journal(self.folder.journal, asks=self._asks())
+            stack.callback(journal.close)
+            self._refuse_changes(journal)
+            self.folder.write_recipe(self.recipe.resolved())
+            self._outputs = self._open_outputs(stack)
+            for dispatcher in dispatchers.values():
+                await stack.enter_async_context(dispatcher)
+            concurrency = sum(d.admission.max_concurrency for d in dispatchers.values())
+            self.metrics.asked = self.plan.num_samples
+            self._engine = Engine(
+                self.plan.samples(),
+                dispatchers=dispatchers,
+                journal=journal,
+                pipeline=pipeline,
+                deliver=self._deliver,
+                metrics=self.metrics,
+                max_concurrency=min(concurrency, self.plan.num_samples),
+                window=max(SMALLEST_WINDOW, WINDOW_PER_REQUEST * concurrency),
+                accept=self.recipe.accept,
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        async with self._stack:
+            if self._engine_task is not None and self._summary is None:
+                self.interrupt(drop_in_flight=exc_type is asyncio.CancelledError)
+                await self.finish()
+
+    async def __aiter__(self) -> AsyncIterator[Sample]:
+        """Samples as they are written. A slow consumer slows the run down; memory stays flat."""
+        self._written = Channel(capacity=1)
+        self._start()
+        async for sample in self._written:
+            yield sample
+        await self.finish()
+
+    async def finish(self) -> RunSummary:
+        """Run to the end, be it a stop, and publish the outputs. Raises only what prevents that."""
+        engine_task = self._start()
+        if self._written is not None:
+            await self._written.leave()
+        try:
+            await engine_task
+        except BaseExceptionGroup as group:
+            raise _first_of(group) from group
+        if self._summary is None:
+            self._summary = self._publish()
+        return self._summary
+
+    def interrupt(self, *, drop_in_flight: bool = False) -> None:
+        """Stop asking; the run can be continued. What is in flight comes in, or is dropped."""
+        self._interrupted = True
+        if drop_in_flight:
+            self._engine.abandon()
+        else:
+            self._engine.stop()
+
+    @property
+    def summary(self) -> RunSummary:
+        """How the run ended; there is none before it has."""
+        if self._summary is None:
+            raise RuntimeError("the run has not ended: iterate over it, or await finish()")
+        return self._summary
+
+    @property
+    def num_in_flight(self) -> int:
+        """Requests that are out at this moment."""
+        return self._engine.num_in_flight
+
+    def _start(self) -> asyncio.Task[None]:
+        if self._engine_task is None:
+            self._engine_task = asyncio.create_task(self._run_engine(), name="engine")
+        return self._engine_task
+
+    async def _run_engine(self) -> None:
+        self.metrics.start()
+        try:
+            await self._engine.run()
+        finally:
+            self.metrics.stop()
+            if self._written is not None:
+                await self._written.close()
+
+    async def _deliver(self, sample: Sample) -> None:
+        if sample.failure is not None:
+            self._outputs["failed"][0].write(failed_row(sample))
+        elif sample.rejection is not None:
+            self._outputs["rejected"][0].write(rejected_row(sample))
+        else:
+            for sink, file in zip(self._sinks, self._outputs["samples"], strict=True):
+                file.write(sink.encode(sample))
+        self.metrics.count_end(sample)
+        if self._on_sample is not None:
+            self._on_sample(sample)
+        if self._written is not None and sample.rejection is None and sample.failure is None:
+            await self._written.send(sample)
+
+    def _dispatchers(self) -> dict[tuple[str, str], Dispatcher]:
+        dispatchers = {}
+        for endpoint in self.endpoints:
+            provider_class = registry.load("provider", endpoint.provider)
+            dispatchers[endpoint.name, endpoint.model] = Dispatcher(
+                endpoint,
+                provider_class(endpoint),
+                max_concurrency=endpoint.max_concurrency or provider_class.default_max_concurrency,
+                backoff=Backoff(attempts=self.recipe.generate.attempts),
+                on_retry=self._count_retry,
+            )
+        return dispatchers
+
+    def _count_retry(self, error: str) -> None:
+        self.metrics.retries[error] += 1
+
+    def _open_folder(self, stack: AsyncExitStack) -> None:
+        path = self.folder.path
+        if self._resume == "never" and self.folder.holds_a_run():
+            raise RunFolderError(
+                f"{path} already holds a run, and --resume never wants a fresh one: "
+                "choose another folder with -o"
+            )
+        if self._resume == "always" and not self.folder.holds_a_run():
+            raise RunFolderError(
+                f"{path} holds no run to resume: check -o, or leave out --resume always"
+            )
+        self.folder.open()
+        stack.callback(self.folder.close)
+
+    def _open_outputs(self, stack: AsyncExitStack) -> dict[str, list[OutputFile]]:
+        outputs = {
+            "samples": [self.folder.output("samples", sink.suffix) for sink in self._sinks],
+            "rejected": [self.folder.output("rejected")],
+            "failed": [self.folder.output("failed")],
+        }
+        for files in outputs.values():
+            for file in files:
+                stack.callback(file.close)
+        return outputs
+
+    def _asks(self) -> dict[str, Any]:
+        """All that shapes requests, and with it what answers cost. Addresses and keys do not."""
+        resolved = self.recipe.resolved()
+        prompts = {key: resolved["prompts"][key] for key in ("system", "template", "attributes")}
+        generate = {key: resolved["generate"][key] for key in ("params", "api", "send_seed")}
+        endpoints = {
+            endpoint.name: {"provider": endpoint.provider, "model": endpoint.model}
+            for endpoint in self.endpoints
+        }
+        return {
+            "seed": self.recipe.seed,
+            "prompts": prompts,
+            "generate": generate,
+            "endpoints": endpoints,
+        }
+
+    def _refuse_changes(self, journal: Journal) -> None:
+        """Answers are kept by what was asked: other questions would silently be bought anew."""
+        before = journal.asked_before
+        if before is None or self._accept_changes:
+            return
+        changed = sorted(_differences(before, self._asks()))
+        if changed:
+            raise RunFolderError(
+                f"{self.folder.path} holds {journal.num_recalled} answers to other requests; "
+                f"changed since: {', '.join(changed)}. Choose another folder with -o, or pass "
+                "--accept-changes to ask anew for what changed"
+            )
+
+    def _publish(self) -> RunSummary:
+        files: dict[str, Mapping[str, Any]] = {}
+        for outputs in self._outputs.values():
+            for file in outputs:
+                files[file.path.name] = file.publish()
+        summary = self._summarize(files)
+        self.folder.write_manifest(summary.as_dict())
+        return summary
+
+    def _summarize(self, files: Mapping[str, Mapping[str, Any]]) -> RunSummary:
+        metrics, error = self.metrics, self._engine.stopped_by
+        accepted_enough = self.recipe.accept is not None and metrics.written >= self.recipe.accept
+        if accepted_enough:
+            metrics.asked = metrics.ended
+        status, exit_code = self._status(error, accepted_enough)
+        return RunSummary(
+            status=status,
+            exit_code=exit_code,
+            output_dir=str(self.folder.path),
+            asked=metrics.asked,
+            written=metrics.written,
+            rejected=metrics.rejected.total(),
+            failed=metrics.failed.total(),
+            pending=metrics.pending,
+            recalled=metrics.recalled,
+            rejected_by_reason=dict(metrics.rejected.most_common()),
+            failed_by_error=dict(metrics.failed.most_common()),
+            retries=dict(metrics.retries),
+            rows_read=self.plan.inspection.num_rows,
+            rows_skipped=self.plan.inspection.num_skipped,
+            input_tokens=metrics.input_tokens,
+            output_tokens=metrics.output_tokens,
+            elapsed_s=round(metrics.elapsed_s, 3),
+            samples_per_s=round(metrics.samples_per_s, 2),
+            files=files,
+            error=None if error is None else str(error),
+        )
+
+    def _status(self, error: WeaveError | None, accepted_enough: bool) -> tuple[Status, int]:
+        if error is not None:
+            return "stopped", error.exit_code
+        if self.metrics.pending and self._interrupted and not accepted_enough:
+            return "interrupted", EXIT_INTERRUPTED
+        too_few = self.recipe.accept is not None and not accepted_enough
+        if self.metrics.failed or too_few:
+            return "incomplete", EXIT_ROWS_MISSING
+        return "complete", 0
+
+
+def endpoint_of(
+    entry: MixEntry, settings: Settings, *, default_model: str | None = None
+) -> Endpoint:
+    """The endpoint an entry of the mix means, once the environment has had its say."""
+    provider = registry.load("provider", settings.provider_of(entry.endpoint))
+    traits = ProviderTraits(provider.default_model or default_model, provider.environment_fallback)
+    return settings.endpoint(
+        entry.endpoint, model=entry.model, options=entry.options, traits=traits
+    )
+
+
+def _stages(recipe: Recipe) -> Iterator[Stage]:
+    """Noise, validation, selection: each part checked and built, before anything is asked."""
+    yield JudgingStage("validation", "completion", CompletionValidator())
+    validators = [
+        (part.name, registry.build("validator", part.name, part.options))
+        for part in recipe.validation
+    ]
+    terms = [term for _, rule in validators for term in getattr(rule, "protected_terms", ())]
+    for part in recipe.noise:
+        options = dict(part.options)
+        field = options.pop("field", "prompt")
+        if field not in ("prompt", "completion"):
+            raise RecipeError(f"noise '{part.name}': field is prompt or completion, not {field!r}")
+        spans = ProtectedSpans([*terms, *options.pop("protect", ())])
+        noise = registry.build("noise", part.name, options)
+        yield NoiseStage(part.name, noise, spans, recipe.seed, field)
+    for name, rule in validators:
+        yield JudgingStage("validation", name, rule)
+    for part in recipe.selection:
+        rule = registry.build("selector", part.name, part.options)
+        yield JudgingStage("selection", part.name, rule)
+
+
+def _source(recipe: Recipe, stack: AsyncExitStack) -> Source:
+    """The source a recipe names. Standard input is copied first: a run reads its source twice."""
+    if recipe.prompts.source == "-":
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="weave-async-"))
+        path = spool(sys.stdin.buffer, Path(folder))
+    else:
+        path = recipe.folder / recipe.prompts.source
+    source: Source = registry.build("source", format_of(path), {"path": path})
+    return source
+
+
+def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
+    """Dotted names of what two nested mappings do not share."""
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        if before != now:
+            yield path
+        return
+    for key in sorted({*before, *now}):
+        yield from _differences(before.get(key), now.get(key), f"{path}.{key}".lstrip("."))
+
+
+def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What broke the engine, out of the groups it was wrapped in on its way."""
+    first = group.exceptions[0]
+    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first

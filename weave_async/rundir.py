@@ -1,0 +1,215 @@
+"""The run folder: which files there are, how they are locked, written and published.
+
+::
+
+    RUN/
+    ├── recipe.yaml       what was asked for, resolved, without secrets
+    ├── journal/          every answer as it came: the only truth (see weave_async.journal)
+    ├── samples.jsonl     the dataset
+    ├── rejected.jsonl    a row per rejected sample: stage, rule, reason, evidence
+    ├── failed.jsonl      a row per failed sample: error, message, attempts
+    ├── manifest.json     counts, rows and SHA-256 of the files above; written last
+    └── lock              held by the process that writes here
+
+While a run goes on, outputs grow as ``*.part`` and are renamed at the end: a file without that
+ending is whole. Only this module knows these names.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+import yaml
+
+from weave_async.errors import RunFolderError, RunLockedError, StorageError
+
+FORMAT_VERSION = 1
+_PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600
+
+
+class RunFolder:
+    """One run on disk. ``open`` it before the first request: it proves that writing works."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: IO[str] | None = None
+
+    def __repr__(self) -> str:
+        return f"<RunFolder {self.path}{' locked' if self._lock else ''}>"
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal"
+
+    @property
+    def recipe(self) -> Path:
+        return self.path / "recipe.yaml"
+
+    @property
+    def manifest(self) -> Path:
+        return self.path / "manifest.json"
+
+    def output(self, name: str, suffix: str = ".jsonl") -> OutputFile:
+        """An output file of this run, by its stem: ``samples``, ``rejected`` or ``failed``."""
+        return OutputFile(self.path / f"{name}{suffix}")
+
+    def holds_a_run(self) -> bool:
+        return self.recipe.is_file() or self.journal.is_dir()
+
+    def open(self) -> None:
+        """Create the folder, take its lock, and try a write, a sync and a rename in it."""
+        if self.path.exists() and not self.path.is_dir():
+            raise RunFolderError(f"{self.path} is a file: choose another folder with -o")
+        if self._is_foreign():
+            raise RunFolderError(
+                f"{self.path} is not empty and holds no run: choose another folder with -o"
+            )
+        try:
+            self.path.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+            self._take_lock()
+            self._probe()
+            self.journal.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
+        except OSError as error:
+            self.close()
+            raise RunFolderError(
+                f"cannot write in {self.path}: {error.strerror}. Choose another folder with -o"
+            ) from error
+
+    def close(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def write_recipe(self, resolved: Mapping[str, Any]) -> None:
+        text = yaml.safe_dump(dict(resolved), sort_keys=False, allow_unicode=True)
+        self._publish_bytes(self.recipe, text.encode())
+
+    def read_recipe(self) -> dict[str, Any] | None:
+        """The recipe of the run that is here, or ``None`` where there is none yet."""
+        if not self.recipe.is_file():
+            return None
+        loaded = yaml.safe_load(self.recipe.read_text())
+        return loaded if isinstance(loaded, dict) else None
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        body = {"format_version": FORMAT_VERSION, **manifest}
+        self._publish_bytes(self.manifest, orjson.dumps(body, option=orjson.OPT_INDENT_2) + b"\n")
+
+    def read_manifest(self) -> dict[str, Any] | None:
+        """The manifest of the last run that ended here in good order, if any did."""
+        with suppress(FileNotFoundError, orjson.JSONDecodeError):
+            loaded: dict[str, Any] = orjson.loads(self.manifest.read_bytes())
+            return loaded
+        return None
+
+    def _is_foreign(self) -> bool:
+        try:
+            names = set(os.listdir(self.path)) if self.path.exists() else set()
+        except OSError as error:
+            raise RunFolderError(f"cannot read {self.path}: {error.strerror}") from error
+        return bool(names - {"lock"}) and not self.holds_a_run()
+
+    def _take_lock(self) -> None:
+        # flock, not lockf: closing any other descriptor of the file would drop a lockf lock.
+        fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE_FILE)
+        lock = os.fdopen(fd, "r+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = lock.read().strip() or "another process"
+            lock.close()
+            raise RunLockedError(
+                f"{self.path} is being written by {holder}: wait for it, or choose another folder"
+            ) from None
+        self._lock = lock
+        lock.truncate(0)
+        lock.write(f"pid {os.getpid()} on {socket.gethostname()}\n")
+        lock.flush()
+
+    def _probe(self) -> None:
+        self._publish_bytes(self.path / "probe", b"can we write here?\n")
+        (self.path / "probe").unlink()
+
+    def _publish_bytes(self, path: Path, content: bytes) -> None:
+        part = path.with_name(path.name + ".part")
+        with _open_private(part) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        sync_folder(path.parent)
+
+
+class OutputFile:
+    """An output that grows as ``*.part`` and appears whole, or not at all.
+
+    It starts afresh each time: outputs are derived from the journal and cost nothing to make again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = 0
+        self.num_bytes = 0
+        self._digest = sha256()
+        self._part = path.with_name(path.name + ".part")
+        self._file = _open_private(self._part)
+
+    def write(self, row: bytes) -> None:
+        """Append one row, buffered."""
+        self._file.write(row)
+        self._digest.update(row)
+        self.rows += 1
+        self.num_bytes += len(row)
+
+    def publish(self) -> dict[str, Any]:
+        """Sync and rename; returns the file's entry for the manifest."""
+        with storage_errors(self._part):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            os.replace(self._part, self.path)
+            sync_folder(self.path.parent)
+        return {"rows": self.rows, "bytes": self.num_bytes, "sha256": self._digest.hexdigest()}
+
+    def flush(self) -> None:
+        with storage_errors(self._part):
+            self._file.flush()
+
+    def close(self) -> None:
+        """Stop writing without publishing; the ``*.part`` stays as it is."""
+        with suppress(OSError):
+            self._file.close()
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Name the file when the disk refuses."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {error.strerror}. What was answered so far is kept; "
+            "run the same command again once there is space"
+        ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename or a new file in ``folder`` survive a power cut."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _open_private(path: Path) -> IO[bytes]:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _PRIVATE_FILE)
+    return os.fdopen(fd, "wb", buffering=1 << 16)

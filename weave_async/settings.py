@@ -1,0 +1,191 @@
+"""Settings from the environment and from ``.env``. Nothing else in weave_async reads either.
+
+Flag > environment > ``.env`` > recipe > default. A key belongs to the base URL that stands beside
+it, under the same prefix, and is sent nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from weave_async.errors import RecipeError
+from weave_async.records import Endpoint
+from weave_async.registry import unknown
+
+PREFIX = "WEAVE_ASYNC_"
+ENDPOINTS_PREFIX = "WEAVE_ASYNC_ENDPOINTS__"
+OPTIONS_INFIX = "OPTIONS__"
+DEFAULT_TIMEOUT_S, DEFAULT_DEADLINE_S = 120.0, 600.0
+
+
+class EndpointSettings(BaseModel):
+    """The variables of one endpoint: ``WEAVE_ASYNC_X``, or ``WEAVE_ASYNC_ENDPOINTS__NAME__X``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    provider: str | None = Field(None, description="adapter: local, openai_compatible, simulated")
+    model: str | None = Field(None, description="model id")
+    base_url: str | None = Field(None, description="address, up to and including /v1")
+    api_key: SecretStr | None = Field(None, description="key for that address, and for no other")
+    rpm: float | None = Field(None, gt=0, description="requests per minute")
+    tpm: float | None = Field(None, gt=0, description="tokens per minute")
+    max_concurrency: int | None = Field(None, ge=1, description="requests in flight")
+    timeout_s: float | None = Field(
+        None, gt=0, description="seconds for one wait (first byte, next chunk)"
+    )
+    deadline_s: float | None = Field(None, gt=0, description="seconds for one whole request")
+    options: dict[str, str] = Field({}, description="the provider's own, as ..._OPTIONS__NAME")
+
+
+FOREIGN_VARIABLES = {"WEAVE_ASYNC_SERVER_API_KEY"}
+"""Ours, but read elsewhere: the local model server stands alone and reads its own key."""
+_FOR_ALL_ENDPOINTS = ("model", "rpm", "tpm", "max_concurrency", "timeout_s", "deadline_s")
+FALLBACK_PROVIDER = "openai_compatible"
+"""The adapter of an endpoint that the environment names without saying which."""
+FALLBACK_VARIABLES = ("BASE_URL", "API_KEY", "MODEL")
+"""What a provider with an ``environment_fallback`` also heeds under that prefix."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderTraits:
+    """What settings need to know of a provider's class: see ``interfaces.Provider``."""
+
+    default_model: str | None
+    environment_fallback: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One reading of the environment, with the command line's flags on top (``with_flags``)."""
+
+    default: EndpointSettings = field(default_factory=EndpointSettings)
+    endpoints: Mapping[str, EndpointSettings] = field(default_factory=dict)
+    fallbacks: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_environment(
+        cls, environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".env")
+    ) -> Settings:
+        """Read ``environ`` (the process's by default) over a ``.env`` file, if there is one.
+
+        ``.env`` is parsed, never executed: no expansion of ``$NAME``. Raises ``RecipeError`` for a
+        variable that is ours by its prefix and unknown by its name, or that has a bad value.
+        """
+        environ = os.environ if environ is None else environ
+        stored = dotenv_values(dotenv, interpolate=False) if dotenv and dotenv.is_file() else {}
+        values = {name: value for name, value in {**stored, **environ}.items() if value}
+        default: dict[str, Any] = {}
+        endpoints: dict[str, dict[str, Any]] = {}
+        for name, value in values.items():
+            if name.startswith(ENDPOINTS_PREFIX):
+                endpoint, _, key = name.removeprefix(ENDPOINTS_PREFIX).partition("__")
+                _put(endpoints.setdefault(endpoint.lower(), {}), name, key, value)
+            elif name.startswith(PREFIX) and name not in FOREIGN_VARIABLES:
+                _put(default, name, name.removeprefix(PREFIX), value)
+        return cls(
+            default=_validated(PREFIX, default),
+            endpoints={
+                endpoint: _validated(f"{ENDPOINTS_PREFIX}{endpoint.upper()}__", found)
+                for endpoint, found in endpoints.items()
+            },
+            fallbacks=values,
+        )
+
+    def with_flags(self, **flags: Any) -> Settings:
+        """The same settings with those flags on top that are not ``None``."""
+        given = {name: value for name, value in flags.items() if value is not None}
+        default = dict(given)
+        if self.default.base_url not in (None, given.get("base_url", self.default.base_url)):
+            default["api_key"] = None  # the key belongs to the other address
+        everywhere = {name: value for name, value in given.items() if name in _FOR_ALL_ENDPOINTS}
+        return replace(
+            self,
+            default=self.default.model_copy(update=default),
+            endpoints={n: e.model_copy(update=everywhere) for n, e in self.endpoints.items()},
+        )
+
+    def provider_of(self, endpoint: str) -> str:
+        """The provider behind an endpoint's name in a recipe, once the environment has its say."""
+        name = self._name_of(endpoint)
+        found = self.endpoints.get(name)
+        return name if found is None else found.provider or FALLBACK_PROVIDER
+
+    def endpoint(
+        self, name: str, *, model: str | None, options: Mapping[str, Any], traits: ProviderTraits
+    ) -> Endpoint:
+        """The endpoint a recipe calls ``name``: its provider, address, key, model and limits."""
+        swapped = self._name_of(name) != name
+        name = self._name_of(name)
+        provider = self.provider_of(name)
+        is_named = name in self.endpoints
+        found = self.endpoints[name] if is_named else self.default
+        if not is_named:
+            found = self._with_fallback(found, traits.environment_fallback)
+        model = found.model or model or traits.default_model
+        if model is None:
+            raise RecipeError(
+                f"endpoint '{name}' needs a model: name one with --model, WEAVE_ASYNC_MODEL, or "
+                "generate.mix in the recipe"
+            )
+        return Endpoint(
+            name=name,
+            provider=provider,
+            model=model,
+            base_url=found.base_url,
+            api_key=found.api_key,
+            max_concurrency=found.max_concurrency,
+            requests_per_minute=found.rpm,
+            tokens_per_minute=found.tpm,
+            timeout_s=found.timeout_s or self.default.timeout_s or DEFAULT_TIMEOUT_S,
+            deadline_s=found.deadline_s or self.default.deadline_s or DEFAULT_DEADLINE_S,
+            options={**({} if swapped else options), **found.options},
+        )
+
+    def _name_of(self, endpoint: str) -> str:
+        return self.default.provider or endpoint
+
+    def _with_fallback(self, found: EndpointSettings, prefix: str | None) -> EndpointSettings:
+        """Fill gaps from ``<PREFIX>_BASE_URL`` and kin; a key only if its address is used too."""
+        if prefix is None:
+            return found
+        base_url, api_key, model = (self.fallbacks.get(f"{prefix}_{v}") for v in FALLBACK_VARIABLES)
+        update: dict[str, Any] = {"model": found.model or model}
+        if found.base_url is None or found.base_url == base_url:
+            update["base_url"] = base_url
+            update["api_key"] = found.api_key or (SecretStr(api_key) if api_key else None)
+        return found.model_copy(update=update)
+
+
+def variables() -> list[str]:
+    """The names this module reads for one endpoint, and the one that is read elsewhere."""
+    own = [PREFIX + name.upper() for name in EndpointSettings.model_fields if name != "options"]
+    return [*own, *sorted(FOREIGN_VARIABLES), *(f"OPENAI_{name}" for name in FALLBACK_VARIABLES)]
+
+
+def _put(found: dict[str, Any], variable: str, key: str, value: str) -> None:
+    if key.startswith(OPTIONS_INFIX):
+        found.setdefault("options", {})[key.removeprefix(OPTIONS_INFIX).lower()] = value
+        return
+    known = [name for name in EndpointSettings.model_fields if name != "options"]
+    if key.lower() not in known:
+        prefix = variable.removesuffix(key)
+        names = [prefix + name.upper() for name in known]
+        raise RecipeError(unknown("environment variable", variable, names))
+    found[key.lower()] = value.strip()
+
+
+def _validated(prefix: str, found: dict[str, Any]) -> EndpointSettings:
+    try:
+        return EndpointSettings.model_validate(found)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = prefix + "__".join(str(step) for step in problem["loc"]).upper()
+        shown = "***" if "api_key" in problem["loc"] else repr(problem["input"])
+        raise RecipeError(f"{name}: {problem['msg']} (got {shown})") from None

@@ -1,0 +1,51 @@
+"""What a sample looks like on disk, for all sinks and for the files of rejects and failures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+
+from weave_async.records import Sample
+
+
+def messages(sample: Sample) -> list[dict[str, str]]:
+    return [{"role": message.role, "content": message.content} for message in sample.messages]
+
+
+def lineage(sample: Sample) -> dict[str, Any]:
+    """Where a sample comes from. Nothing in it depends on when or in which order answers came."""
+    response = sample.response
+    return {
+        "prompt_id": sample.prompt.prompt_id,
+        "sample_index": sample.prompt.sample_index,
+        "source": sample.prompt.origin,
+        "attributes": dict(sample.prompt.attributes),
+        "endpoint": sample.endpoint,
+        "model": sample.request.model,
+        "params": sample.request.params.as_dict(),
+        "seed": sample.seed,
+        "request_id": sample.request.request_id,
+        "finish_reason": response.finish_reason if response else None,
+        "input_tokens": response.usage.input_tokens if response else None,
+        "output_tokens": response.usage.output_tokens if response else None,
+        "noise": [asdict(edit) for edit in sample.edits],
+    }
+
+
+def rejected_row(sample: Sample) -> bytes:
+    """A row of ``rejected.jsonl``: the verdict first, then the sample it fell on."""
+    assert sample.rejection is not None
+    return _line({"sample_id": sample.sample_id, **asdict(sample.rejection)}, sample)
+
+
+def failed_row(sample: Sample) -> bytes:
+    """A row of ``failed.jsonl``: the error first, then what was asked."""
+    assert sample.failure is not None
+    return _line({"sample_id": sample.sample_id, **asdict(sample.failure)}, sample)
+
+
+def _line(head: dict[str, Any], sample: Sample) -> bytes:
+    row = {**head, "messages": messages(sample), "lineage": lineage(sample)}
+    return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)

@@ -1,0 +1,59 @@
+"""Comma-separated values with a header line."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from weave_async.errors import InputError
+from weave_async.records import BadRow, Row
+from weave_async.sources.files import open_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CsvSource:
+    """The header names the columns; every value is text. A row with too few or many cells is bad.
+
+    ``origin`` names the line on which a row ends: a quoted cell may hold line breaks.
+    """
+
+    path: Path
+    delimiter: str = ","
+
+    def rows(self) -> Iterator[Row | BadRow]:
+        with open_bytes(self.path) as lines:
+            text = (line.decode(errors="surrogateescape") for line in lines)
+            reader = csv.reader(text, delimiter=self.delimiter, strict=True)
+            header = self._header(reader)
+            while True:
+                try:
+                    cells = next(reader)
+                except StopIteration:
+                    return
+                except csv.Error as error:
+                    yield BadRow(f"{self.path}:{reader.line_num}", f"not CSV: {error}")
+                    continue
+                if cells:
+                    yield _row_of(header, cells, f"{self.path}:{reader.line_num}")
+
+    def _header(self, reader: Iterator[list[str]]) -> list[str]:
+        try:
+            header = next(reader, [])
+        except csv.Error as error:
+            raise InputError(f"{self.path}:1: not CSV: {error}") from error
+        twice = {name for name in header if header.count(name) > 1}
+        if twice:
+            raise InputError(f"{self.path}:1: column {sorted(twice)[0]!r} stands twice")
+        return header
+
+
+def _row_of(header: list[str], cells: list[str], origin: str) -> Row | BadRow:
+    if len(cells) != len(header):
+        return BadRow(origin, f"{len(cells)} cells under a header of {len(header)}")
+    try:
+        "".join(cells).encode()
+    except UnicodeEncodeError:
+        return BadRow(origin, "not UTF-8")
+    return Row(dict(zip(header, cells, strict=True)), origin)
