@@ -66,6 +66,7 @@ class OpenAICompatibleProvider:
     """One attempt per call over HTTP/1.1; enter it once, then call it from many tasks."""
 
     default_max_concurrency: ClassVar[int] = 32
+    default_model: ClassVar[str | None] = None
     environment_fallback: ClassVar[str | None] = "OPENAI"
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -164,6 +165,7 @@ class OpenAICompatibleProvider:
             .zstd(False)
             .deflate(False)
             .pool_idle_timeout(timedelta(seconds=IDLE_CONNECTION_S))
+            .pool_max_idle_per_host(endpoint.max_concurrency or self.default_max_concurrency)
             .connect_timeout(timedelta(seconds=min(CONNECT_TIMEOUT_S, endpoint.timeout_s)))
             .read_timeout(timedelta(seconds=endpoint.timeout_s))
             .timeout(timedelta(seconds=endpoint.deadline_s))

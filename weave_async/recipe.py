@@ -6,7 +6,6 @@ Keys that are not here are refused, with the nearest one that is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any, Literal, Self
@@ -16,18 +15,16 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationError,
     WithJsonSchema,
     model_validator,
 )
-from pydantic.fields import FieldInfo
 
-from weave_async import registry
+from weave_async import recipe_file, registry
 from weave_async.errors import InputError, RecipeError
-
-MAX_RECIPE_BYTES = 1_000_000
-MAX_YAML_NODES = 100_000
 
 
 class _Model(BaseModel):
@@ -85,7 +82,24 @@ class FileChoice(_Model):
         return Choice(choice=lines)
 
 
-Attribute = Choice | Uniform | FileChoice
+_TAGS: dict[type, str] = {Choice: "<choice>", Uniform: "<uniform>", FileChoice: "<file>"}
+
+
+def _tag_of(value: Any) -> str:
+    """Which shape is meant, by its key, so that a mistake is explained for that shape only."""
+    if type(value) in _TAGS:
+        return _TAGS[type(value)]
+    if isinstance(value, dict):
+        return next((tag for tag in _TAGS.values() if tag[1:-1] in value), "<choice>")
+    return "<number>"
+
+
+_Choice = Annotated[Choice, Tag("<choice>")]
+_Uniform = Annotated[Uniform, Tag("<uniform>")]
+_FileChoice = Annotated[FileChoice, Tag("<file>")]
+_Value = Annotated[float, Tag("<number>")]
+Attribute = Annotated[_Choice | _Uniform | _FileChoice, Discriminator(_tag_of)]
+Number = Annotated[_Value | _Uniform | _Choice, Discriminator(_tag_of)]
 
 
 class Prompts(_Model):
@@ -102,9 +116,6 @@ class Prompts(_Model):
     attributes: dict[str, Attribute] = Field({}, description="Drawn anew for each sample.")
     draws: int = Field(1, ge=1, description="Samples per row.")
     on_bad_row: Literal["stop", "skip"] = Field("stop", description="What a malformed row does.")
-
-
-Number = float | Uniform | Choice
 
 
 class Params(_Model):
@@ -214,11 +225,11 @@ class Recipe(_Model):
     @classmethod
     def parse(cls, text: str, *, where: str = "recipe", folder: Path | None = None) -> Self:
         """A recipe from YAML text."""
-        root = _compose(text, where)
+        root = recipe_file.compose(text, where)
         try:
             recipe = cls.model_validate(yaml.safe_load(text))
         except ValidationError as error:
-            raise RecipeError(_explain(error, root, where)) from None
+            raise RecipeError(recipe_file.explain(error, root, where, cls)) from None
         recipe._folder = folder or Path()
         return recipe
 
@@ -249,111 +260,3 @@ def json_schema() -> dict[str, Any]:
             ]
         }
     return schema
-
-
-def _compose(text: str, where: str) -> yaml.Node:
-    """The node tree, which knows lines; refuses what no honest recipe needs."""
-    if len(text) > MAX_RECIPE_BYTES:
-        raise RecipeError(f"{where} has {len(text)} characters, more than {MAX_RECIPE_BYTES}")
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        if not isinstance(root, yaml.MappingNode):
-            raise RecipeError(f"{where}: a recipe is a mapping of keys; try `weave-async new`")
-        for count, node in enumerate(_walk(root)):
-            if count > MAX_YAML_NODES:
-                raise RecipeError(
-                    f"{where}: more than {MAX_YAML_NODES} values; are anchors nested?"
-                )
-            _refuse_repeated_keys(node, where)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise RecipeError(f"{where}:{line}: not YAML: {error.problem}") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise RecipeError(f"{where}: not YAML: {error}") from error
-    return root
-
-
-def _walk(root: yaml.Node) -> Iterator[yaml.Node]:
-    """Every node as often as it is used, so that nested anchors show their true size."""
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        if isinstance(node, yaml.MappingNode):
-            waiting += [part for pair in node.value for part in pair]
-        elif isinstance(node, yaml.SequenceNode):
-            waiting += node.value
-
-
-def _refuse_repeated_keys(node: yaml.Node, where: str) -> None:
-    if not isinstance(node, yaml.MappingNode):
-        return
-    seen: set[str] = set()
-    for key, _ in node.value:
-        if key.value in seen and isinstance(key, yaml.ScalarNode):
-            raise RecipeError(f"{where}:{key.start_mark.line + 1}: key '{key.value}' stands twice")
-        seen.add(str(key.value))
-
-
-def _explain(error: ValidationError, root: yaml.Node, where: str) -> str:
-    """The first thing that is wrong, with its line; a union's complaints are told as one."""
-    problem = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
-    steps = [step for step in problem["loc"] if not _is_union_tag(step)]
-    line = _line_of(root, steps)
-    place = f"{where}:{line}"
-    if problem["type"] == "extra_forbidden":
-        *parents, key = steps
-        known = sorted(_known_keys(Recipe, parents))
-        inside = ".".join(map(str, parents))
-        return f"{place}: " + registry.unknown(
-            f"key{f' in {inside}' if inside else ''}", str(key), known
-        )
-    name = ".".join(map(str, steps)) or "recipe"
-    if problem["type"] == "missing":
-        return f"{place}: '{name}' is missing"
-    return (
-        f"{place}: {name}: {problem['msg'].removeprefix('Value error, ')}, got {problem['input']!r}"
-    )
-
-
-def _is_union_tag(step: int | str) -> bool:
-    return str(step) in (
-        "Choice",
-        "Uniform",
-        "FileChoice",
-        "float",
-        "function-before[_part_from()]",
-    )
-
-
-def _line_of(node: yaml.Node, steps: list[int | str]) -> int:
-    line = node.start_mark.line + 1
-    for step in steps:
-        if isinstance(node, yaml.MappingNode):
-            pair = next((pair for pair in node.value if pair[0].value == str(step)), None)
-            if pair is None:
-                return line
-            line, node = pair[0].start_mark.line + 1, pair[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
-            node = node.value[step]
-            line = node.start_mark.line + 1
-    return line
-
-
-def _known_keys(model: type[BaseModel], steps: list[int | str]) -> Mapping[str, FieldInfo]:
-    """The fields of the model that ``steps`` lead to from ``model``."""
-    for step in steps:
-        if isinstance(step, int) or step not in model.model_fields:
-            continue
-        inner = _model_in(model.model_fields[step].annotation)
-        if inner is None:
-            return {}
-        model = inner
-    return model.model_fields
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    arguments = getattr(annotation, "__args__", ())
-    return next((found for argument in arguments if (found := _model_in(argument))), None)

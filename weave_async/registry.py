@@ -72,11 +72,11 @@ def installed(kind: str) -> list[str]:
     return sorted(_entries(kind))
 
 
-def unknown(thing: str, value: str, known: list[str]) -> str:
+def unknown(thing: str, value: str, known: list[str], *, where: str = "") -> str:
     """``unknown provider 'locl'; did you mean 'local'? Known: …``: the wording used everywhere."""
     nearest = get_close_matches(value, known, n=1, cutoff=0.6)
     hint = f"; did you mean '{nearest[0]}'?" if nearest else "."
-    return f"unknown {thing} '{value}'{hint} Known: {', '.join(known) or 'none'}"
+    return f"unknown {thing} '{value}'{where}{hint} Known: {', '.join(known) or 'none'}"
 
 
 @cache

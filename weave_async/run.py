@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
@@ -16,22 +14,20 @@ from typing import Any, Literal, Self
 from weave_async import registry
 from weave_async.dispatch import Dispatcher
 from weave_async.engine import Engine
-from weave_async.errors import RecipeError, RunFolderError, WeaveError
+from weave_async.errors import RunFolderError, WeaveError
 from weave_async.flow.channel import Channel
 from weave_async.flow.retry import Backoff
-from weave_async.interfaces import Sink, Source, Stage
+from weave_async.interfaces import Sink
 from weave_async.journal.journal import Journal
 from weave_async.metrics import RunMetrics
-from weave_async.noise.spans import ProtectedSpans
+from weave_async.parts import endpoint_of, source_of, stages_of
 from weave_async.plan import Plan
-from weave_async.recipe import MixEntry, Recipe
+from weave_async.recipe import Recipe
 from weave_async.records import Endpoint, Sample
 from weave_async.rundir import OutputFile, RunFolder
-from weave_async.settings import ProviderTraits, Settings
+from weave_async.settings import Settings
 from weave_async.sinks.rows import failed_row, rejected_row
-from weave_async.sources.files import format_of, spool
-from weave_async.stages import JudgingStage, NoiseStage, Pipeline
-from weave_async.validation.completion import CompletionValidator
+from weave_async.stages import Pipeline
 
 logger = logging.getLogger(__name__)
 
@@ -128,11 +124,11 @@ class Run:
             mix = self.recipe.generate.mix
             self.endpoints = [endpoint_of(entry, self._settings) for entry in mix]
             dispatchers = self._dispatchers()
-            pipeline = Pipeline(_stages(self.recipe))
+            pipeline = Pipeline(stages_of(self.recipe))
             self._sinks: list[Sink] = [
                 registry.build("sink", name, {}) for name in self.recipe.output.to
             ]
-            source = _source(self.recipe, stack)
+            source = source_of(self.recipe, stack)
             self.plan = Plan(self.recipe, source, self.endpoints, num_samples=self._num_samples)
             self._open_folder(stack)
             journal = Journal(self.folder.journal, asks=self._asks())
@@ -355,51 +351,6 @@ class Run:
         if self.metrics.failed or too_few:
             return "incomplete", EXIT_ROWS_MISSING
         return "complete", 0
-
-
-def endpoint_of(
-    entry: MixEntry, settings: Settings, *, default_model: str | None = None
-) -> Endpoint:
-    """The endpoint an entry of the mix means, once the environment has had its say."""
-    provider = registry.load("provider", settings.provider_of(entry.endpoint))
-    traits = ProviderTraits(provider.default_model or default_model, provider.environment_fallback)
-    return settings.endpoint(
-        entry.endpoint, model=entry.model, options=entry.options, traits=traits
-    )
-
-
-def _stages(recipe: Recipe) -> Iterator[Stage]:
-    """Noise, validation, selection: each part checked and built, before anything is asked."""
-    yield JudgingStage("validation", "completion", CompletionValidator())
-    validators = [
-        (part.name, registry.build("validator", part.name, part.options))
-        for part in recipe.validation
-    ]
-    terms = [term for _, rule in validators for term in getattr(rule, "protected_terms", ())]
-    for part in recipe.noise:
-        options = dict(part.options)
-        field = options.pop("field", "prompt")
-        if field not in ("prompt", "completion"):
-            raise RecipeError(f"noise '{part.name}': field is prompt or completion, not {field!r}")
-        spans = ProtectedSpans([*terms, *options.pop("protect", ())])
-        noise = registry.build("noise", part.name, options)
-        yield NoiseStage(part.name, noise, spans, recipe.seed, field)
-    for name, rule in validators:
-        yield JudgingStage("validation", name, rule)
-    for part in recipe.selection:
-        rule = registry.build("selector", part.name, part.options)
-        yield JudgingStage("selection", part.name, rule)
-
-
-def _source(recipe: Recipe, stack: AsyncExitStack) -> Source:
-    """The source a recipe names. Standard input is copied first: a run reads its source twice."""
-    if recipe.prompts.source == "-":
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="weave-async-"))
-        path = spool(sys.stdin.buffer, Path(folder))
-    else:
-        path = recipe.folder / recipe.prompts.source
-    source: Source = registry.build("source", format_of(path), {"path": path})
-    return source
 
 
 def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:

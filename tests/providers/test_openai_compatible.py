@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import itertools
 import resource
 import socket
-import subprocess
-import sys
-import textwrap
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -238,7 +235,7 @@ def test_redirect_is_not_followed_with_the_key(ask: Callable[..., Any]) -> None:
     ],
 )
 def test_broken_answer_is_a_bad_response(ask: Callable[..., Any], reply: Reply) -> None:
-    with pytest.raises(BadResponseError, match="http://127.0.0.1"):
+    with pytest.raises(BadResponseError, match=r"http://127.0.0.1"):
         ask([reply])
 
 
@@ -284,10 +281,9 @@ def test_endless_body_is_refused_in_bounded_memory(
 
 
 def test_compressed_body_is_not_inflated() -> None:
-    with pytest.raises(BadResponseError):
-        complete(
-            [Reply(headers={"content-encoding": "gzip"}, body=b"\x1f\x8b\x08\x00" + b"0" * 64)]
-        )
+    body = gzip.compress(b'{"choices": [{"message": {"content": "inflated"}}]}')
+    with pytest.raises(BadResponseError, match="not JSON"):
+        complete([Reply(headers={"content-encoding": "gzip"}, body=body)])
 
 
 def test_refused_connection_says_what_to_do() -> None:
@@ -301,7 +297,7 @@ def test_refused_connection_says_what_to_do() -> None:
 
 
 def test_unknown_host_is_a_connect_error() -> None:
-    with pytest.raises(ConnectError, match="nosuch.invalid"):
+    with pytest.raises(ConnectError, match=r"nosuch\.invalid"):
         use("http://nosuch.invalid/v1", lambda p: p.models())
 
 
@@ -363,9 +359,9 @@ def test_cancel_storm_leaves_a_whole_pool_and_no_sockets() -> None:
 
     open_connections: list[int] = []
     with ScriptedEndpoint(lambda request: chat_reply("hi", head_delay_s=0.005)) as server:
-        fresh = use(server.base_url, act)
+        fresh = use(server.base_url, act, max_concurrency=20)
     assert [response.text for response in fresh] == ["hi"] * 20
-    assert open_connections[0] <= 40
+    assert open_connections[0] <= 20
 
 
 def test_closing_a_stream_early_hangs_up() -> None:
@@ -382,30 +378,6 @@ def test_closing_a_stream_early_hangs_up() -> None:
     body = [*sse_reply(chat_chunks("a b")[:2], done=False).body, 60.0]
     with ScriptedEndpoint([Reply(body=body)]) as server:
         assert use(server.base_url, act) == 0
-
-
-def test_process_ends_cleanly_right_after_a_broken_answer(tmp_path: Path) -> None:
-    """pyreqwest's thread aborted the process when it ended within a millisecond (exit 134)."""
-    program = tmp_path / "ends_at_once.py"
-    program.write_text(
-        textwrap.dedent(
-            """
-            import sys
-            sys.path[:0] = sys.argv[1:]
-            from tests.providers.test_openai_compatible import Reply, complete
-            try:
-                complete([Reply(body=[b"ab", 0.1, b"cd"], reset=True, cut_after=4)])
-            except Exception as exc:
-                print(type(exc).__name__)
-            """
-        )
-    )
-    root = str(Path(__file__).parents[2])
-    for _ in range(3):
-        run = subprocess.run(
-            [sys.executable, str(program), root], capture_output=True, text=True, check=False
-        )
-        assert (run.returncode, run.stdout) == (0, "BadResponseError\n"), run.stderr
 
 
 # --- proxies
@@ -455,7 +427,7 @@ def test_key_may_travel_in_clear_to_this_machine(host: str) -> None:
 
 
 def test_key_does_not_travel_in_clear_elsewhere() -> None:
-    with pytest.raises(RecipeError, match="in clear to http://10.0.0.1/v1"):
+    with pytest.raises(RecipeError, match=r"in clear to http://10.0.0.1/v1"):
         OpenAICompatibleProvider(endpoint_at("http://10.0.0.1/v1", api_key=SecretStr(KEY)))
     OpenAICompatibleProvider(endpoint_at("http://10.0.0.1/v1"))
 
@@ -478,7 +450,7 @@ def test_key_with_a_line_break_inside_is_refused_unseen() -> None:
 
 
 def test_unknown_option_lists_the_known_ones() -> None:
-    with pytest.raises(RecipeError, match="unknown option 'extra'.*known: extra_body"):
+    with pytest.raises(RecipeError, match=r"unknown option 'extra'.*known: extra_body"):
         OpenAICompatibleProvider(endpoint_at("https://host/v1", options={"extra": 1}))
 
 

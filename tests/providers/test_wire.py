@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -45,8 +46,28 @@ ANY_JSON = st.recursive(
         st.lists(inner, max_size=4)
         | st.dictionaries(
             st.sampled_from(
-                "error message code type status detail msg object metadata details choices "
-                "delta content usage data finish_reason reasoning tool_calls refusal text".split()
+                [
+                    "error",
+                    "message",
+                    "code",
+                    "type",
+                    "status",
+                    "detail",
+                    "msg",
+                    "object",
+                    "metadata",
+                    "details",
+                    "choices",
+                    "delta",
+                    "content",
+                    "usage",
+                    "data",
+                    "finish_reason",
+                    "reasoning",
+                    "tool_calls",
+                    "refusal",
+                    "text",
+                ]
             ),
             inner,
             max_size=6,
@@ -116,6 +137,7 @@ SSE_BODY = (
     "\ufeffdata: one\n\n"
     ": OPENROUTER PROCESSING\r\n\r\n"
     "event: delta\r\nid: 7\r\ndata:no space\r\n\r\n"
+    "data: one\r\ndata: two\r\n\r\n"
     "data: first\ndata:  second\rdata\r\r"
     "data: 📖 wörld\n\n"
     "retry: 5\ndata:\n\n"
@@ -124,6 +146,7 @@ SSE_BODY = (
 SSE_EVENTS = [
     b"one",
     b"no space",
+    b"one\ntwo",
     b"first\n second\n",
     "📖 wörld".encode(),
     b"[DONE]",
@@ -139,7 +162,7 @@ def events_of(pieces: list[bytes]) -> list[bytes]:
 @given(st.lists(st.integers(0, len(SSE_BODY))))
 def test_events_do_not_depend_on_where_reads_cut_the_stream(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(SSE_BODY)]
-    pieces = [SSE_BODY[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [SSE_BODY[a:b] for a, b in pairwise(edges)]
     assert events_of(pieces) == SSE_EVENTS
 
 

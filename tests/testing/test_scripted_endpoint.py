@@ -41,6 +41,18 @@ def read_all(client: socket.socket) -> bytes:
     return b"".join(iter(lambda: client.recv(65_536), b""))
 
 
+def read_reply(client: socket.socket) -> bytes:
+    """One reply with a content-length, and no byte more."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += client.recv(65_536)
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+    while len(body) < length:
+        body += client.recv(65_536)
+    return head + body
+
+
 def talk(reply: Reply) -> bytes:
     """All that a client gets for one request until the server hangs up."""
     with ScriptedEndpoint([reply]) as endpoint, connected(endpoint) as client:
@@ -73,7 +85,7 @@ def test_replies_are_given_in_order_and_then_the_echo() -> None:
             statuses = []
             for _ in range(3):
                 ask(client, json.dumps({"messages": [{"content": "ping"}]}).encode())
-                answer = client.recv(65_536)
+                answer = read_reply(client)
                 statuses.append(answer.split()[1])
     assert statuses == [b"429", b"500", b"200"]
     assert b"You said: ping" in answer
@@ -184,6 +196,7 @@ class _Careless:
     """A provider that breaks each promise: the suite must see it."""
 
     default_max_concurrency = 1
+    default_model = None
     environment_fallback = None
 
     def __init__(self, endpoint: Endpoint) -> None:

@@ -73,8 +73,8 @@ async def _examine(
 def _endpoints(
     recipe_path: Path | None, provider: str | None, base_url: str | None
 ) -> list[Endpoint]:
+    from weave_async.parts import endpoint_of
     from weave_async.recipe import MixEntry, Recipe
-    from weave_async.run import endpoint_of
     from weave_async.settings import Settings
 
     settings = Settings.from_environment().with_flags(provider=provider, base_url=base_url)

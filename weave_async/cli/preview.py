@@ -116,7 +116,8 @@ def _print_panels(samples: list[Sample]) -> None:
                 lines.append(Text(f"{message.role} (clean)  {printable(clean[index])}", "dim"))
             role = Text(f"{message.role}  ", "bold")
             lines.append(role + Text(printable(message.content), "default"))
-        title = f"{sample.sample_id} · {sample.request.model} · {_end_of(sample)}"
+        lines.append(Text(printable(_end_of(sample)), styles[_end(sample)]))
+        title = f"{sample.sample_id} · {sample.request.model}"
         console.print(
             Panel(Group(*lines), title=printable(title), border_style=styles[_end(sample)])
         )

@@ -153,8 +153,7 @@ async def deadline_ends_a_slow_answer(provider: Provider, request: Request) -> N
     loop = asyncio.get_running_loop()
     async with provider:
         started = loop.time()
-        for attempt in (provider.complete(request), _consume(provider.stream(request))):
-            error = await _error_of(attempt)
+        for error in await _errors(provider, request):
             _require(isinstance(error, DeadlineError), f"a late answer ended as {error!r}")
     _require(loop.time() - started < 10 * SLOW_DEADLINE_S, "the deadline came late")
 
@@ -169,27 +168,25 @@ async def cancelling_a_slow_answer_is_prompt(provider: Provider, request: Reques
 
 
 async def breakdown_is_retryable(provider: Provider, request: Request) -> None:
-    for error in await _errors(provider, request):
+    async with provider:
+        errors = await _errors(provider, request)
+    for error in errors:
         _require(error.retryable, f"a breakdown of the server is not retryable: {error!r}")
         _require(not error.stops_endpoint, f"a breakdown stops the endpoint: {error!r}")
         _require(bool(str(error)), "the error says nothing")
 
 
 async def rejection_stops_the_endpoint(provider: Provider, request: Request) -> None:
-    for error in await _errors(provider, request):
+    async with provider:
+        errors = await _errors(provider, request)
+    for error in errors:
         _require(error.stops_endpoint, f"a refused key does not stop the endpoint: {error!r}")
         _require(not error.retryable, f"a refused key is retryable: {error!r}")
 
 
 async def absence_is_a_connect_error(provider: Provider, request: Request) -> None:
     async with provider:
-        attempts = (
-            provider.complete(request),
-            _consume(provider.stream(request)),
-            provider.models(),
-        )
-        for attempt in attempts:
-            error = await _error_of(attempt)
+        for error in [*await _errors(provider, request), await _error_of(provider.models())]:
             _require(isinstance(error, ConnectError), f"no server ended as {error!r}")
 
 
@@ -244,11 +241,10 @@ async def _serve_many(provider: Provider, request: Request) -> None:
 
 
 async def _errors(provider: Provider, request: Request) -> list[ProviderError]:
-    async with provider:
-        return [
-            await _error_of(provider.complete(request)),
-            await _error_of(_consume(provider.stream(request))),
-        ]
+    return [
+        await _error_of(provider.complete(request)),
+        await _error_of(_consume(provider.stream(request))),
+    ]
 
 
 async def _error_of(attempt: Awaitable[object]) -> ProviderError:

@@ -414,7 +414,11 @@ def _echoed(asked: Mapping[str, Any]) -> str:
 _PADDING = (
     "I repeat it word for word, because an endpoint that plays from a script has nothing of its "
     "own to add; what it can add is length, so that an answer weighs as much as an answer does. "
-    "A sentence more, and one after that, bring this to the size of a short reply of a model."
+    "A sentence more, and one after that, bring this to the size of a short reply of a model, "
+    "with its usage counted in words, its fingerprint, its service tier and all the other fields "
+    "that a client has to parse before it can throw them away. Whoever measures a client against "
+    "this endpoint measures it on something like the bodies that it will meet outside, and whoever "
+    "needs other sizes writes a script of two lines."
 )
 
 

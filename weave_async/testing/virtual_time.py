@@ -42,6 +42,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._now = 0.0
         super().__init__(_JumpingSelector(self))
+        # asyncio runs a timer when it is less than the clock's resolution away. Late in a long
+        # run its 1 ns is less than a float can add, and a timer due now would never be run.
+        self._clock_resolution = MIN_STEP_S
 
     def __repr__(self) -> str:
         return f"<VirtualTimeLoop at {self._now:.6f} s>"

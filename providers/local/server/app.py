@@ -63,6 +63,9 @@ class _GenerateEndpoint:
     def parse(self, body: bytes) -> Any:
         raise NotImplementedError
 
+    def num_prompts(self, asked: Any) -> int:
+        raise NotImplementedError
+
     def encode(self, asked: Any) -> list[Sequence[int]]:
         raise NotImplementedError
 
@@ -71,6 +74,7 @@ class _GenerateEndpoint:
             asked = self.parse(await _read_body(Request(scope, receive)))
             service = self._service
             service.require_model(asked.model)
+            service.engine.require_room(self.num_prompts(asked) * asked.params.n)
             prompts = await service.encode(partial(self.encode, asked))
             requests = service.plan(prompts, asked.params)
             with service.engine.submit(requests) as group:
@@ -102,6 +106,9 @@ class _ChatEndpoint(_GenerateEndpoint):
     def parse(self, body: bytes) -> ChatRequest:
         return parse_chat(body)
 
+    def num_prompts(self, asked: ChatRequest) -> int:
+        return 1
+
     def encode(self, asked: ChatRequest) -> list[Sequence[int]]:
         return [self._service.model.codec.encode_chat(asked.messages)]
 
@@ -111,6 +118,9 @@ class _CompletionEndpoint(_GenerateEndpoint):
 
     def parse(self, body: bytes) -> CompletionRequest:
         return parse_completion(body)
+
+    def num_prompts(self, asked: CompletionRequest) -> int:
+        return len(asked.prompts)
 
     def encode(self, asked: CompletionRequest) -> list[Sequence[int]]:
         codec = self._service.model.codec

@@ -122,9 +122,7 @@ class BatchingEngine:
 
     @contextmanager
     def submit(self, requests: Sequence[GenerationRequest]) -> Iterator[GenerationGroup]:
-        if self._failure is not None:
-            raise EngineStopped(f"no text is generated any more: {self._failure}")
-        self._require_room(len(requests))
+        self.require_room(len(requests))
         changed = asyncio.Event()
         members = [Generation(f"seq-{next(self._ids)}", r, changed) for r in requests]
         self._waiting.extend(members)
@@ -135,7 +133,9 @@ class BatchingEngine:
             for member in members:
                 self._cancel(member)
 
-    def _require_room(self, num_requests: int) -> None:
+    def require_room(self, num_requests: int) -> None:
+        if self._failure is not None:
+            raise EngineStopped(f"no text is generated any more: {self._failure}")
         most = self._capacity.max_concurrency + self._capacity.max_queue
         if num_requests > most:
             raise InvalidRequest(f"{num_requests} sequences in one request; at most {most} here")

