@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from random import Random
 from types import TracebackType
@@ -98,7 +98,7 @@ class SimulatedProvider:
             e2e_s=latency_s,
         )
 
-    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+    async def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
         response = await self.complete(request)
         words = response.text.split(" ")
         for index, word in enumerate(words):

@@ -5,11 +5,23 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_models import save_tiny_model
+
+from weave_async.records import (
+    FinishReason,
+    Message,
+    Prompt,
+    Request,
+    Response,
+    Sample,
+    SamplingParams,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -37,3 +49,46 @@ def loopback_only() -> Iterator[None]:
     patch.setattr(socket.socket, "connect", guarded)
     yield
     patch.undo()
+
+
+# --- samples for the tests of stages, rules, sinks and the journal -------------------------------
+
+
+@pytest.fixture
+def make_sample() -> Callable[..., Sample]:
+    """A sample that has been answered; every argument is one thing to have differently."""
+
+    def make(
+        completion: str = "Sure, take your pick.",
+        *,
+        user: str = "Which colours are there?",
+        system: str | None = None,
+        ordinal: int = 0,
+        finish_reason: FinishReason = "stop",
+        max_tokens: int | None = None,
+        **changes: Any,
+    ) -> Sample:
+        asked = (Message("system", system),) if system is not None else ()
+        asked = (*asked, Message("user", user))
+        prompt = Prompt(f"{ordinal:016x}", 0, asked, {}, f"rows.jsonl:{ordinal + 1}")
+        params = SamplingParams(max_tokens=max_tokens)
+        sample = Sample(
+            ordinal=ordinal,
+            prompt=prompt,
+            request=Request(f"request-{ordinal}", "tiny", asked, params),
+            endpoint="here",
+            seed=ordinal,
+            messages=(*asked, Message("assistant", completion)),
+            response=Response(completion, finish_reason),
+        )
+        return replace(sample, **changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny random model: real weights, of which nothing sensible comes."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_tiny_model(folder)
+    return folder

@@ -90,7 +90,10 @@ class Dispatcher:
 
         try:
             response = await self._backoff.run(
-                attempt_once, is_retryable=self._is_retryable, retry_after_s=_retry_after_s
+                attempt_once,
+                is_retryable=_is_retryable,
+                retry_after_s=_retry_after_s,
+                on_retry=lambda error: self._on_retry(code_of(error)),
             )
         except ProviderError as error:
             self._failures_in_a_row += 1
@@ -120,13 +123,6 @@ class Dispatcher:
             self.admission.succeeded()
             self._estimate.learn(request, response)
             return response
-
-    def _is_retryable(self, error: BaseException) -> bool:
-        if not isinstance(error, ProviderError) or isinstance(error, RateLimitError):
-            return False
-        if error.retryable:
-            self._on_retry(code_of(error))
-        return error.retryable
 
     async def _wait_until_ready(self) -> None:
         if self._entered is not None:
@@ -175,10 +171,16 @@ class TokenEstimate:
             self._tokens_per_char += 0.1 * (seen - self._tokens_per_char)
 
 
-def code_of(error: ProviderError) -> str:
+def code_of(error: BaseException) -> str:
     """``RateLimitError`` → ``rate_limit``: the name of an error in counts and files."""
     name = type(error).__name__.removesuffix("Error")
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+
+
+def _is_retryable(error: BaseException) -> bool:
+    # A 429 that comes this far has lasted for LONGEST_OUTAGE_S.
+    is_throttled = isinstance(error, RateLimitError)
+    return isinstance(error, ProviderError) and error.retryable and not is_throttled
 
 
 def _retry_after_s(error: BaseException) -> float | None:

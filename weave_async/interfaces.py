@@ -7,7 +7,7 @@ part is a dataclass whose fields are its options: the recipe's keys are checked 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from random import Random
 from types import TracebackType
 from typing import ClassVar, Protocol, Self
@@ -44,7 +44,7 @@ class Provider(Protocol):
     async def complete(self, request: Request) -> Response:
         """The whole answer to one request, within ``endpoint.deadline_s``."""
 
-    def stream(self, request: Request) -> AsyncIterator[Chunk]:
+    def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
         """The same answer in pieces. Closing the iterator early abandons the request."""
 
     async def models(self) -> Sequence[str]:

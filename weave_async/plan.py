@@ -193,8 +193,12 @@ def _request_id(
 ) -> str:
     """Names all that can change the answer. So does the provider: a simulated answer is none."""
     turns = [(message.role, message.content) for message in messages]
-    asked = [endpoint.provider, endpoint.model, api, turns, params.as_dict(), sample_index]
-    return blake2b(orjson.dumps(asked), digest_size=16).hexdigest()
+    asked = [
+        *(endpoint.provider, dict(endpoint.options), endpoint.model),
+        *(api, turns, params.as_dict(), sample_index),
+    ]
+    canonical = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
+    return blake2b(canonical, digest_size=16).hexdigest()
 
 
 def _repeated(digests: array[int]) -> frozenset[int]:

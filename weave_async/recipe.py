@@ -10,7 +10,6 @@ from pathlib import Path
 from random import Random
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -225,9 +224,9 @@ class Recipe(_Model):
     @classmethod
     def parse(cls, text: str, *, where: str = "recipe", folder: Path | None = None) -> Self:
         """A recipe from YAML text."""
-        root = recipe_file.compose(text, where)
+        data, root = recipe_file.read(text, where)
         try:
-            recipe = cls.model_validate(yaml.safe_load(text))
+            recipe = cls.model_validate(data)
         except ValidationError as error:
             raise RecipeError(recipe_file.explain(error, root, where, cls)) from None
         recipe._folder = folder or Path()

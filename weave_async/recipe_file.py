@@ -16,8 +16,8 @@ MAX_CHARS = 1_000_000
 MAX_NODES = 100_000
 
 
-def compose(text: str, where: str) -> yaml.Node:
-    """The node tree, which knows lines; refuses what no honest recipe needs."""
+def read(text: str, where: str) -> tuple[Any, yaml.Node]:
+    """The data, and its nodes, which know their lines. Plain YAML only, and not too much of it."""
     if len(text) > MAX_CHARS:
         raise RecipeError(f"{where} has {len(text)} characters, more than {MAX_CHARS}")
     try:
@@ -28,12 +28,12 @@ def compose(text: str, where: str) -> yaml.Node:
             if count > MAX_NODES:
                 raise RecipeError(f"{where}: more than {MAX_NODES} values; are anchors nested?")
             _refuse_repeated_keys(node, where)
+        return yaml.safe_load(text), root
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise RecipeError(f"{where}:{line}: not YAML: {error.problem}") from error
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise RecipeError(f"{where}: not YAML: {error}") from error
-    return root
 
 
 def _walk(root: yaml.Node) -> Iterator[yaml.Node]:

@@ -281,7 +281,11 @@ class Run:
         prompts = {key: resolved["prompts"][key] for key in ("system", "template", "attributes")}
         generate = {key: resolved["generate"][key] for key in ("params", "api", "send_seed")}
         endpoints = {
-            endpoint.name: {"provider": endpoint.provider, "model": endpoint.model}
+            endpoint.name: {
+                "provider": endpoint.provider,
+                "model": endpoint.model,
+                "options": dict(endpoint.options),
+            }
             for endpoint in self.endpoints
         }
         return {

@@ -12,7 +12,7 @@ import logging
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, fields, replace
 from types import TracebackType
@@ -58,6 +58,7 @@ class LocalProvider:
         self._options = options_of(endpoint, LocalOptions)
         self._stack = AsyncExitStack()
         self._server: ServerProcess | None = None
+        self._served_model: str | None = None
         self._wire: OpenAICompatibleProvider | None = None
 
     def __repr__(self) -> str:
@@ -69,7 +70,7 @@ class LocalProvider:
             if base_url is None:
                 self._server = ServerProcess(self._arguments())
                 await stack.enter_async_context(self._server)
-                base_url = await self._server.wait_until_ready()
+                base_url, self._served_model = await self._server.wait_until_ready()
             wire = OpenAICompatibleProvider(replace(self._endpoint, base_url=base_url, options={}))
             self._wire = await stack.enter_async_context(wire)
             self._stack = stack.pop_all()
@@ -86,17 +87,27 @@ class LocalProvider:
 
     async def complete(self, request: Request) -> Response:
         with self._noticing_a_dead_server():
-            return await self._entered_wire().complete(request)
+            return await self._entered_wire().complete(self._as_served(request))
 
-    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+    async def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
         with self._noticing_a_dead_server():
-            async with contextlib.aclosing(self._entered_wire().stream(request)) as chunks:
+            async with contextlib.aclosing(
+                self._entered_wire().stream(self._as_served(request))
+            ) as chunks:
                 async for chunk in chunks:
                     yield chunk
 
     async def models(self) -> Sequence[str]:
+        if self._served_model is not None:
+            return [self._endpoint.model]
         with self._noticing_a_dead_server():
             return await self._entered_wire().models()
+
+    def _as_served(self, request: Request) -> Request:
+        """A server that we started calls a folder or a file by its last name."""
+        if self._served_model is None:
+            return request
+        return replace(request, model=self._served_model)
 
     def _entered_wire(self) -> OpenAICompatibleProvider:
         if self._wire is None:
@@ -180,8 +191,8 @@ class ServerProcess:
     def has_exited(self) -> bool:
         return self._process is not None and self._process.returncode is not None
 
-    async def wait_until_ready(self) -> str:
-        """The base URL, once the model is loaded. Says how far it is at INFO while that takes."""
+    async def wait_until_ready(self) -> tuple[str, str]:
+        """Base URL and model name, once it is loaded. Says at INFO how far it is meanwhile."""
         loop = asyncio.get_running_loop()
         started_s = loop.time()
         while loop.time() - started_s < LONGEST_START_S:
@@ -193,7 +204,7 @@ class ServerProcess:
                 continue
             if event["event"] == "ready":
                 logger.info("local server: ready after %.1f s", loop.time() - started_s)
-                return f"{event['url']}/v1"
+                return f"{event['url']}/v1", event["model"]
             if event["event"] == "error":
                 raise _START_ERRORS.get(event["exit_code"], ConnectError)(
                     f"the local server cannot start: {event['message']}"

@@ -36,9 +36,9 @@ class EventDecoder:
             piece = piece.removeprefix(b"\n")  # CR LF, cut in two
         for part in piece.splitlines(keepends=True):
             self._hold(part)
+            self._after_cr = part[-1:] == b"\r"
             if part[-1] not in b"\r\n":
                 return
-            self._after_cr = part[-1:] == b"\r"
             if data := self._end_line():
                 yield data
 

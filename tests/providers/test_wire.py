@@ -166,6 +166,10 @@ def test_events_do_not_depend_on_where_reads_cut_the_stream(cuts: list[int]) -> 
     assert events_of(pieces) == SSE_EVENTS
 
 
+def test_line_feed_is_swallowed_only_right_after_a_carriage_return() -> None:
+    assert events_of([b"data: a\r\rdata: b", b"\n\ndata: c\n\n"]) == [b"a", b"b", b"c"]
+
+
 def test_events_survive_one_byte_at_a_time() -> None:
     assert events_of([bytes([byte]) for byte in SSE_BODY]) == SSE_EVENTS
 

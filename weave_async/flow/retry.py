@@ -33,6 +33,7 @@ class Backoff:
         *,
         is_retryable: Callable[[BaseException], bool],
         retry_after_s: Callable[[BaseException], float | None],
+        on_retry: Callable[[BaseException], None] = lambda error: None,
     ) -> T:
         """The first success; else the last error, if it is not retryable or attempts are spent."""
         try:
@@ -45,6 +46,7 @@ class Backoff:
             stop=stop_after_attempt(self.attempts),
             wait=_WaitAsTold(wait_random_exponential(self.base_s, max=self.cap_s), retry_after_s),
             retry=retry_if_exception(is_retryable),
+            before_sleep=lambda state: on_retry(_error_in(state)),
             reraise=True,
         )
         async for attempt in retrying:
@@ -65,6 +67,12 @@ class _WaitAsTold(wait_base):
         self._retry_after_s = retry_after_s
 
     def __call__(self, retry_state: RetryCallState) -> float:
-        error = retry_state.outcome.exception() if retry_state.outcome else None
-        told_s = self._retry_after_s(error) if error else None
+        told_s = self._retry_after_s(_error_in(retry_state))
         return self._fallback(retry_state) if told_s is None else told_s
+
+
+def _error_in(retry_state: RetryCallState) -> BaseException:
+    """What the attempt failed with; tenacity calls us after failures only."""
+    error = retry_state.outcome.exception() if retry_state.outcome else None
+    assert error is not None
+    return error

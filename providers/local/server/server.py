@@ -166,6 +166,8 @@ def _load(options: _Options, emit: OnEvent) -> tuple[ServedModel, BatchingEngine
         loaded = load(source, options.device, options.dtype)
     except WeightsError as exc:
         raise StartError(str(exc), EXIT_CONFIG) from exc
+    except ImportError as exc:
+        raise StartError(f"{exc}; run: pip install 'weave-async[local]'", EXIT_CONFIG) from exc
     context_tokens, kv_tokens = _size(options, loaded.context_tokens)
     try:
         capacity = Capacity(options.max_concurrency, options.max_queue, kv_tokens)
@@ -173,7 +175,7 @@ def _load(options: _Options, emit: OnEvent) -> tuple[ServedModel, BatchingEngine
     except (RuntimeError, ValueError) as exc:  # out of memory, an attention it cannot page, …
         raise StartError(
             f"no room for a KV cache of {kv_tokens} tokens, or this model cannot be batched: "
-            f"{str(exc).splitlines()[0]}; try a smaller --kv-tokens",
+            f"{str(exc).partition(chr(10))[0]}; try a smaller --kv-tokens",
             EXIT_UNAVAILABLE,
         ) from exc
     emit(

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -58,6 +57,7 @@ def calling_on_signals(call: Callable[[int], None]) -> Iterator[None]:
 
 def exit_when_stdin_closes() -> None:
     """Our parent holds the other end: when it closes, the parent is gone, even by SIGKILL."""
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
+    with contextlib.suppress(OSError):  # it was closed from the start
+        while os.read(0, 4096):
+            pass
     os._exit(0)

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from .errors import InvalidRequest
-from .source import WeightsError, WeightsSource
+from .source import DEFAULT_MODEL, WeightsError, WeightsSource
 
 
 class Codec:
@@ -69,7 +69,10 @@ def load(source: WeightsSource, device: str, dtype: str) -> LoadedModel:
     except WeightsError:
         raise
     except Exception as exc:  # OSError, ValueError, SafetensorError, …: all end the start
-        raise WeightsError(f"cannot load {source.location}: {_first_line(exc)}") from exc
+        raise WeightsError(
+            f"cannot load {source.location!r}: {_first_line(exc)} "
+            f"A model is {DEFAULT_MODEL!r}, a folder, a .gguf file, or an id on the hub"
+        ) from exc
 
 
 def _load(source: WeightsSource, device: torch.device, dtype: torch.dtype) -> LoadedModel:

@@ -9,15 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
+from tiny_models import MAX_CONTEXT, make_tokenizer
 
-from .conftest import (
-    MAX_CONCURRENCY,
-    MAX_CONTEXT,
-    MAX_QUEUE,
-    is_idle,
-    make_tokenizer,
-    wait_until,
-)
+from .conftest import MAX_CONCURRENCY, MAX_QUEUE, is_idle, wait_until
 
 HELLO = [{"role": "user", "content": "hello"}]
 ENDLESS = {"ignore_eos": True, "max_tokens": 4000}

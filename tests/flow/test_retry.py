@@ -1,0 +1,171 @@
+"""Backoff, on a clock that jumps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from weave_async.flow import retry
+from weave_async.flow.retry import Backoff
+from weave_async.testing.virtual_time import run_in_virtual_time
+
+
+class Refused(Exception):
+    def __init__(self, retry_after_s: float | None = None) -> None:
+        self.retry_after_s = retry_after_s
+
+
+class Fatal(Exception):
+    pass
+
+
+class Endpoint:
+    """Ends each call as told, and the last way for ever after; keeps the time of every call."""
+
+    def __init__(self, *ways: Exception | str) -> None:
+        self._ways = list(ways)
+        self.called_at_s: list[float] = []
+
+    async def __call__(self) -> str:
+        self.called_at_s.append(asyncio.get_running_loop().time())
+        way = self._ways[min(len(self.called_at_s), len(self._ways)) - 1]
+        if isinstance(way, Exception):
+            raise way
+        return way
+
+    @property
+    def waits_s(self) -> list[float]:
+        return [b - a for a, b in zip(self.called_at_s, self.called_at_s[1:], strict=False)]
+
+
+def run(backoff: Backoff, endpoint: Callable[[], Any], **changes: Any) -> Any:
+    policy: dict[str, Any] = {
+        "is_retryable": lambda error: isinstance(error, Refused),
+        "retry_after_s": lambda error: getattr(error, "retry_after_s", None),
+    }
+    return run_in_virtual_time(backoff.run(endpoint, **{**policy, **changes}))
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 3, 6])
+def test_attempts_count_the_first_try(attempts: int) -> None:
+    endpoint = Endpoint(Refused())
+    with pytest.raises(Refused):
+        run(Backoff(attempts=attempts), endpoint)
+    assert len(endpoint.called_at_s) == attempts
+
+
+def test_the_first_success_is_returned_and_ends_the_tries() -> None:
+    endpoint = Endpoint(Refused(), Refused(), "fine")
+    assert run(Backoff(), endpoint) == "fine"
+    assert len(endpoint.called_at_s) == 3
+
+
+def test_an_error_that_is_not_retryable_is_raised_after_one_try() -> None:
+    endpoint = Endpoint(Fatal())
+    with pytest.raises(Fatal):
+        run(Backoff(), endpoint)
+    assert endpoint.called_at_s == [0]
+
+
+def test_an_error_that_is_not_retryable_ends_the_tries_later_too() -> None:
+    endpoint = Endpoint(Refused(), Fatal(), "fine")
+    with pytest.raises(Fatal):
+        run(Backoff(), endpoint)
+    assert len(endpoint.called_at_s) == 2
+
+
+def test_the_last_error_is_raised_itself() -> None:
+    errors = [Refused(), Refused(), Refused()]
+    with pytest.raises(Refused) as caught:
+        run(Backoff(attempts=3), Endpoint(*errors))
+    assert caught.value is errors[-1]
+
+
+def test_retry_after_overrides_backoff() -> None:
+    endpoint = Endpoint(Refused(45.0), Refused(0.25), "fine")
+    run(Backoff(), endpoint)
+    assert endpoint.waits_s == pytest.approx([45.0, 0.25], abs=1e-3)
+
+
+def test_backoff_comes_back_when_a_later_error_asks_for_nothing() -> None:
+    endpoint = Endpoint(Refused(45.0), Refused(), "fine")
+    run(Backoff(base_s=0.5), endpoint)
+    assert endpoint.waits_s[1] <= 1.001
+
+
+def test_waits_are_drawn_below_a_doubling_bound_that_is_capped() -> None:
+    seen: list[list[float]] = []
+    for _ in range(40):
+        endpoint = Endpoint(Refused())
+        with pytest.raises(Refused):
+            run(Backoff(attempts=9, base_s=0.5, cap_s=8.0), endpoint)
+        seen.append(endpoint.waits_s)
+    for number, waits_s in enumerate(zip(*seen, strict=True)):
+        bound = min(8.0, 0.5 * 2**number)
+        assert max(waits_s) <= bound + 1e-3
+        assert max(waits_s) > bound / 2, "full jitter reaches the upper half in 40 draws"
+        assert min(waits_s) < bound / 2, "full jitter reaches the lower half in 40 draws"
+
+
+def test_the_first_call_is_bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    def entered(**_: Any) -> None:
+        raise AssertionError("tenacity was entered, though nothing had failed")
+
+    monkeypatch.setattr(retry, "AsyncRetrying", entered)
+    assert run(Backoff(), Endpoint("fine")) == "fine"
+
+
+def test_each_failure_is_judged_once() -> None:
+    judged: list[BaseException] = []
+
+    def is_retryable(error: BaseException) -> bool:
+        judged.append(error)
+        return True
+
+    errors = [Refused(), Refused(), Refused()]
+    run(Backoff(), Endpoint(*errors, "fine"), is_retryable=is_retryable)
+    assert judged == errors
+
+
+def test_calls_at_the_same_time_do_not_share_their_count() -> None:
+    endpoints = [Endpoint(Refused()) for _ in range(20)]
+    backoff = Backoff(attempts=3)
+
+    async def scenario() -> None:
+        calls = [
+            backoff.run(each, is_retryable=lambda _: True, retry_after_s=lambda _: 1.0)
+            for each in endpoints
+        ]
+        errors = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(error, Refused) for error in errors)
+
+    run_in_virtual_time(scenario())
+    assert [len(each.called_at_s) for each in endpoints] == [3] * 20
+
+
+@pytest.mark.parametrize("cancel_after_s", [0.5, 1.5, 2.5], ids=["first try", "wait", "second try"])
+def test_cancellation_passes_through_and_ends_the_tries(cancel_after_s: float) -> None:
+    calls = 0
+
+    async def slow() -> str:
+        nonlocal calls
+        calls += 1
+        await asyncio.sleep(1)
+        raise Refused(retry_after_s=1.0)
+
+    async def scenario() -> None:
+        running = Backoff().run(
+            slow, is_retryable=lambda _: True, retry_after_s=lambda error: error.retry_after_s
+        )
+        task = asyncio.create_task(running)
+        await asyncio.sleep(cancel_after_s)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asyncio.get_running_loop().time() < cancel_after_s + 0.1
+
+    run_in_virtual_time(scenario())
+    assert calls == (2 if cancel_after_s > 2 else 1)

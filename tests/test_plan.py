@@ -1,0 +1,154 @@
+"""The plan: which samples are asked for, under which names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from weave_async.errors import InputError
+from weave_async.plan import Plan
+from weave_async.recipe import Recipe
+from weave_async.records import Endpoint, Sample
+from weave_async.sources.jsonl import JsonlSource
+
+ENDPOINT = Endpoint("sim", "simulated", "m")
+
+
+def plan_of(
+    rows: list[Any], *, num_samples: int | None = None, endpoint: Endpoint = ENDPOINT, **recipe: Any
+) -> Plan:
+    path = Path("seeds.jsonl")
+    path.write_text("".join(r if isinstance(r, str) else json.dumps(r) + "\n" for r in rows))
+    prompts = {"source": str(path), **recipe.pop("prompts", {})}
+    made = Recipe.model_validate({"prompts": prompts, **recipe})
+    return Plan(made, JsonlSource(path), [endpoint], num_samples=num_samples)
+
+
+def samples_of(rows: list[Any], **options: Any) -> list[Sample]:
+    return list(plan_of(rows, **options).samples())
+
+
+def test_each_round_goes_over_all_rows_before_the_next() -> None:
+    samples = samples_of([{"text": "a"}, {"text": "b"}], num_samples=5)
+    asked = [(s.ordinal, s.messages or s.prompt.messages[0].content) for s in samples]
+    assert asked == [(0, "a"), (1, "b"), (2, "a"), (3, "b"), (4, "a")]
+    assert [s.prompt.sample_index for s in samples] == [0, 0, 1, 1, 2]
+
+
+def test_draws_and_candidates_say_how_many_there_are() -> None:
+    rows = [{"text": "a"}, {"text": "b"}]
+    assert plan_of(rows, prompts={"draws": 3}).num_samples == 6
+    assert plan_of(rows, prompts={"draws": 3}, candidates=4).num_samples == 4
+    assert plan_of(rows, candidates=4, num_samples=9).num_samples == 9
+
+
+def test_a_request_keeps_its_name_when_rows_are_added_and_reordered() -> None:
+    first = {s.request.request_id for s in samples_of([{"text": "a"}, {"text": "b"}])}
+    again = {s.request.request_id for s in samples_of([{"text": c} for c in "cba"])}
+    assert first < again
+
+
+def test_repeated_rows_are_different_prompts() -> None:
+    samples = samples_of([{"text": "a"}, {"text": "b"}, {"text": "a"}], num_samples=6)
+    assert len({s.sample_id for s in samples}) == 6
+    assert len({s.request.request_id for s in samples}) == 6
+    assert samples[2].prompt.prompt_id == samples[0].prompt.prompt_id + ".1"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"seed": 1},
+        {"prompts": {"system": "Be brief."}},
+        {"generate": {"params": {"temperature": 0.1}}},
+        {"generate": {"params": {"max_tokens": 9}}},
+        {"generate": {"api": "completions"}},
+        {"endpoint": Endpoint("sim", "simulated", "other-model")},
+        {"endpoint": Endpoint("sim", "other-provider", "m")},
+    ],
+)
+def test_whatever_can_change_the_answer_changes_the_requests_name(changed: dict[str, Any]) -> None:
+    [before], [after] = samples_of([{"text": "a"}]), samples_of([{"text": "a"}], **changed)
+    assert before.request.request_id != after.request.request_id
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"endpoint": Endpoint("renamed", "simulated", "m", base_url="http://127.0.0.1:1/v1")},
+        {"validation": [{"length": {"min_words": 3}}]},
+        {"noise": ["typos"]},
+        {"generate": {"attempts": 2}},
+    ],
+)
+def test_what_cannot_change_the_answer_leaves_the_name(changed: dict[str, Any]) -> None:
+    [before], [after] = samples_of([{"text": "a"}]), samples_of([{"text": "a"}], **changed)
+    assert before.request.request_id == after.request.request_id
+
+
+def test_a_new_attribute_leaves_the_draws_of_others_alone() -> None:
+    tone = {"tone": {"choice": list("abcdefgh")}}
+    both = {"mood": {"choice": list("xyz")}, **tone}
+    rows = [{"text": str(i)} for i in range(20)]
+    alone = [s.prompt.attributes["tone"] for s in samples_of(rows, prompts={"attributes": tone})]
+    beside = [s.prompt.attributes["tone"] for s in samples_of(rows, prompts={"attributes": both})]
+    assert alone == beside
+    assert len(set(alone)) > 3
+
+
+def test_each_sample_draws_its_own_parameters_and_seed() -> None:
+    samples = samples_of(
+        [{"text": "a"}],
+        num_samples=20,
+        generate={"params": {"temperature": {"uniform": [0.5, 1.5]}, "stop": ["END"]}},
+    )
+    assert len({s.request.params.temperature for s in samples}) > 15
+    assert len({s.request.params.seed for s in samples}) == 20
+    assert all(0 <= s.seed < 2**31 for s in samples)
+    assert samples[0].request.params.as_dict()["stop"] == ("END",)
+
+
+def test_seeds_stay_home_when_the_recipe_says_so() -> None:
+    [sample] = samples_of([{"text": "a"}], generate={"send_seed": False})
+    assert sample.request.params.seed is None
+    assert sample.seed >= 0
+
+
+def test_the_mix_follows_its_weights() -> None:
+    path = Path("seeds.jsonl")
+    path.write_text("".join(f'{{"text": "{i}"}}\n' for i in range(2000)))
+    mix = [{"endpoint": "a", "weight": 1}, {"endpoint": "b", "weight": 3}]
+    recipe = Recipe.model_validate({"prompts": {"source": str(path)}, "generate": {"mix": mix}})
+    endpoints = [Endpoint("a", "simulated", "m"), Endpoint("b", "simulated", "m")]
+    samples = Plan(recipe, JsonlSource(path), endpoints).samples()
+    share = sum(sample.endpoint == "b" for sample in samples) / 2000
+    assert share == pytest.approx(0.75, abs=0.03)
+
+
+def test_a_bad_row_stops_with_its_place_or_is_skipped_and_counted() -> None:
+    rows = [{"text": "a"}, "{broken\n", {"text": "b"}, "[1]\n"]
+    with pytest.raises(InputError, match=r"seeds\.jsonl:2: not JSON.*--on-bad-row skip"):
+        plan_of(rows)
+    plan = plan_of(rows, prompts={"on_bad_row": "skip"})
+    assert (plan.num_samples, plan.inspection.num_skipped) == (2, 2)
+    assert [bad.origin for bad in plan.inspection.skipped] == ["seeds.jsonl:2", "seeds.jsonl:4"]
+
+
+def test_a_missing_column_is_found_before_anything_is_asked() -> None:
+    rows = [{"text": "a", "topic": "t"}, {"text": "b"}]
+    with pytest.raises(InputError, match=r"seeds\.jsonl:2: template: 'topic' is undefined"):
+        plan_of(rows, prompts={"template": "{{ text }} {{ topic }}"})
+
+
+def test_a_missing_column_far_down_is_found_too() -> None:
+    rows = [{"text": "a", "topic": "t"}] * 3000 + [{"text": "b"}]
+    with pytest.raises(InputError, match=r"seeds\.jsonl:3001: template: 'topic' is undefined"):
+        plan_of(rows, prompts={"template": "{{ text }} {{ topic }}"})
+
+
+def test_a_source_without_rows_is_refused() -> None:
+    with pytest.raises(InputError, match="no usable rows"):
+        plan_of([])

@@ -1,0 +1,138 @@
+"""The recipe: what it accepts, and how it says what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from weave_async.errors import InputError, RecipeError
+from weave_async.recipe import Choice, FileChoice, Recipe, Uniform, json_schema
+
+MINIMAL = "prompts: {source: seeds.jsonl}\n"
+
+
+def test_all_that_is_needed_is_a_source() -> None:
+    recipe = Recipe.parse(MINIMAL)
+    assert recipe.prompts.source == "seeds.jsonl"
+    assert [entry.endpoint for entry in recipe.generate.mix] == ["local"]
+    assert recipe.output.to == ["jsonl"]
+
+
+def test_parts_may_be_names_or_names_with_options() -> None:
+    recipe = Recipe.parse(
+        MINIMAL + "validation: [{length: {min_words: 3}}, {required: {any: [a]}}]\n"
+        "selection: [exact]\nnoise: [{typos: 0.1}]\n"
+    )
+    assert [part.name for part in recipe.validation] == ["length", "required"]
+    assert recipe.validation[0].options == {"min_words": 3}
+    assert recipe.selection[0].options == {}
+    assert recipe.noise[0].options == {"": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("sed: 7\n" + MINIMAL, "r.yaml:1: unknown key 'sed'; did you mean 'seed'?"),
+        (
+            MINIMAL + "generate:\n  params:\n    temprature: 1\n",
+            "r.yaml:4: unknown key 'temprature' in generate.params; did you mean 'temperature'?",
+        ),
+        ("name: x\n", "r.yaml:1: 'prompts' is missing"),
+        ("name: x\nprompts: {}\n", "r.yaml:2: 'prompts.source' is missing"),
+        (
+            MINIMAL + "generate: {params: {max_tokens: lots}}\n",
+            "r.yaml:2: generate.params.max_tokens: Input should be a valid integer",
+        ),
+        (
+            MINIMAL + "generate: {params: {temperature: {uniform: [2, 1]}}}\n",
+            "generate.params.temperature: the lower bound comes first",
+        ),
+        (
+            MINIMAL + "generate: {params: {temperature: {uniform: [1]}}}\n",
+            "'generate.params.temperature.uniform.1' is missing",
+        ),
+        (
+            "prompts:\n  source: s.jsonl\n  attributes:\n    tone: {choise: [a]}\n",
+            "r.yaml:4: unknown key 'choise' in prompts.attributes.tone; did you mean 'choice'?",
+        ),
+        (
+            "prompts:\n  source: s.jsonl\n  attributes: {tone: polite}\n",
+            "prompts.attributes.tone: expected {choice: […]}, {uniform: [a, b]} or {file: …}",
+        ),
+        (
+            "prompts: {source: s.jsonl, attributes: {t: {choice: [a, b], weights: [1]}}}\n",
+            "1 weights for 2 choices",
+        ),
+        (MINIMAL + "selection: [[exact]]\n", "selection.0: expected a name"),
+        (MINIMAL + "name: x\nname: y\n", "r.yaml:3: key 'name' stands twice"),
+        ("a: [1,\n b\n", "not YAML"),
+        ("- a\n- b\n", "a recipe is a mapping"),
+        ("", "a recipe is a mapping"),
+        ("name: !!python/object/apply:os.system ['true']\n", "not YAML"),
+        ("name: a/b\n" + MINIMAL, "name: "),
+    ],
+)
+def test_a_mistake_is_named_with_line_key_and_way_out(text: str, complaint: str) -> None:
+    with pytest.raises(RecipeError) as raised:
+        Recipe.parse(text, where="r.yaml")
+    assert complaint in str(raised.value)
+    assert raised.value.exit_code == 78
+    assert "\n" not in str(raised.value)
+
+
+def test_nested_anchors_are_refused_before_they_grow() -> None:
+    levels = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9)]
+    bomb = "a0: &a0 [x, x, x]\n" + "\n".join(levels) + "\n"
+    with pytest.raises(RecipeError, match="are anchors nested"):
+        Recipe.parse(bomb)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"cannot read the recipe .*nope\.yaml: No such file"):
+        Recipe.load(tmp_path / "nope.yaml")
+
+
+def test_a_resolved_recipe_loads_as_the_same_recipe() -> None:
+    import yaml
+
+    recipe = Recipe.parse(
+        MINIMAL
+        + "generate: {params: {temperature: {uniform: [0.5, 1]}, top_p: 0.9}}\n"
+        + "validation: [{length: {min_words: 3}}]\nnoise: [{typos: 0.1}]\n"
+    )
+    again = Recipe.parse(yaml.safe_dump(recipe.resolved()))
+    assert again.resolved() == recipe.resolved()
+
+
+def test_changes_keep_what_they_do_not_name() -> None:
+    recipe = Recipe.parse("prompts: {source: a.jsonl, system: hello}\nseed: 3\n")
+    changed = recipe.with_changes(seed=4, prompts={"on_bad_row": "skip"})
+    assert (changed.seed, changed.prompts.on_bad_row) == (4, "skip")
+    assert changed.prompts.system == "hello"
+
+
+def test_draws_stay_within_their_bounds_and_weights() -> None:
+    rng = Random(1)
+    assert all(0.6 <= Uniform(uniform=(0.6, 1.1)).draw(rng) <= 1.1 for _ in range(200))
+    drawn = {Choice(choice=["a", "b"], weights=[1, 0]).draw(rng) for _ in range(50)}
+    assert drawn == {"a"}
+
+
+def test_a_file_of_choices_is_read_line_by_line(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("a nurse\n\n  a pilot  \n")
+    assert FileChoice(file="p.txt").lines(tmp_path).choice == ["a nurse", "a pilot"]
+    (tmp_path / "empty.txt").write_text("\n")
+    with pytest.raises(InputError, match="no lines to choose from"):
+        FileChoice(file="empty.txt").lines(tmp_path)
+    with pytest.raises(InputError, match=r"cannot read .*none\.txt"):
+        FileChoice(file="none.txt").lines(tmp_path)
+
+
+def test_the_schema_offers_every_installed_part_with_its_options() -> None:
+    schema = json_schema()
+    names, with_options = schema["properties"]["validation"]["items"]["anyOf"]
+    assert set(names["enum"]) >= {"length", "required"}
+    assert "min_words" in with_options["properties"]["length"]["properties"]
+    assert schema["additionalProperties"] is False

@@ -1,0 +1,145 @@
+"""Settings: which source wins, and which address gets which key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from weave_async.errors import RecipeError
+from weave_async.records import Endpoint
+from weave_async.settings import ProviderTraits, Settings
+
+LOCAL = ProviderTraits(default_model="small", environment_fallback=None)
+OPENAI_LIKE = ProviderTraits(default_model=None, environment_fallback="OPENAI")
+
+
+def settings_of(dotenv: str | None = None, **environ: str) -> Settings:
+    path = Path("test.env")
+    if dotenv is not None:
+        path.write_text(dotenv)
+    return Settings.from_environment(environ, path)
+
+
+def resolve(settings: Settings, name: str = "local", model: str | None = None) -> Endpoint:
+    traits = LOCAL if settings.provider_of(name) == "local" else OPENAI_LIKE
+    return settings.endpoint(name, model=model, options={}, traits=traits)
+
+
+def key_of(endpoint: Endpoint) -> str | None:
+    return endpoint.api_key.get_secret_value() if endpoint.api_key else None
+
+
+def test_a_flag_beats_the_environment_beats_dotenv_beats_the_recipe() -> None:
+    dotenv = "WEAVE_ASYNC_MODEL=from-dotenv\n"
+    assert resolve(settings_of(), model="from-recipe").model == "from-recipe"
+    assert resolve(settings_of(dotenv), model="from-recipe").model == "from-dotenv"
+    in_environment = settings_of(dotenv, WEAVE_ASYNC_MODEL="from-env")
+    assert resolve(in_environment, model="from-recipe").model == "from-env"
+    flagged = in_environment.with_flags(model="from-flag")
+    assert resolve(flagged, model="from-recipe").model == "from-flag"
+
+
+def test_without_a_word_the_providers_own_model_is_used() -> None:
+    assert resolve(settings_of()).model == "small"
+
+
+def test_the_provider_of_the_environment_swaps_whatever_the_recipe_names() -> None:
+    settings = settings_of(WEAVE_ASYNC_PROVIDER="simulated")
+    assert settings.provider_of("local") == "simulated"
+    assert resolve(settings, "local", model="m").provider == "simulated"
+
+
+def test_options_of_the_recipe_do_not_follow_to_a_swapped_provider() -> None:
+    settings = settings_of(WEAVE_ASYNC_PROVIDER="simulated", WEAVE_ASYNC_OPTIONS__LATENCY_S="0.5")
+    endpoint = settings.endpoint("local", model="m", options={"threads": 2}, traits=LOCAL)
+    assert endpoint.options == {"latency_s": "0.5"}
+
+
+def test_an_endpoint_named_in_the_environment_has_its_own_settings() -> None:
+    settings = settings_of(
+        WEAVE_ASYNC_API_KEY="key-of-default",
+        WEAVE_ASYNC_ENDPOINTS__FAST__BASE_URL="https://fast.example/v1",
+        WEAVE_ASYNC_ENDPOINTS__FAST__API_KEY="key-of-fast",
+        WEAVE_ASYNC_ENDPOINTS__FAST__RPM="60",
+    )
+    endpoint = resolve(settings, "fast", model="big")
+    assert endpoint.provider == "openai_compatible"
+    assert (endpoint.base_url, key_of(endpoint)) == ("https://fast.example/v1", "key-of-fast")
+    assert endpoint.requests_per_minute == 60
+
+
+def test_openai_variables_fill_gaps_for_providers_that_heed_them_only() -> None:
+    environ = {
+        "OPENAI_BASE_URL": "https://o.example/v1",
+        "OPENAI_API_KEY": "sk-o",
+        "OPENAI_MODEL": "o-model",
+    }
+    openai_like = resolve(settings_of(**environ), "openai_compatible")
+    assert (openai_like.base_url, key_of(openai_like)) == ("https://o.example/v1", "sk-o")
+    assert openai_like.model == "o-model"
+    local = resolve(settings_of(**environ))
+    assert (local.base_url, local.api_key, local.model) == (None, None, "small")
+
+
+@pytest.mark.parametrize(
+    ("environ", "flags"),
+    [
+        ({"OPENAI_API_KEY": "sk-o", "WEAVE_ASYNC_BASE_URL": "https://other.example/v1"}, {}),
+        ({"OPENAI_API_KEY": "sk-o"}, {"base_url": "https://other.example/v1"}),
+        (
+            {"WEAVE_ASYNC_API_KEY": "sk-w", "WEAVE_ASYNC_BASE_URL": "https://mine.example/v1"},
+            {"base_url": "https://other.example/v1"},
+        ),
+    ],
+)
+def test_a_key_does_not_follow_to_another_address(
+    environ: dict[str, str], flags: dict[str, str]
+) -> None:
+    settings = settings_of(**environ).with_flags(**flags)
+    endpoint = resolve(settings, "openai_compatible", model="m")
+    assert endpoint.base_url == "https://other.example/v1"
+    assert endpoint.api_key is None
+
+
+def test_a_key_without_an_address_goes_with_the_address_of_the_flag() -> None:
+    settings = settings_of(WEAVE_ASYNC_API_KEY="sk-w").with_flags(base_url="https://a.example/v1")
+    assert key_of(resolve(settings, "openai_compatible", model="m")) == "sk-w"
+
+
+def test_keys_never_show() -> None:
+    settings = settings_of(WEAVE_ASYNC_API_KEY="sk-canary", OPENAI_API_KEY="sk-canary")
+    endpoint = resolve(settings, "openai_compatible", model="m")
+    for shown in (repr(settings), str(settings), repr(endpoint)):
+        assert "sk-canary" not in shown
+
+
+@pytest.mark.parametrize(
+    ("environ", "complaint"),
+    [
+        (
+            {"WEAVE_ASYNC_MODLE": "x"},
+            "unknown environment variable 'WEAVE_ASYNC_MODLE'; did you mean 'WEAVE_ASYNC_MODEL'?",
+        ),
+        (
+            {"WEAVE_ASYNC_ENDPOINTS__FAST__BASEURL": "x"},
+            "did you mean 'WEAVE_ASYNC_ENDPOINTS__FAST__BASE_URL'?",
+        ),
+        ({"WEAVE_ASYNC_RPM": "fast"}, "WEAVE_ASYNC_RPM: Input should be a valid number"),
+        ({"WEAVE_ASYNC_RPM": "0"}, "WEAVE_ASYNC_RPM: Input should be greater than 0"),
+    ],
+)
+def test_a_bad_variable_is_named(environ: dict[str, str], complaint: str) -> None:
+    with pytest.raises(RecipeError) as raised:
+        settings_of(**environ)
+    assert complaint in str(raised.value)
+
+
+def test_dotenv_is_parsed_and_not_expanded() -> None:
+    settings = settings_of("WEAVE_ASYNC_MODEL=$HOME/${USER}$(id)\n")
+    assert settings.default.model == "$HOME/${USER}$(id)"
+
+
+def test_a_model_that_nobody_names_is_asked_for() -> None:
+    with pytest.raises(RecipeError, match="needs a model: name one with --model"):
+        resolve(settings_of(WEAVE_ASYNC_PROVIDER="openai_compatible"))
