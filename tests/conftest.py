@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_models import save_tiny_model
 
+from tiny_models import save_tiny_model
 from weave_async.records import (
     FinishReason,
     Message,

@@ -34,8 +34,7 @@ logger = logging.getLogger(__name__)
 Resume = Literal["if-possible", "always", "never"]
 Status = Literal["complete", "incomplete", "interrupted", "stopped"]
 
-WINDOW_PER_REQUEST, SMALLEST_WINDOW = 8, 1024
-"""Samples started and not yet delivered: per request in flight, and at least."""
+WINDOW_PER_REQUEST, SMALLEST_WINDOW, WINDOW_PER_REQUEST_TO_ACCEPT = 8, 1024, 2
 EXIT_ROWS_MISSING, EXIT_INTERRUPTED = 1, 130
 
 
@@ -148,7 +147,7 @@ class Run:
                 deliver=self._deliver,
                 metrics=self.metrics,
                 max_concurrency=min(concurrency, self.plan.num_samples),
-                window=max(SMALLEST_WINDOW, WINDOW_PER_REQUEST * concurrency),
+                window=self._window(concurrency),
                 accept=self.recipe.accept,
             )
             self._stack = stack.pop_all()
@@ -233,6 +232,12 @@ class Run:
             self._on_sample(sample)
         if self._written is not None and sample.rejection is None and sample.failure is None:
             await self._written.send(sample)
+
+    def _window(self, concurrency: int) -> int:
+        """Samples that may be started and not yet delivered."""
+        if self.recipe.accept is not None:  # whatever is under way at the last one is surplus
+            return WINDOW_PER_REQUEST_TO_ACCEPT * concurrency
+        return max(SMALLEST_WINDOW, WINDOW_PER_REQUEST * concurrency)
 
     def _dispatchers(self) -> dict[tuple[str, str], Dispatcher]:
         dispatchers = {}

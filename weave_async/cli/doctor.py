@@ -48,6 +48,8 @@ def doctor(
 
     Nothing is generated, so nothing is paid for. Keys are used, and never shown. Looks at the
     endpoint of the environment or flags, at those named in the environment, and at a recipe's.
+
+    Example: `weave-async doctor recipe.yaml`
     """
     findings = asyncio.run(_examine(recipe, provider, base_url))
     if json:

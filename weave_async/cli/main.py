@@ -55,7 +55,7 @@ def _root(
 def main() -> None:
     """The entry point: our own errors become one message and their exit code, never a traceback."""
     try:
-        app()
+        app(prog_name="weave-async")
     except WeaveError as error:
         print_error(str(error))
         sys.exit(error.exit_code)

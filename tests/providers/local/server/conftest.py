@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from tiny_models import MAX_CONTEXT
 
 REPOSITORY = Path(__file__).parents[4]

@@ -10,12 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
-from tiny_models import MAX_CONTEXT, RECITAL, make_reciter, make_tokenizer
 
 from providers.local.server.app import build_app
 from providers.local.server.engine import BatchingEngine, Capacity
 from providers.local.server.service import ServedModel, Service
 from providers.local.server.weights import Codec, LoadedModel
+from tiny_models import MAX_CONTEXT, RECITAL, make_reciter, make_tokenizer
 
 AFTER_G = RECITAL[1:]
 

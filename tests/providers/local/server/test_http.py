@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from tiny_models import MAX_CONTEXT, make_tokenizer
 
 from .conftest import MAX_CONCURRENCY, MAX_QUEUE, is_idle, wait_until

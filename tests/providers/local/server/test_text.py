@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 
 import pytest
-from tiny_models import RECITAL, make_tokenizer
 from tokenizers import Tokenizer
 
 from providers.local.server.text import Detokenizer, StopScanner, TextReader
+from tiny_models import RECITAL, make_tokenizer
 
 TEXTS = [RECITAL, "żółć, 漢字 and 👩‍👩‍👧 families", "a\N{REPLACEMENT CHARACTER}b", "\n\n \t x"]
 

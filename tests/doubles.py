@@ -1,0 +1,51 @@
+"""Providers for tests of the spine, named in recipes as ``doubles:Name``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, ClassVar
+
+from providers.simulated import SimulatedProvider
+from weave_async.errors import AuthenticationError
+from weave_async.records import Request, Response
+
+
+class CountingProvider(SimulatedProvider):
+    """Simulated, and remembers what it was asked. ``reset`` it before a test."""
+
+    asked: ClassVar[list[str]] = []
+    most_in_flight: ClassVar[int] = 0
+    _in_flight: ClassVar[int] = 0
+
+    @classmethod
+    def reset(cls) -> None:
+        cls.asked = []
+        cls.most_in_flight = cls._in_flight = 0
+
+    async def complete(self, request: Request) -> Response:
+        cls = type(self)
+        cls.asked.append(request.request_id)
+        cls._in_flight += 1
+        cls.most_in_flight = max(cls.most_in_flight, cls._in_flight)
+        try:
+            await asyncio.sleep(0)
+            return await super().complete(request)
+        finally:
+            cls._in_flight -= 1
+
+
+class ExpiringProvider(CountingProvider):
+    """Answers thirty requests, then refuses the key."""
+
+    async def complete(self, request: Request) -> Response:
+        if len(type(self).asked) >= 30:
+            raise AuthenticationError("the key has expired", status_code=401)
+        return await super().complete(request)
+
+
+class RaisingNoise:
+    """A part that is no dataclass."""
+
+
+def explode(*args: Any) -> None:
+    raise RuntimeError("boom")

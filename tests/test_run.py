@@ -1,0 +1,328 @@
+"""A run from recipe to folder: what the files say, and what a second run makes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from doubles import CountingProvider, ExpiringProvider
+from weave_async import Recipe, Run, RunSummary, Settings
+from weave_async.errors import RunFolderError
+
+COUNTING = "doubles:CountingProvider"
+
+
+@pytest.fixture(autouse=True)
+def _fresh_counts() -> Iterator[None]:
+    CountingProvider.reset()
+    ExpiringProvider.reset()
+    return
+
+
+def recipe_of(num_rows: int = 40, **changes: Any) -> Recipe:
+    Path("seeds.jsonl").write_text(
+        "".join(
+            json.dumps({"text": f"Question {i} about my account"}) + "\n" for i in range(num_rows)
+        )
+    )
+    base: dict[str, Any] = {
+        "seed": 7,
+        "prompts": {"source": "seeds.jsonl", "template": "{{ text }}"},
+        "generate": {"mix": [{"endpoint": COUNTING}], "params": {"max_tokens": 100}},
+        "noise": [{"typos": {"rate": 0.05}}],
+        "validation": [{"length": {"min_words": 15}}],
+        "selection": ["exact"],
+    }
+    return Recipe.model_validate({**base, **changes})
+
+
+def faulty(**options: Any) -> dict[str, Any]:
+    return {"mix": [{"endpoint": COUNTING, "options": options}], "params": {"max_tokens": 100}}
+
+
+def make(
+    recipe: Recipe, folder: str = "out", *, concurrency: int = 8, **options: Any
+) -> RunSummary:
+    async def run_it() -> RunSummary:
+        settings = Settings.from_environment({}, None).with_flags(max_concurrency=concurrency)
+        async with Run(recipe, output_dir=folder, settings=settings, **options) as run:
+            return await run.finish()
+
+    return asyncio.run(run_it())
+
+
+def rows_of(folder: str, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (Path(folder) / f"{name}.jsonl").read_text().splitlines()]
+
+
+def assert_counts_agree(summary: RunSummary, folder: str = "out") -> None:
+    assert summary.written + summary.rejected + summary.failed + summary.pending == summary.asked
+    for name in ("samples", "rejected", "failed"):
+        path = Path(folder) / f"{name}.jsonl"
+        entry = summary.files[path.name]
+        content = path.read_bytes()
+        assert entry["rows"] == content.count(b"\n")
+        assert entry["sha256"] == sha256(content).hexdigest()
+    assert len(rows_of(folder, "samples")) == summary.written
+    assert len(rows_of(folder, "rejected")) == summary.rejected
+    assert len(rows_of(folder, "failed")) == summary.failed
+
+
+def test_every_sample_ends_once_and_the_files_agree() -> None:
+    recipe = recipe_of(
+        200, generate={**faulty(error_rate=0.3, errors_in_a_row=2, empty_rate=0.1), "attempts": 1}
+    )
+    summary = make(recipe, samples=500)
+    assert_counts_agree(summary)
+    assert (summary.asked, summary.pending) == (500, 0)
+    assert min(summary.written, summary.rejected, summary.failed) > 0
+    ids = [
+        r["sample_id"] for name in ("samples", "rejected", "failed") for r in rows_of("out", name)
+    ]
+    assert len(set(ids)) == 500
+    assert summary.status == "incomplete"
+    assert summary.exit_code == 1
+
+
+def test_a_row_has_messages_that_end_with_an_answer_and_its_lineage() -> None:
+    make(recipe_of(), samples=40)
+    for row in rows_of("out", "samples"):
+        assert [message["role"] for message in row["messages"]] == ["user", "assistant"]
+        assert row["messages"][-1]["content"].strip()
+        lineage = row["lineage"]
+        assert lineage["source"].startswith("seeds.jsonl:")
+        assert lineage["params"]["max_tokens"] == 100
+        assert lineage["params"]["seed"] == lineage["seed"]
+        assert lineage["model"] == "simulated"
+        assert row["sample_id"] == f"{lineage['prompt_id']}-{lineage['sample_index']}"
+
+
+def test_a_rejected_row_says_stage_rule_reason_and_evidence() -> None:
+    make(recipe_of(selection=[]), samples=40)
+    rejected = rows_of("out", "rejected")
+    assert rejected
+    assert {row["stage"] for row in rejected} == {"validation"}
+    for row in rejected:
+        assert (row["rule"], row["reason"]) == ("length", "too_short")
+        assert row["evidence"]["words"] < row["evidence"]["min_words"] == 15
+
+
+def test_the_dataset_is_the_same_at_any_concurrency() -> None:
+    recipe = recipe_of(
+        100, generate=faulty(latency_s=0.002, latency_spread=1.5, error_rate=0.05, empty_rate=0.1)
+    )
+    make(recipe, "slow", concurrency=4, samples=1000)
+    make(recipe, "fast", concurrency=400, samples=1000)
+    for name in ("samples.jsonl", "rejected.jsonl", "failed.jsonl"):
+        assert Path("slow", name).read_bytes() == Path("fast", name).read_bytes()
+
+
+def test_no_more_requests_are_in_flight_than_allowed() -> None:
+    make(recipe_of(), concurrency=5, samples=200)
+    assert CountingProvider.most_in_flight == 5
+
+
+def test_a_second_run_buys_nothing_and_writes_the_same() -> None:
+    make(recipe_of(), samples=100)
+    first, asked = Path("out/samples.jsonl").read_bytes(), len(CountingProvider.asked)
+    again = make(recipe_of(), samples=100)
+    assert len(CountingProvider.asked) == asked == 100
+    assert (again.recalled, again.status) == (100, "complete")
+    assert Path("out/samples.jsonl").read_bytes() == first
+
+
+def test_more_samples_buy_only_what_is_new() -> None:
+    make(recipe_of(), samples=50)
+    grown = make(recipe_of(), samples=80)
+    assert len(CountingProvider.asked) == 80
+    assert (grown.recalled, grown.asked) == (50, 80)
+    make(recipe_of(), "fresh", samples=80)
+    assert Path("out/samples.jsonl").read_bytes() == Path("fresh/samples.jsonl").read_bytes()
+
+
+def test_added_rows_buy_only_what_is_new() -> None:
+    make(recipe_of(20))
+    make(recipe_of(30))
+    assert len(CountingProvider.asked) == 30
+
+
+def test_a_changed_stage_buys_nothing() -> None:
+    before = make(recipe_of(), samples=60)
+    after = make(recipe_of(validation=[{"length": {"min_words": 25}}], noise=[]), samples=60)
+    assert len(CountingProvider.asked) == 60
+    assert after.written < before.written
+
+
+def test_changed_requests_are_named_and_refused_unless_accepted() -> None:
+    make(recipe_of(), samples=10)
+    changed = recipe_of(generate={**faulty(), "params": {"max_tokens": 50}}, seed=8)
+    with pytest.raises(RunFolderError) as raised:
+        make(changed, samples=10)
+    assert "changed since: generate.params.max_tokens, seed" in str(raised.value)
+    assert "--accept-changes" in str(raised.value)
+    assert len(CountingProvider.asked) == 10
+    assert make(changed, samples=10, accept_changes=True).recalled == 0
+    assert len(CountingProvider.asked) == 20
+
+
+def test_failed_samples_are_asked_for_again() -> None:
+    recipe = recipe_of(generate={**faulty(error_rate=0.3), "attempts": 1})
+    first = make(recipe, samples=40)
+    assert first.failed > 0
+    second = make(recipe, samples=40)
+    assert second.recalled == 40 - first.failed
+    assert second.failed == first.failed  # the simulated fault belongs to the request
+    assert_counts_agree(second)
+
+
+def test_an_accept_target_is_met_exactly_and_stops_the_asking() -> None:
+    recipe = recipe_of(400, accept=30)
+    summary = make(recipe, concurrency=4)
+    assert (summary.written, summary.status, summary.exit_code) == (30, "complete", 0)
+    num_accepted_or_refused = summary.asked - summary.rejected_by_reason.get("accept: surplus", 0)
+    assert summary.asked <= num_accepted_or_refused + 2 * 4
+    assert_counts_agree(summary)
+    make(recipe, "wide", concurrency=64)
+    assert Path("out/samples.jsonl").read_bytes() == Path("wide/samples.jsonl").read_bytes()
+
+
+def test_an_accept_target_out_of_reach_is_said() -> None:
+    summary = make(recipe_of(20, accept=100))
+    assert (summary.status, summary.exit_code) == ("incomplete", 1)
+    assert_counts_agree(summary)
+
+
+def test_an_endpoint_that_refuses_the_key_stops_the_run_and_keeps_the_rest_pending() -> None:
+    recipe = recipe_of(generate={"mix": [{"endpoint": "doubles:ExpiringProvider"}]})
+    summary = make(recipe, samples=200)
+    assert (summary.status, summary.exit_code) == ("stopped", 77)
+    assert summary.error == "the key has expired"
+    assert (summary.failed, summary.pending) == (0, 170)
+    assert_counts_agree(summary)
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped() -> None:
+    recipe = recipe_of(generate=faulty(latency_s=0.01, latency_spread=0.5))
+
+    async def interrupted() -> RunSummary:
+        async with Run(recipe, output_dir="out", samples=1000) as run:
+            asyncio.get_running_loop().call_later(0.1, run.interrupt)
+            return await run.finish()
+
+    first = asyncio.run(interrupted())
+    assert (first.status, first.exit_code) == ("interrupted", 130)
+    assert first.pending > 0
+    assert_counts_agree(first)
+    asked = len(CountingProvider.asked)
+    second = make(recipe, samples=1000)
+    assert second.recalled == asked == 1000 - first.pending
+    assert len(CountingProvider.asked) == 1000
+    make(recipe, "whole", samples=1000)
+    assert Path("out/samples.jsonl").read_bytes() == Path("whole/samples.jsonl").read_bytes()
+
+
+def test_what_is_in_flight_can_be_dropped() -> None:
+    recipe = recipe_of(generate=faulty(latency_s=30.0))
+
+    async def dropped() -> RunSummary:
+        async with Run(recipe, output_dir="out", samples=50) as run:
+            loop = asyncio.get_running_loop()
+            loop.call_later(0.1, run.interrupt)
+            loop.call_later(0.2, lambda: run.interrupt(drop_in_flight=True))
+            return await asyncio.wait_for(run.finish(), timeout=5)
+
+    summary = asyncio.run(dropped())
+    assert (summary.status, summary.pending) == ("interrupted", 50)
+
+
+def test_iterating_yields_what_is_written_in_file_order() -> None:
+    async def iterate() -> tuple[list[str], RunSummary]:
+        async with Run(recipe_of(), output_dir="out", samples=60) as run:
+            ids = [sample.sample_id async for sample in run]
+        return ids, run.summary
+
+    ids, summary = asyncio.run(iterate())
+    assert ids == [row["sample_id"] for row in rows_of("out", "samples")]
+    assert summary.written == len(ids)
+
+
+def test_leaving_the_loop_early_publishes_what_is_there() -> None:
+    async def leave_early() -> RunSummary:
+        async with Run(recipe_of(), output_dir="out", samples=100_000) as run:
+            async for _ in run:
+                break
+        return run.summary
+
+    summary = asyncio.run(leave_early())
+    assert summary.status == "interrupted"
+    assert 0 < summary.written < 100_000
+    assert_counts_agree(summary)
+
+
+def test_an_exception_in_the_loop_comes_through_and_loses_nothing() -> None:
+    async def fail() -> None:
+        async with Run(recipe_of(), output_dir="out", samples=1000) as run:
+            async for _ in run:
+                raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        asyncio.run(fail())
+    assert Path("out/manifest.json").exists()
+    assert make(recipe_of(), samples=1000).recalled > 0
+
+
+def test_a_mix_uses_each_of_its_models() -> None:
+    mix = [{"endpoint": COUNTING, "model": "a"}, {"endpoint": COUNTING, "model": "b", "weight": 3}]
+    make(recipe_of(generate={"mix": mix}), samples=200)
+    models = [
+        row["lineage"]["model"] for name in ("samples", "rejected") for row in rows_of("out", name)
+    ]
+    assert 20 < models.count("a") < 80
+    assert models.count("a") + models.count("b") == 200
+
+
+def test_a_bug_in_the_engine_is_raised_as_it_is_and_what_was_answered_is_kept() -> None:
+    def on_sample(sample: object) -> None:
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        make(recipe_of(), samples=50, on_sample=on_sample)
+    assert make(recipe_of(), samples=50).recalled > 0
+
+
+def test_resume_can_be_demanded_or_refused() -> None:
+    with pytest.raises(RunFolderError, match="holds no run to resume"):
+        make(recipe_of(), samples=3, resume="always")
+    make(recipe_of(), samples=3)
+    make(recipe_of(), samples=3, resume="always")
+    with pytest.raises(RunFolderError, match="already holds a run"):
+        make(recipe_of(), samples=3, resume="never")
+
+
+def test_nothing_is_made_on_disk_when_the_input_is_bad() -> None:
+    recipe = recipe_of()
+    Path("seeds.jsonl").write_text("{broken\n")
+    with pytest.raises(Exception, match="not JSON"):
+        make(recipe)
+    assert not Path("out").exists()
+    assert CountingProvider.asked == []
+
+
+def test_no_part_file_is_left_behind() -> None:
+    make(recipe_of(), samples=10)
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        "failed.jsonl",
+        "journal",
+        "lock",
+        "manifest.json",
+        "recipe.yaml",
+        "rejected.jsonl",
+        "samples.jsonl",
+    ]
+    assert Recipe.load("out/recipe.yaml").seed == 7
