@@ -154,12 +154,10 @@ def test_cancellation_passes_through_and_ends_the_tries(cancel_after_s: float) -
         nonlocal calls
         calls += 1
         await asyncio.sleep(1)
-        raise Refused(retry_after_s=1.0)
+        raise Refused
 
     async def scenario() -> None:
-        running = Backoff().run(
-            slow, is_retryable=lambda _: True, retry_after_s=lambda error: error.retry_after_s
-        )
+        running = Backoff().run(slow, is_retryable=lambda _: True, retry_after_s=lambda _: 1.0)
         task = asyncio.create_task(running)
         await asyncio.sleep(cancel_after_s)
         task.cancel()

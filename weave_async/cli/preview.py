@@ -87,16 +87,14 @@ def _print_rows(samples: list[Sample]) -> None:
 
 
 def _as_row(sample: Sample) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from weave_async.sinks.rows import lineage, messages
+    from weave_async.sinks.rows import lineage
 
     return {
         "sample_id": sample.sample_id,
         "end": _end_of(sample),
-        "messages": messages(sample),
-        "rejection": asdict(sample.rejection) if sample.rejection else None,
-        "failure": asdict(sample.failure) if sample.failure else None,
+        "messages": sample.messages,
+        "rejection": sample.rejection,
+        "failure": sample.failure,
         "lineage": lineage(sample),
     }
 

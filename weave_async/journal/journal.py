@@ -12,7 +12,6 @@ import logging
 import os
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
@@ -155,9 +154,9 @@ def _as_record(sample: Sample) -> dict[str, Any]:
         "endpoint": sample.endpoint,
     }
     if sample.response is not None:
-        record["response"] = asdict(sample.response)
+        record["response"] = sample.response
     elif sample.failure is not None:
-        record["failure"] = asdict(sample.failure)
+        record["failure"] = sample.failure
     return record
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import orjson
 
 from weave_async.records import Sample
-from weave_async.sinks.rows import lineage, messages
+from weave_async.sinks.rows import lineage
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class JsonlSink:
 
     def encode(self, sample: Sample) -> bytes:
         row: dict[str, Any] = {
-            "messages": messages(sample),
+            "messages": sample.messages,
             "sample_id": sample.sample_id,
             "lineage": lineage(sample),
         }

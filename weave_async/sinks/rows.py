@@ -1,4 +1,7 @@
-"""What a sample looks like on disk, for all sinks and for the files of rejects and failures."""
+"""What a sample looks like on disk, for all sinks and for the files of rejects and failures.
+
+orjson writes dataclasses as objects, so records go in as they are.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,6 @@ from typing import Any
 import orjson
 
 from weave_async.records import Sample
-
-
-def messages(sample: Sample) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": message.content} for message in sample.messages]
 
 
 def lineage(sample: Sample) -> dict[str, Any]:
@@ -30,7 +29,7 @@ def lineage(sample: Sample) -> dict[str, Any]:
         "finish_reason": response.finish_reason if response else None,
         "input_tokens": response.usage.input_tokens if response else None,
         "output_tokens": response.usage.output_tokens if response else None,
-        "noise": [asdict(edit) for edit in sample.edits],
+        "noise": sample.edits,
     }
 
 
@@ -47,5 +46,5 @@ def failed_row(sample: Sample) -> bytes:
 
 
 def _line(head: dict[str, Any], sample: Sample) -> bytes:
-    row = {**head, "messages": messages(sample), "lineage": lineage(sample)}
+    row = {**head, "messages": sample.messages, "lineage": lineage(sample)}
     return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)

@@ -15,6 +15,14 @@ class RequiredValidator:
     any: list[str] = field(default_factory=list)
     all: list[str] = field(default_factory=list)
     none: list[str] = field(default_factory=list)
+    _any: re.Pattern[str] = field(init=False, repr=False)
+    _none: re.Pattern[str] = field(init=False, repr=False)
+    _all: list[re.Pattern[str]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_any", _one_of(self.any))
+        object.__setattr__(self, "_none", _one_of(self.none))
+        object.__setattr__(self, "_all", [_one_of([term]) for term in self.all])
 
     @property
     def protected_terms(self) -> list[str]:
@@ -23,16 +31,17 @@ class RequiredValidator:
 
     def __call__(self, sample: Sample) -> Verdict:
         text = sample.completion
-        if self.any and not _found(self.any, text):
+        if self.any and not self._any.search(text):
             return Verdict(False, "none_of_required", {"any": self.any})
-        if missing := [term for term in self.all if not _found([term], text)]:
+        found = zip(self.all, self._all, strict=True)
+        if missing := [term for term, pattern in found if not pattern.search(text)]:
             return Verdict(False, "required_missing", {"missing": missing})
-        if forbidden := _found(self.none, text):
+        if self.none and (forbidden := self._none.findall(text)):
             return Verdict(False, "forbidden", {"found": forbidden})
         return ACCEPTED
 
 
-def _found(terms: list[str], text: str) -> list[str]:
-    return [
-        term for term in terms if re.search(rf"(?<!\w){re.escape(term)}(?!\w)", text, re.IGNORECASE)
-    ]
+def _one_of(terms: list[str]) -> re.Pattern[str]:
+    """Any of the terms as whole words, however they are spelled in case."""
+    either = "|".join(re.escape(term) for term in terms)
+    return re.compile(rf"(?<!\w)(?:{either})(?!\w)", re.IGNORECASE)
