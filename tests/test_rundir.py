@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -58,7 +58,6 @@ def test_a_folder_that_another_process_writes_is_refused_with_its_pid(tmp_path: 
             RunFolder(path).open()
         with pytest.raises(RunLockedError, match=f"pid {holder.pid} "):
             RunFolder(path).open()
-    RunFolder(path).open()
 
 
 def test_a_killed_process_leaves_no_lock_behind(tmp_path: Path) -> None:
@@ -167,9 +166,8 @@ def test_folders_and_files_are_private_whatever_the_umask(tmp_path: Path) -> Non
         os.umask(umask)
     assert mode(folder.path) == mode(folder.journal) == 0o700
     files = [each for each in folder.path.iterdir() if each.is_file()]
-    assert {each.name: mode(each) for each in files} == {
-        name: 0o600 for name in ("lock", "recipe.yaml", "manifest.json", "samples.jsonl")
-    }
+    names = ("lock", "recipe.yaml", "manifest.json", "samples.jsonl")
+    assert {each.name: mode(each) for each in files} == dict.fromkeys(names, 0o600)
 
 
 def test_an_output_appears_whole_when_it_is_published(folder: RunFolder) -> None:
@@ -236,12 +234,11 @@ def test_a_full_disk_is_a_storage_error_that_names_the_file(
     folder: RunFolder, row_bytes: int
 ) -> None:
     output = folder.output("samples")
-    with files_limited_to(50):
+    with files_limited_to(50), closing(output):
         with pytest.raises(StorageError, match=r"cannot write .*samples\.jsonl\.part: "):
             for _ in range(3):
                 output.write(b"x" * row_bytes)
             output.publish()
-        output.close()
     assert not output.path.exists()
 
 

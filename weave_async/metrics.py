@@ -68,7 +68,7 @@ class RunMetrics:
 
     @property
     def eta_s(self) -> float | None:
-        return self.pending / self.samples_per_s if self.ended else None
+        return self.pending / self.samples_per_s if self.samples_per_s else None
 
     def e2e_s(self, percentile: int) -> float | None:
         """A percentile of the last thousand answers."""

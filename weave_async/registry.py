@@ -6,6 +6,7 @@ A part is a dataclass: its fields are its options, checked by pydantic when it i
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
@@ -32,6 +33,8 @@ GROUPS = {
 def load(kind: str, name: str) -> Any:
     """The object that ``name`` stands for, be it an installed part or ``module:Name``."""
     if ":" in name:
+        if not EntryPoint.pattern.fullmatch(name):
+            raise RecipeError(f"{kind} '{name}' cannot be loaded: expected package.module:Name")
         return _load_entry(kind, EntryPoint(name, name, GROUPS[kind]))
     try:
         entry = _entries(kind)[name]
@@ -55,11 +58,11 @@ def build(kind: str, name: str, options: Mapping[str, Any]) -> Any:
     try:
         return TypeAdapter(part).validate_python(named)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(step) for step in first["loc"]) or name
-        raise RecipeError(
-            f"{kind} '{name}': {where}: {first['msg']} (got {first['input']!r})"
-        ) from None
+        first, type_name = error.errors()[0], getattr(part, "__name__", "")
+        steps = ".".join(str(step) for step in first["loc"] if step != type_name)
+        where = f"{steps}: " if steps else ""
+        message = first["msg"].removeprefix("Value error, ")
+        raise RecipeError(f"{kind} '{name}': {where}{message} (got {first['input']!r})") from None
 
 
 def options_schema(kind: str, name: str) -> dict[str, Any]:
@@ -85,23 +88,26 @@ def _entries(kind: str) -> dict[str, EntryPoint]:
 
 
 def _load_entry(kind: str, entry: EntryPoint) -> Any:
-    try:
-        part = entry.load()
-    except (ImportError, AttributeError) as error:
-        _refuse_foreign_providers_folder(entry)
-        raise RecipeError(f"{kind} '{entry.name}' cannot be loaded: {error}") from error
     _refuse_foreign_providers_folder(entry)
-    return part
+    try:
+        return entry.load()
+    except Exception as error:  # a module of somebody else's may raise anything
+        why = f"{type(error).__name__}: {error}"
+        raise RecipeError(f"{kind} '{entry.name}' cannot be loaded: {why}") from error
 
 
 def _refuse_foreign_providers_folder(entry: EntryPoint) -> None:
     """A folder ``providers`` in the working directory shadows ours under ``python -m`` (seen)."""
     if not entry.module.startswith("providers."):
         return
-    package = importlib.import_module("providers")
+    try:
+        package = importlib.import_module("providers")
+    except Exception:  # a foreign package may raise anything; ours raises nothing
+        package = None
     if not getattr(package, "WEAVE_ASYNC_PROVIDERS", False):
-        where = getattr(package, "__file__", None) or next(iter(package.__path__), "?")
+        spec = importlib.util.find_spec("providers")
+        places = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
         raise RecipeError(
-            f"the package 'providers' at {where} hides the one of weave_async: "
+            f"the package 'providers' at {next(filter(None, places), '?')} hides the one of weave_async: "
             "run from another folder, or rename yours"
         )

@@ -11,19 +11,45 @@ from typing import Any
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, UndefinedError
 from jinja2.exceptions import SecurityError
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from weave_async.errors import InputError, RecipeError
 from weave_async.records import Message, Role, Row
 
 MAX_PROMPT_CHARS = 1_000_000
+MAX_INT_BITS = 10_000
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """The immutable sandbox, in which a short expression cannot make a huge value either."""
+
+    intercepted_binops = frozenset(["*", "**"])
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if operator == "*" and max(_size(left, right), _size(right, left)) > MAX_PROMPT_CHARS:
+            raise SecurityError(f"it repeats to more than {MAX_PROMPT_CHARS} items")
+        if operator == "**" and _num_bits(left, right) > MAX_INT_BITS:
+            raise SecurityError(f"the power has more than {MAX_INT_BITS} bits")
+        return super().call_binop(context, operator, left, right)
+
+
+def _size(sequence: Any, times: Any) -> int:
+    """Length of ``sequence * times``, where that is a repetition."""
+    is_repetition = isinstance(sequence, str | bytes | list | tuple) and isinstance(times, int)
+    return len(sequence) * times if is_repetition else 0
+
+
+def _num_bits(base: Any, power: Any) -> int:
+    """About how long ``base ** power`` is, where that is an integer."""
+    return base.bit_length() * power if isinstance(base, int) and isinstance(power, int) else 0
 
 
 class Renderer:
     """A system and a user template, compiled once. ``messages`` is called for every sample."""
 
     def __init__(self, *, system: str | None, template: str) -> None:
-        environment = ImmutableSandboxedEnvironment(
+        environment = _Sandbox(
             undefined=StrictUndefined, autoescape=False, keep_trailing_newline=False
         )
         self._turns: list[tuple[Role, Any]] = []
@@ -47,18 +73,34 @@ def _compile(environment: ImmutableSandboxedEnvironment, source: str, where: str
 
 
 def _render(template: Any, names: Mapping[str, Any], origin: str) -> str:
+    pieces, num_chars = [], 0
     try:
-        text: str = template.render(names)
+        for piece in template.generate(names):
+            pieces.append(piece)
+            num_chars += len(piece)
+            if num_chars > MAX_PROMPT_CHARS:
+                raise InputError(
+                    f"{origin}: the prompt has more than {MAX_PROMPT_CHARS} characters"
+                )
     except UndefinedError as error:
         known = ", ".join(sorted(names)) or "none"
         message = f"{origin}: template: {error.message}. Columns and attributes: {known}"
         raise InputError(message) from None
     except SecurityError as error:
         raise RecipeError(f"template refused: {error}") from error
-    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+    except _ERRORS_OF_TEMPLATES as error:
         raise InputError(f"{origin}: template: {error}") from error
-    if len(text) > MAX_PROMPT_CHARS:
-        raise InputError(
-            f"{origin}: the prompt has {len(text)} characters, more than {MAX_PROMPT_CHARS}"
-        )
-    return text.strip()
+    return "".join(pieces).strip()
+
+
+# What a template's own expressions may raise, besides Jinja's errors.
+_ERRORS_OF_TEMPLATES = (
+    TemplateError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+    MemoryError,
+)

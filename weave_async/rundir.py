@@ -33,6 +33,8 @@ from weave_async.errors import RunFolderError, RunLockedError, StorageError
 
 FORMAT_VERSION = 1
 _PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600
+_BEFORE_A_RUN = {"lock", "probe", "probe.part"}
+"""What a crash while a folder is opened may leave in it."""
 
 
 class RunFolder:
@@ -77,10 +79,12 @@ class RunFolder:
             self._take_lock()
             self._probe()
             self.journal.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
-        except OSError as error:
+        except (OSError, StorageError) as error:
             self.close()
+            cause = error.__cause__ if isinstance(error, StorageError) else error
+            why = cause.strerror if isinstance(cause, OSError) else cause
             raise RunFolderError(
-                f"cannot write in {self.path}: {error.strerror}. Choose another folder with -o"
+                f"cannot write in {self.path}: {why}. Choose another folder with -o"
             ) from error
 
     def close(self) -> None:
@@ -96,7 +100,7 @@ class RunFolder:
         """The recipe of the run that is here, or ``None`` where there is none yet."""
         if not self.recipe.is_file():
             return None
-        loaded = yaml.safe_load(self.recipe.read_text())
+        loaded = yaml.safe_load(self.recipe.read_text(encoding="utf-8"))
         return loaded if isinstance(loaded, dict) else None
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
@@ -115,7 +119,7 @@ class RunFolder:
             names = set(os.listdir(self.path)) if self.path.exists() else set()
         except OSError as error:
             raise RunFolderError(f"cannot read {self.path}: {error.strerror}") from error
-        return bool(names - {"lock"}) and not self.holds_a_run()
+        return bool(names - _BEFORE_A_RUN) and not self.holds_a_run()
 
     def _take_lock(self) -> None:
         # flock, not lockf: closing any other descriptor of the file would drop a lockf lock.
@@ -140,12 +144,12 @@ class RunFolder:
 
     def _publish_bytes(self, path: Path, content: bytes) -> None:
         part = path.with_name(path.name + ".part")
-        with _open_private(part) as file:
+        with storage_errors(path), _open_private(part) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
-        sync_folder(path.parent)
+            os.replace(part, path)
+            sync_folder(path.parent)
 
 
 class OutputFile:
@@ -164,7 +168,8 @@ class OutputFile:
 
     def write(self, row: bytes) -> None:
         """Append one row, buffered."""
-        self._file.write(row)
+        with storage_errors(self._part):
+            self._file.write(row)
         self._digest.update(row)
         self.rows += 1
         self.num_bytes += len(row)

@@ -118,16 +118,28 @@ def test_the_first_call_is_bare(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(Backoff(), Endpoint("fine")) == "fine"
 
 
-def test_each_failure_is_judged_once() -> None:
-    judged: list[BaseException] = []
+def test_each_retry_is_told_once_before_it_waits() -> None:
+    told: list[tuple[BaseException, float]] = []
 
-    def is_retryable(error: BaseException) -> bool:
-        judged.append(error)
-        return True
+    def on_retry(error: BaseException) -> None:
+        told.append((error, asyncio.get_running_loop().time()))
 
+    errors = [Refused(10.0), Refused(10.0), Refused(10.0)]
+    run(Backoff(), Endpoint(*errors, "fine"), on_retry=on_retry)
+    assert [error for error, _ in told] == errors
+    assert [at_s for _, at_s in told] == pytest.approx([0, 10, 20], abs=1e-3)
+
+
+def test_the_last_failure_is_no_retry() -> None:
+    told: list[BaseException] = []
     errors = [Refused(), Refused(), Refused()]
-    run(Backoff(), Endpoint(*errors, "fine"), is_retryable=is_retryable)
-    assert judged == errors
+    with pytest.raises(Refused):
+        run(Backoff(attempts=3), Endpoint(*errors), on_retry=told.append)
+    with pytest.raises(Refused):
+        run(Backoff(attempts=1), Endpoint(*errors), on_retry=told.append)
+    with pytest.raises(Fatal):
+        run(Backoff(), Endpoint(Fatal()), on_retry=told.append)
+    assert told == errors[:2]
 
 
 def test_calls_at_the_same_time_do_not_share_their_count() -> None:

@@ -106,7 +106,7 @@ def test_a_tail_that_is_no_frame_ends_the_scan(tail: bytes) -> None:
 
 
 def test_people_can_read_a_frame() -> None:
-    assert frames.encode({"kind": "note"}) == b'0000000f 7f6b6c1e {"kind":"note"}\n'
+    assert frames.encode({"kind": "note"}) == b'0000000f 4feddfa2 {"kind":"note"}\n'
 
 
 def test_an_empty_file_holds_nothing() -> None:

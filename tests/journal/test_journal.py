@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def test_groups_are_handed_on_only_when_they_are_in_the_file(
             on_disk = [r["request_id"] for r in stored(segment) if r["kind"] == "answer"]
             assert [sample.request.request_id for sample in group] == on_disk[-len(group) :]
             assert synced[-1] == segment.stat().st_size
-            for number in [n for n, _ in zip(numbers, range(7), strict=False)]:
+            for number in islice(numbers, 7):
                 journal.record(make_sample(ordinal=number))
             if num_seen == 100:
                 journal.finish()

@@ -62,6 +62,7 @@ class Admission:
                     await _acquire(self._tokens, tokens)
                 if self._requests is not None:
                     await _acquire(self._requests, 1)
+                await self._wait_while_paused()  # a pause may have come while we waited
             task = asyncio.current_task()
             self._sending.add(task)
             try:
@@ -80,12 +81,13 @@ class Admission:
     def pause(self, retry_after_s: float | None) -> None:
         """Send nothing for as long as the endpoint asked, or for a growing time if it did not say.
 
-        The refusals of one storm count once: those that arrive during a pause do not lengthen it.
+        A wait of zero says nothing: taken at its word it would make a storm of refusals. Those of
+        one storm count once: what arrives during a pause does not lengthen it.
         """
         now = asyncio.get_running_loop().time()
-        if now < self._paused_until and retry_after_s is None:
-            return
-        if retry_after_s is None:
+        if not retry_after_s:
+            if now < self._paused_until:
+                return
             longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**self._pauses_in_a_row)
             retry_after_s = longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads clients out
             self._pauses_in_a_row += 1

@@ -45,7 +45,8 @@ class Backoff:
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self.attempts),
             wait=_WaitAsTold(wait_random_exponential(self.base_s, max=self.cap_s), retry_after_s),
-            retry=retry_if_exception(is_retryable),
+            # tenacity catches cancellation too, and must not be asked to retry it.
+            retry=retry_if_exception(lambda e: isinstance(e, Exception) and is_retryable(e)),
             before_sleep=lambda state: on_retry(_error_in(state)),
             reraise=True,
         )

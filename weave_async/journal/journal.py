@@ -36,7 +36,11 @@ class Journal:
         self._offsets: dict[str, tuple[IO[bytes], int]] = {}
         self._segments: list[IO[bytes]] = []
         self._folder = folder
-        self._recover()
+        try:
+            self._recover()
+        except BaseException:
+            self._close_segments()
+            raise
         self._tail: IO[bytes] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._pending: list[bytes] = []
@@ -93,6 +97,9 @@ class Journal:
         if self._pending:
             self._write_and_sync(b"".join(self._pending))
             self._pending = []
+        self._close_segments()
+
+    def _close_segments(self) -> None:
         for segment in self._segments:
             segment.close()
 
@@ -106,7 +113,7 @@ class Journal:
             os.fdatasync(self._tail.fileno())
 
     def _recover(self) -> None:
-        paths = sorted(self._folder.glob("*.log"))
+        paths = sorted(self._folder.glob("[0-9]*.log"))
         for path in paths:
             segment = path.open("r+b")
             self._segments.append(segment)
@@ -136,7 +143,8 @@ class Journal:
 
     def _new_segment(self) -> IO[bytes]:
         """A file of this process alone: earlier ones are only read, so a torn tail stays a tail."""
-        path = self._folder / f"{len(self._segments) + 1:06d}.log"
+        numbers = [int(Path(segment.name).stem) for segment in self._segments]
+        path = self._folder / f"{max(numbers, default=0) + 1:06d}.log"
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         segment = os.fdopen(fd, "r+b", buffering=0)
         opening = {"kind": "open", "format_version": FORMAT_VERSION, "asks": dict(self._asks)}

@@ -70,7 +70,7 @@ def _misspell(word: str, rng: Random) -> str:
         return word[:at] + letter + _inserted(letter, rng) + word[at + 1 :]
     if kind == "substitute":
         return word[:at] + _substitute(letter, rng) + word[at + 1 :]
-    left = min(at, len(word) - 2) if at == 0 else max(1, at - 1) if len(word) > 3 else at - 1
+    left = 0 if at == 0 else max(1, at - 1)
     return word[:left] + word[left + 1] + word[left] + word[left + 2 :]
 
 

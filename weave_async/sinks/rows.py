@@ -47,4 +47,6 @@ def failed_row(sample: Sample) -> bytes:
 
 def _line(head: dict[str, Any], sample: Sample) -> bytes:
     row = {**head, "messages": sample.messages, "lineage": lineage(sample)}
-    return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+    # Evidence is what authors of rules put there: what is not JSON is told as text.
+    options = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
+    return orjson.dumps(row, default=str, option=options)

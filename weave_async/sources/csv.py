@@ -11,6 +11,9 @@ from weave_async.errors import InputError
 from weave_async.records import BadRow, Row
 from weave_async.sources.files import open_bytes
 
+csv.field_size_limit(1 << 30)
+"""The library's default of 128 KiB breaks off inside a cell, and takes its rest for rows."""
+
 
 @dataclass(frozen=True, slots=True)
 class CsvSource:
@@ -40,9 +43,12 @@ class CsvSource:
 
     def _header(self, reader: Iterator[list[str]]) -> list[str]:
         try:
-            header = next(reader, [])
+            header = next((cells for cells in reader if cells), [])
+            ",".join(header).encode()
         except csv.Error as error:
             raise InputError(f"{self.path}:1: not CSV: {error}") from error
+        except UnicodeEncodeError as error:
+            raise InputError(f"{self.path}:1: the header is not UTF-8") from error
         twice = {name for name in header if header.count(name) > 1}
         if twice:
             raise InputError(f"{self.path}:1: column {sorted(twice)[0]!r} stands twice")

@@ -19,10 +19,11 @@ class TextSource:
     def rows(self) -> Iterator[Row | BadRow]:
         with open_bytes(self.path) as lines:
             for number, line in enumerate(lines, start=1):
-                if not line.strip():
-                    continue
                 origin = f"{self.path}:{number}"
                 try:
-                    yield Row({"text": line.decode().strip()}, origin)
+                    text = line.decode().strip()
                 except UnicodeDecodeError as error:
                     yield BadRow(origin, f"not UTF-8: {error.reason} at byte {error.start}")
+                    continue
+                if text:
+                    yield Row({"text": text}, origin)

@@ -1,0 +1,225 @@
+"""Stages: what an author writes for one sample, lifted to many."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from random import Random
+
+import pytest
+
+from weave_async.noise.spans import ProtectedSpans
+from weave_async.noise.typos import TyposNoise
+from weave_async.records import ACCEPTED, Failure, NoiseEdit, Rejection, Sample, Verdict
+from weave_async.stages import JudgingStage, NoiseStage, Pipeline
+from weave_async.validation.required import RequiredValidator
+
+MakeSample = Callable[..., Sample]
+
+
+def shout(text: str, rng: Random) -> str:
+    return text.upper()
+
+
+def numbered(text: str, rng: Random) -> str:
+    return f"{text} {rng.random()}"
+
+
+def process(samples: list[Sample], *stages: NoiseStage | JudgingStage) -> list[Sample]:
+    return list(asyncio.run(Pipeline(stages).process(samples)))
+
+
+def noise_stage(noise: Callable[[str, Random], str] = shout, **changes: object) -> NoiseStage:
+    stage = NoiseStage("shout", noise, ProtectedSpans(), run_seed=1)
+    return replace(stage, **changes)
+
+
+def contents(sample: Sample) -> list[str]:
+    return [message.content for message in sample.messages]
+
+
+@dataclass
+class Recorded:
+    """A rule that keeps what it saw, and refuses or breaks on what it is told to."""
+
+    refuse: str = "-"
+    raise_on: str = "-"
+    seen: list[str] = field(default_factory=list)
+
+    def __call__(self, sample: Sample) -> Verdict:
+        self.seen.append(sample.completion)
+        if self.raise_on in sample.completion:
+            raise ValueError(f"cannot judge {sample.completion}")
+        if self.refuse in sample.completion:
+            return Verdict(False, "refused", {"word": self.refuse})
+        return ACCEPTED
+
+
+def test_noise_touches_the_user_turns_by_default(make_sample: MakeSample) -> None:
+    sample = make_sample("An answer.", user="A question?", system="Be kind.")
+    (noisy,) = process([sample], noise_stage())
+    assert contents(noisy) == ["Be kind.", "A QUESTION?", "An answer."]
+    assert noisy.edits == (NoiseEdit("shout", 1, "A question?"),)
+    assert noisy.request == sample.request
+    assert noisy.response == sample.response
+
+
+def test_noise_can_touch_the_completion_instead(make_sample: MakeSample) -> None:
+    sample = make_sample("An answer.", user="A question?", system="Be kind.")
+    (noisy,) = process([sample], noise_stage(field="completion"))
+    assert contents(noisy) == ["Be kind.", "A question?", "AN ANSWER."]
+    assert noisy.edits == (NoiseEdit("shout", 2, "An answer."),)
+    assert noisy.completion == "AN ANSWER."
+
+
+def test_noise_that_changes_nothing_leaves_no_edit(make_sample: MakeSample) -> None:
+    sample = make_sample(user="A QUESTION?")
+    assert process([sample], noise_stage()) == [sample]
+
+
+def test_each_noise_adds_its_edit_with_the_text_before_it(make_sample: MakeSample) -> None:
+    add = noise_stage(lambda text, rng: text + " please", name="polite")
+    (noisy,) = process([make_sample(user="Tea?")], add, noise_stage())
+    assert noisy.edits == (NoiseEdit("polite", 0, "Tea?"), NoiseEdit("shout", 0, "Tea? please"))
+    assert contents(noisy)[0] == "TEA? PLEASE"
+
+
+def test_protected_spans_never_reach_the_noise(make_sample: MakeSample) -> None:
+    reached: list[str] = []
+
+    def listen(text: str, rng: Random) -> str:
+        reached.append(text)
+        return text.upper()
+
+    stage = noise_stage(listen, spans=ProtectedSpans(["tea"]))
+    (noisy,) = process([make_sample(user="two cups of tea for 3.50€ now")], stage)
+    assert contents(noisy)[0] == "TWO CUPS OF tea FOR 3.50€ NOW"
+    assert not any("tea" in text or "3" in text for text in reached)
+
+
+def test_required_terms_survive_noise_on_the_completion(make_sample: MakeSample) -> None:
+    required = RequiredValidator(any=["refund"], all=["delivery", "apologies"])
+    samples = [
+        make_sample("Please accept our apologies, the delivery failed: refund.", ordinal=ordinal)
+        for ordinal in range(300)
+    ]
+    spans = ProtectedSpans(required.protected_terms)
+    noise = NoiseStage("typos", TyposNoise(rate=0.2), spans, 1, "completion")
+    judged = process(samples, noise, JudgingStage("validation", "required", required))
+    assert sum(bool(sample.edits) for sample in judged) > 250
+    assert [sample.rejection for sample in judged] == [None] * 300
+
+
+def test_noise_depends_on_seed_sample_and_stage_and_on_nothing_else(
+    make_sample: MakeSample,
+) -> None:
+    samples = [make_sample(ordinal=ordinal) for ordinal in range(20)]
+    stage = noise_stage(numbered)
+    forwards = process(samples, stage)
+    assert process(samples[::-1], stage)[::-1] == forwards
+    assert [process([sample], stage)[0] for sample in samples] == forwards
+    others = [
+        process(samples, noise_stage(numbered, run_seed=2)),
+        process(samples, noise_stage(numbered, name="other")),
+    ]
+    texts = [contents(sample)[0] for each in (forwards, *others) for sample in each]
+    assert len(set(texts)) == len(texts)
+
+
+def test_two_draws_of_one_prompt_get_different_noise(make_sample: MakeSample) -> None:
+    sample = make_sample()
+    second = replace(sample, prompt=replace(sample.prompt, sample_index=1))
+    one, two = process([sample, second], noise_stage(numbered))
+    assert contents(one)[0] != contents(two)[0]
+
+
+@pytest.mark.parametrize("kind", ["validation", "selection"])
+def test_a_refused_sample_carries_stage_rule_reason_and_evidence(
+    make_sample: MakeSample, kind: str
+) -> None:
+    stage = JudgingStage(kind, "mine", Recorded(refuse="bad"))
+    good, bad = process([make_sample("good"), make_sample("bad", ordinal=1)], stage)
+    assert good.rejection is None
+    assert bad.rejection == Rejection(kind, "mine", "refused", {"word": "bad"})
+    assert contents(bad) == ["Which colours are there?", "bad"]
+
+
+def test_rejected_and_failed_samples_skip_the_later_stages(make_sample: MakeSample) -> None:
+    second = Recorded()
+    samples = [
+        make_sample("one"),
+        make_sample("bad", ordinal=1),
+        make_sample("failed", ordinal=2, failure=Failure("server", "HTTP 500", 6)),
+        make_sample("two", ordinal=3),
+    ]
+    done = process(
+        samples,
+        JudgingStage("validation", "first", Recorded(refuse="bad")),
+        noise_stage(),
+        JudgingStage("validation", "second", second),
+    )
+    assert second.seen == ["one", "two"]
+    assert [bool(sample.edits) for sample in done] == [True, False, False, True]
+    assert done[2] == samples[2]
+
+
+def test_samples_come_back_in_their_order(make_sample: MakeSample) -> None:
+    samples = [make_sample(f"{n}", ordinal=n) for n in range(50)]
+    done = process(samples, JudgingStage("validation", "odd", Recorded(refuse="7")), noise_stage())
+    assert [sample.ordinal for sample in done] == list(range(50))
+
+
+def test_a_rule_that_raises_rejects_only_that_sample(
+    make_sample: MakeSample, caplog: pytest.LogCaptureFixture
+) -> None:
+    rule = Recorded(raise_on="odd")
+    samples = [make_sample(text, ordinal=n) for n, text in enumerate(["one", "odd", "two"])]
+    done = process(samples, JudgingStage("validation", "mine", rule))
+    assert [sample.rejection and sample.rejection.reason for sample in done] == [
+        None,
+        "error",
+        None,
+    ]
+    assert done[1].rejection == Rejection(
+        "validation", "mine", "error", {"error": "ValueError: cannot judge odd"}
+    )
+    assert f"validation 'mine' raised on {samples[1].sample_id}" in caplog.text
+
+
+@pytest.mark.parametrize("wrong", [lambda text, rng: 1 / 0, lambda text, rng: None])
+def test_a_noise_that_raises_or_gives_no_text_rejects_only_that_sample(
+    make_sample: MakeSample, wrong: Callable[[str, Random], str]
+) -> None:
+    def sometimes(text: str, rng: Random) -> str:
+        return wrong(text, rng) if "odd" in text else text
+
+    samples = [make_sample(user="fine"), make_sample(user="odd", ordinal=1)]
+    fine, odd = process(samples, noise_stage(sometimes))
+    assert fine == samples[0]
+    assert odd.rejection is not None
+    assert (odd.rejection.stage, odd.rejection.rule, odd.rejection.reason) == (
+        "noise",
+        "shout",
+        "error",
+    )
+    assert odd.messages == samples[1].messages
+
+
+def test_a_rule_that_returns_no_verdict_rejects_the_sample(make_sample: MakeSample) -> None:
+    (done,) = process([make_sample()], JudgingStage("validation", "mine", lambda sample: None))
+    assert done.rejection is not None
+    assert done.rejection.reason == "error"
+
+
+def test_cancellation_is_not_a_rejection(make_sample: MakeSample) -> None:
+    def cancelled(sample: Sample) -> Verdict:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        process([make_sample()], JudgingStage("validation", "mine", cancelled))
+
+
+def test_without_stages_samples_pass_as_they_are(make_sample: MakeSample) -> None:
+    samples = [make_sample(), make_sample(ordinal=1)]
+    assert process(samples) == samples
