@@ -107,7 +107,8 @@ def _refuse_foreign_providers_folder(entry: EntryPoint) -> None:
     if not getattr(package, "WEAVE_ASYNC_PROVIDERS", False):
         spec = importlib.util.find_spec("providers")
         places = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
+        where = next(filter(None, places), "?")
         raise RecipeError(
-            f"the package 'providers' at {next(filter(None, places), '?')} hides the one of weave_async: "
+            f"the package 'providers' at {where} hides the one of weave_async: "
             "run from another folder, or rename yours"
         )

@@ -268,6 +268,21 @@ def test_damage_before_later_segments_is_refused_with_file_and_offset(
     assert first.read_bytes() == before
 
 
+def test_damage_in_the_middle_of_the_last_segment_costs_no_answer_behind_it(
+    folder: Path, make_sample: MakeSample
+) -> None:
+    write(folder, make_sample("One."), make_sample("Two.", ordinal=1))
+    (segment,) = segments(folder)
+    content = bytearray(segment.read_bytes())
+    content[content.index(b"One.")] ^= 1
+    segment.write_bytes(bytes(content))
+    with pytest.raises(
+        RunFolderError, match=r"is damaged at byte \d+, with whole answers after it"
+    ):
+        Journal(folder, asks={})
+    assert segment.read_bytes() == bytes(content)
+
+
 def test_a_damaged_segment_can_be_moved_away_as_the_message_says(
     folder: Path, make_sample: MakeSample, tmp_path: Path
 ) -> None:

@@ -56,6 +56,15 @@ def scan(file: IO[bytes], offset: int = 0) -> Iterator[Frame]:
         offset = end
 
 
+def has_frame_after(file: IO[bytes], offset: int) -> bool:
+    """Whether a whole frame begins anywhere behind ``offset``: what stands there is then no tail."""
+    file.seek(offset)
+    starts = [offset]
+    for line in iter(file.readline, b""):
+        starts.append(starts[-1] + len(line))
+    return any(next(scan(file, start), None) is not None for start in starts[1:])
+
+
 def read_at(file: IO[bytes], offset: int) -> Any:
     """The record of the frame at ``offset``, which ``scan`` has found whole before."""
     return next(scan(file, offset)).decode()

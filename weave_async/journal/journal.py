@@ -126,9 +126,9 @@ class Journal:
                 elif record["kind"] == "open":
                     self._read_opening(path, record)
             torn_bytes = segment.seek(0, os.SEEK_END) - end
-            if torn_bytes and path != paths[-1]:
+            if torn_bytes and (path != paths[-1] or frames.has_frame_after(segment, end)):
                 raise RunFolderError(
-                    f"{path} is damaged at byte {end}, with later segments after it: "
+                    f"{path} is damaged at byte {end}, with whole answers after it: "
                     "restore it from a copy, or move it away to buy its answers again"
                 )
             if torn_bytes:
