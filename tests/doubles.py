@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import ClassVar
 
 from providers.simulated import SimulatedProvider
 from weave_async.errors import AuthenticationError
-from weave_async.records import Request, Response
+from weave_async.records import Request, Response, Sample, Verdict
 
 
 class CountingProvider(SimulatedProvider):
@@ -43,9 +44,11 @@ class ExpiringProvider(CountingProvider):
         return await super().complete(request)
 
 
-class RaisingNoise:
-    """A part that is no dataclass."""
-
-
-def explode(*args: Any) -> None:
+def explode(sample: Sample) -> Verdict:
+    """A validator that is a function, and broken."""
     raise RuntimeError("boom")
+
+
+def refuse_oddly(sample: Sample) -> Verdict:
+    """A validator whose evidence no JSON can hold."""
+    return Verdict(False, "odd", {"set": {1}, 3: Path("x")})  # type: ignore[dict-item]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from weave_async.dispatch import Dispatcher, TokenEstimate, code_of
+from weave_async.dispatch import Dispatcher, TokenEstimate, Unsent, code_of
 from weave_async.errors import (
     AuthenticationError,
     ConnectError,
@@ -122,7 +122,7 @@ def test_a_transient_error_is_tried_again_and_counted() -> None:
 def test_a_row_fails_when_its_attempts_are_spent() -> None:
     provider = FakeProvider([ServerError(f"no {i}", status_code=503) for i in range(9)])
     outcome = dispatching(provider, one, attempts=4)
-    assert outcome == Failure("server", "no 3", attempts=4, status_code=503)
+    assert outcome == Failure("server", "no 3", attempts=4, status_code=503, retryable=True)
 
 
 @pytest.mark.parametrize("error", [RequestRefusedError("400"), ContextLengthError("too long")])
@@ -167,7 +167,7 @@ def test_an_endpoint_that_only_says_429_is_left_after_an_hour() -> None:
     provider = FakeProvider([RateLimitError("429", retry_after_s=600.0)] * 99)
     with pytest.raises(RateLimitError):
         dispatching(provider, one)
-    assert len(provider.sent_at_s) == 7
+    assert len(provider.sent_at_s) == 6
 
 
 def test_an_endpoint_that_fails_every_row_is_left() -> None:
@@ -218,3 +218,70 @@ def test_the_token_estimate_learns_from_usage() -> None:
     for _ in range(50):
         estimate.learn(REQUEST, ANSWER)
     assert estimate.tokens(REQUEST) == pytest.approx(1 + 50 + 10, abs=2)
+
+
+def test_nothing_is_sent_again_once_the_run_stops() -> None:
+    provider = FakeProvider([RateLimitError("429", retry_after_s=3000.0)] * 99)
+
+    async def scenario(dispatcher: Dispatcher) -> None:
+        asyncio.get_running_loop().call_later(1.0, dispatcher.stop)
+        await one(dispatcher)
+
+    with pytest.raises(Unsent):
+        dispatching(provider, scenario)
+    assert len(provider.sent_at_s) == 1
+
+
+def test_a_transient_failure_while_stopping_leaves_the_row_pending() -> None:
+    provider = FakeProvider([ServerError("500")] * 99)
+
+    async def scenario(dispatcher: Dispatcher) -> None:
+        asyncio.get_running_loop().call_later(0.005, dispatcher.stop)
+        await one(dispatcher)
+
+    with pytest.raises(Unsent):
+        dispatching(provider, scenario)
+    assert len(provider.sent_at_s) == 1
+
+
+def test_a_wait_of_a_day_is_not_waited_for() -> None:
+    provider = FakeProvider([RateLimitError("429", retry_after_s=86_000.0)] * 9)
+    with pytest.raises(RateLimitError):
+        dispatching(provider, one)
+    assert len(provider.sent_at_s) == 1
+    provider = FakeProvider([ServerError("503", retry_after_s=86_000.0)])
+    assert dispatching(provider, one) == ANSWER
+    assert provider.sent_at_s[1] - provider.sent_at_s[0] < 61
+
+
+def test_many_bad_rows_in_a_row_do_not_condemn_an_endpoint_that_has_answered() -> None:
+    provider = FakeProvider([ANSWER, *[RequestRefusedError("400")] * 50])
+
+    async def scenario(dispatcher: Dispatcher) -> int:
+        outcomes = [await one(dispatcher) for _ in range(51)]
+        return sum(isinstance(outcome, Failure) for outcome in outcomes)
+
+    assert dispatching(provider, scenario) == 50
+
+
+def test_a_bug_in_a_provider_costs_the_row_and_is_named() -> None:
+    class Buggy(FakeProvider):
+        async def complete(self, request: Request) -> Response:
+            raise KeyError("oops")
+
+    class Silent(FakeProvider):
+        async def complete(self, request: Request) -> Response:
+            return None  # type: ignore[return-value]
+
+    for provider, name in ((Buggy(), "KeyError"), (Silent(), "not a Response")):
+        outcome = dispatching(provider, one)
+        assert isinstance(outcome, Failure)
+        assert name in outcome.message
+
+
+def test_absurd_usage_does_not_stall_the_token_limit() -> None:
+    estimate = TokenEstimate()
+    absurd = Response("x", "stop", usage=Usage(input_tokens=10**9))
+    for _ in range(50):
+        estimate.learn(REQUEST, absurd)
+    assert estimate.tokens(REQUEST) <= 1 + 2 * 400 + 10

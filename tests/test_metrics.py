@@ -62,7 +62,7 @@ def test_rates_are_per_second_of_the_run(make_sample: MakeSample, clock: list[fl
         metrics.count_answer(answered(make_sample, usage=Usage(1, 10)))
         metrics.count_end(make_sample())
     assert metrics.elapsed_s == 4
-    assert metrics.samples_per_s == 5
+    assert metrics.answers_per_s == 5
     assert metrics.output_tokens_per_s == 50
     assert metrics.eta_s == 16
 
@@ -110,19 +110,21 @@ def test_a_snapshot_is_there_at_any_moment(make_sample: MakeSample, clock: list[
     metrics = RunMetrics(asked=2)
     assert metrics.snapshot()["eta_s"] is None
     metrics.start()
-    assert metrics.snapshot()["samples_per_s"] == 0
+    assert metrics.snapshot()["answers_per_s"] == 0
+    metrics.count_answer(make_sample())
     metrics.count_end(make_sample())  # before the clock has moved
     assert metrics.snapshot()["pending"] == 1
     clock[0] += 0.5
     assert metrics.snapshot() == {
         "asked": 2,
+        "answered": 1,
         "written": 1,
         "rejected": 0,
         "failed": 0,
         "pending": 1,
         "recalled": 0,
         "retries": {},
-        "samples_per_s": 2.0,
+        "answers_per_s": 2.0,
         "output_tokens_per_s": 0.0,
         "p50_s": None,
         "p95_s": None,

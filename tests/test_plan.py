@@ -58,6 +58,22 @@ def test_repeated_rows_are_different_prompts() -> None:
     assert samples[2].prompt.prompt_id == samples[0].prompt.prompt_id + ".1"
 
 
+def test_equal_questions_of_different_rows_get_an_answer_each() -> None:
+    rows = [{"text": "a", "id": 1}, {"text": "a", "id": 2}, {"text": "a", "id": 2}]
+    samples = samples_of(rows, generate={"send_seed": False})
+    assert len({s.request.request_id for s in samples}) == 3
+
+
+def test_a_template_without_a_column_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+    plan_of([{"text": "a"}], prompts={"template": "{text}"})
+    assert "names no column" in caplog.text
+
+
+def test_without_a_template_a_column_to_ask_is_needed() -> None:
+    with pytest.raises(InputError, match=r"no column 'prompt' or 'text'.*\{\{ question \}\}"):
+        plan_of([{"question": "a"}])
+
+
 @pytest.mark.parametrize(
     "changed",
     [

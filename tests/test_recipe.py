@@ -71,7 +71,16 @@ def test_parts_may_be_names_or_names_with_options() -> None:
         ("- a\n- b\n", "a recipe is a mapping"),
         ("", "a recipe is a mapping"),
         ("name: !!python/object/apply:os.system ['true']\n", "not YAML"),
-        ("name: a/b\n" + MINIMAL, "name: "),
+        ("name: a/b\n" + MINIMAL, "name: a name has letters"),
+        ("name: ..\n" + MINIMAL, "name: a name has letters"),
+        ("seed: 99999999999999999999999\n" + MINIMAL, "has more than 64 bits"),
+        (MINIMAL + "generate: {params: {temperature: .nan}}\n", "nan is not a number"),
+        (MINIMAL + "name: 2024-01-01\n", "put it in quotes"),
+        (MINIMAL + "noise: {typos: 1}\n", 'expected a list; put "- "'),
+        (MINIMAL + "generate: {mix: [local]}\n", "expected a mapping of keys"),
+        (MINIMAL + "generate: {params: {temperature: [0, 1]}}\n", "did you mean {uniform: [0, 1]}"),
+        ("prompts:\n  source: a\n  template: {{ x }} y\n", "needs quotes"),
+        ("prompts:\n\tsource: a\n", "spaces, not tabs"),
     ],
 )
 def test_a_mistake_is_named_with_line_key_and_way_out(text: str, complaint: str) -> None:

@@ -112,7 +112,9 @@ def test_a_part_can_be_named_by_module_and_name(module: str) -> None:
 
 def test_a_part_that_is_no_dataclass_is_refused(module: str) -> None:
     message = refusal("noise", f"{module}:NoDataclass", {"by": 3})
-    assert message.startswith(f"noise '{module}:NoDataclass' is not a dataclass")
+    assert message.startswith(
+        f"noise '{module}:NoDataclass' takes no options: make it a @dataclass"
+    )
 
 
 @pytest.mark.parametrize(

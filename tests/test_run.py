@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -182,14 +183,16 @@ def test_failed_samples_are_asked_for_again() -> None:
 
 
 def test_an_accept_target_is_met_exactly_and_stops_the_asking() -> None:
-    recipe = recipe_of(400, accept=30)
+    recipe = recipe_of(4000, accept=30)
     summary = make(recipe, concurrency=4)
     assert (summary.written, summary.status, summary.exit_code) == (30, "complete", 0)
-    num_accepted_or_refused = summary.asked - summary.rejected_by_reason.get("accept: surplus", 0)
-    assert summary.asked <= num_accepted_or_refused + 2 * 4
+    assert summary.asked <= len(CountingProvider.asked) <= summary.asked + 2 * 4
     assert_counts_agree(summary)
+    again = make(recipe, concurrency=4)
+    assert (again.asked, again.rejected) == (summary.asked, summary.rejected)
     make(recipe, "wide", concurrency=64)
-    assert Path("out/samples.jsonl").read_bytes() == Path("wide/samples.jsonl").read_bytes()
+    for name in ("samples", "rejected"):
+        assert rows_of("out", name) == rows_of("wide", name)
 
 
 def test_an_accept_target_out_of_reach_is_said() -> None:
@@ -303,6 +306,155 @@ def test_resume_can_be_demanded_or_refused() -> None:
     make(recipe_of(), samples=3, resume="always")
     with pytest.raises(RunFolderError, match="already holds a run"):
         make(recipe_of(), samples=3, resume="never")
+
+
+def test_entries_of_a_mix_keep_their_own_options() -> None:
+    mix = [
+        {"endpoint": COUNTING, "options": {"empty_rate": 1.0}},
+        {"endpoint": COUNTING, "options": {"empty_rate": 0.0}},
+    ]
+    summary = make(recipe_of(generate={"mix": mix}, validation=[], selection=[]), samples=200)
+    assert 60 < summary.rejected_by_reason["completion: empty"] < 140
+    endpoints = {row["lineage"]["endpoint"] for row in rows_of("out", "samples")}
+    assert endpoints == {f"{COUNTING}#2"}
+
+
+@pytest.mark.parametrize("changed", ["weight", "file", "source"])
+def test_whatever_changes_the_requests_is_noticed(changed: str) -> None:
+    Path("tones.txt").write_text("polite\nangry\n")
+    prompts = {
+        "source": "seeds.jsonl",
+        "template": "{{ text }} {{ tone }}",
+        "attributes": {"tone": {"file": "tones.txt"}},
+    }
+    mix = [{"endpoint": COUNTING, "model": m, "weight": 1} for m in "ab"]
+    make(recipe_of(prompts=prompts, generate={"mix": mix}), samples=20)
+    if changed == "weight":
+        mix[1]["weight"] = 5
+    elif changed == "file":
+        Path("tones.txt").write_text("polite\nfurious\n")
+    else:
+        Path("other.jsonl").write_text('{"text": "something else"}\n')
+        prompts["source"] = "other.jsonl"
+    with pytest.raises(RunFolderError, match="changed since: "):
+        make(recipe_of(prompts=prompts, generate={"mix": mix}), samples=20)
+    assert len(CountingProvider.asked) == 20
+
+
+def test_an_accepted_change_is_accepted_for_good() -> None:
+    other = recipe_of(generate={**faulty(), "params": {"max_tokens": 50}})
+    make(recipe_of(), samples=10)
+    make(other, samples=10, accept_changes=True)
+    make(recipe_of(), samples=10, accept_changes=True)
+    assert make(recipe_of(), samples=10).recalled == 10
+    assert len(CountingProvider.asked) == 20
+
+
+def test_answers_to_rows_that_are_gone_are_counted_and_left_out() -> None:
+    make(recipe_of(20))
+    summary = make(recipe_of(15))
+    assert (summary.asked, summary.unused) == (15, 5)
+    assert "5 earlier answers belong to no sample of this run" in str(summary)
+
+
+def test_a_resume_that_fails_does_not_shrink_the_dataset() -> None:
+    recipe = recipe_of(
+        generate={"mix": [{"endpoint": "doubles:ExpiringProvider"}], "params": {"max_tokens": 100}}
+    )
+    first = make(recipe, samples=20)
+    assert first.status == "complete"
+    second = make(recipe, samples=200)
+    assert (second.status, second.asked - second.pending) == ("stopped", 30)
+    journal = sorted(Path("out/journal").iterdir())[0]
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:3] + lines[4:]))  # one answer is missing in the middle
+    third = make(recipe, samples=200)
+    assert (third.status, third.asked - third.pending) == ("stopped", 29)
+    assert_counts_agree(third)
+
+
+def test_a_part_that_raises_makes_the_run_incomplete(caplog: pytest.LogCaptureFixture) -> None:
+    summary = make(recipe_of(validation=["doubles:explode"]), samples=30)
+    assert (summary.status, summary.exit_code) == ("incomplete", 1)
+    assert summary.rejected_by_reason == {"doubles:explode: raised": 30}
+    assert len([r for r in caplog.records if "boom" in r.message]) == 3
+
+
+def test_evidence_that_is_no_json_is_told_as_text() -> None:
+    summary = make(recipe_of(validation=["doubles:refuse_oddly"]), samples=5)
+    assert summary.rejected == 5
+    assert rows_of("out", "rejected")[0]["evidence"] == {"set": "{1}", "3": "PosixPath('x')"} or (
+        rows_of("out", "rejected")[0]["evidence"]["set"] == "{1}"
+    )
+
+
+def test_a_run_folder_that_is_deleted_stops_the_run() -> None:
+    recipe = recipe_of(generate=faulty(latency_s=0.02))
+
+    async def deleted() -> None:
+        async with Run(recipe, output_dir="out", samples=100_000) as run:
+            loop = asyncio.get_running_loop()
+            loop.call_later(0.2, shutil.rmtree, "out")
+            await asyncio.wait_for(run.finish(), timeout=10)
+
+    with pytest.raises(RunFolderError, match="was deleted while the run wrote to it"):
+        asyncio.run(deleted())
+
+
+def test_rows_that_vanish_while_the_run_goes_on_are_no_success() -> None:
+    recipe = recipe_of(generate=faulty(latency_s=0.01))
+
+    async def shrinking() -> RunSummary:
+        async with Run(recipe, output_dir="out", samples=5000) as run:
+            asyncio.get_running_loop().call_later(
+                0.05, Path("seeds.jsonl").write_text, '{"text": "the only one left"}\n'
+            )
+            return await run.finish()
+
+    summary = asyncio.run(shrinking())
+    assert (summary.status, summary.exit_code) == ("stopped", 65)
+    assert "has lost rows" in (summary.error or "")
+
+
+def test_a_run_is_used_once_and_says_so() -> None:
+    async def misuse() -> None:
+        run = Run(recipe_of(), output_dir="out", samples=5)
+        with pytest.raises(RuntimeError, match="not entered"):
+            await run.finish()
+        async with run:
+            async for _ in run:
+                pass
+            with pytest.raises(RuntimeError, match="iterated over once"):
+                async for _ in run:
+                    pass
+        with pytest.raises(RuntimeError, match="entered already"):
+            async with run:
+                pass
+
+    asyncio.run(misuse())
+
+
+def test_a_timeout_around_a_run_publishes_what_is_there() -> None:
+    recipe = recipe_of(generate=faulty(latency_s=0.02))
+
+    async def too_slow() -> None:
+        async with Run(recipe, output_dir="out", samples=100_000, settings=None) as run:
+            async with asyncio.timeout(0.3):
+                await run.finish()
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(too_slow())
+    manifest = json.loads(Path("out/manifest.json").read_text())
+    assert manifest["status"] == "interrupted"
+    assert manifest["written"] == len(rows_of("out", "samples")) > 0
+
+
+def test_a_folder_with_a_recipe_of_the_users_is_not_taken_for_a_run() -> None:
+    Path("mine").mkdir()
+    Path("mine/recipe.yaml").write_text("# my comments\n")
+    with pytest.raises(RunFolderError, match="holds no run"):
+        make(recipe_of(), "mine", samples=2)
+    assert Path("mine/recipe.yaml").read_text() == "# my comments\n"
 
 
 def test_nothing_is_made_on_disk_when_the_input_is_bad() -> None:

@@ -123,6 +123,7 @@ def test_a_folder_that_could_not_be_opened_is_not_kept_locked(tmp_path: Path) ->
     path = tmp_path / "run"
     path.mkdir()
     (path / "recipe.yaml").write_text("name: demo")
+    (path / "manifest.json").write_text("{}")
     (path / "journal").write_text("in the way")
     refused = RunFolder(path)
     with pytest.raises(RunFolderError, match="cannot write in"):

@@ -102,6 +102,60 @@ def test_a_key_does_not_follow_to_another_address(
     assert endpoint.api_key is None
 
 
+@pytest.mark.parametrize(
+    ("dotenv", "environ", "provider"),
+    [
+        (
+            "WEAVE_ASYNC_BASE_URL=https://paid.example/v1\nWEAVE_ASYNC_API_KEY=sk-paid\n",
+            {"WEAVE_ASYNC_BASE_URL": "https://other.example/v1"},
+            "openai_compatible",
+        ),
+        (
+            "WEAVE_ASYNC_BASE_URL=https://paid.example/v1\nWEAVE_ASYNC_API_KEY=sk-paid\n",
+            {"WEAVE_ASYNC_BASE_URL": "https://other.example/v1"},
+            "local",
+        ),
+        (
+            "OPENAI_BASE_URL=https://paid.example/v1\nOPENAI_API_KEY=sk-paid\n",
+            {"OPENAI_BASE_URL": "https://other.example/v1"},
+            "openai_compatible",
+        ),
+        (
+            "WEAVE_ASYNC_ENDPOINTS__FAST__BASE_URL=https://paid.example/v1\n"
+            "WEAVE_ASYNC_ENDPOINTS__FAST__API_KEY=sk-paid\n",
+            {"WEAVE_ASYNC_ENDPOINTS__FAST__BASE_URL": "https://other.example/v1"},
+            "fast",
+        ),
+    ],
+)
+def test_a_key_in_dotenv_does_not_follow_to_an_address_in_the_environment(
+    dotenv: str, environ: dict[str, str], provider: str
+) -> None:
+    endpoint = resolve(settings_of(dotenv, **environ), provider, model="m")
+    assert endpoint.base_url == "https://other.example/v1"
+    assert endpoint.api_key is None
+
+
+def test_a_key_and_an_address_of_different_prefixes_are_no_pair() -> None:
+    environ = {"WEAVE_ASYNC_API_KEY": "sk-w", "OPENAI_BASE_URL": "https://other.example/v1"}
+    endpoint = resolve(settings_of(**environ), "openai_compatible", model="m")
+    assert endpoint.base_url is None
+    assert key_of(endpoint) == "sk-w"
+
+
+def test_a_flag_reaches_the_endpoint_that_the_provider_flag_names() -> None:
+    settings = settings_of(
+        WEAVE_ASYNC_ENDPOINTS__FAST__BASE_URL="https://fast.example/v1",
+        WEAVE_ASYNC_ENDPOINTS__FAST__API_KEY="sk-fast",
+    ).with_flags(provider="fast", base_url="https://moved.example/v1")
+    endpoint = resolve(settings, "whatever", model="m")
+    assert (endpoint.provider, endpoint.base_url) == (
+        "openai_compatible",
+        "https://moved.example/v1",
+    )
+    assert endpoint.api_key is None
+
+
 def test_a_key_without_an_address_goes_with_the_address_of_the_flag() -> None:
     settings = settings_of(WEAVE_ASYNC_API_KEY="sk-w").with_flags(base_url="https://a.example/v1")
     assert key_of(resolve(settings, "openai_compatible", model="m")) == "sk-w"

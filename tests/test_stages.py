@@ -178,7 +178,7 @@ def test_a_rule_that_raises_rejects_only_that_sample(
     done = process(samples, JudgingStage("validation", "mine", rule))
     assert [sample.rejection and sample.rejection.reason for sample in done] == [
         None,
-        "error",
+        "raised",
         None,
     ]
     assert done[1].rejection == Rejection(
@@ -201,7 +201,7 @@ def test_a_noise_that_raises_or_gives_no_text_rejects_only_that_sample(
     assert (odd.rejection.stage, odd.rejection.rule, odd.rejection.reason) == (
         "noise",
         "shout",
-        "error",
+        "raised",
     )
     assert odd.messages == samples[1].messages
 
@@ -209,7 +209,7 @@ def test_a_noise_that_raises_or_gives_no_text_rejects_only_that_sample(
 def test_a_rule_that_returns_no_verdict_rejects_the_sample(make_sample: MakeSample) -> None:
     (done,) = process([make_sample()], JudgingStage("validation", "mine", lambda sample: None))
     assert done.rejection is not None
-    assert done.rejection.reason == "error"
+    assert done.rejection.reason == "raised"
 
 
 def test_cancellation_is_not_a_rejection(make_sample: MakeSample) -> None:

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from weave_async.interfaces import Noise, Provider, Selector, Sink, Source, Validator
     from weave_async.recipe import Recipe
     from weave_async.records import Sample, Verdict
-    from weave_async.run import Run, RunSummary
+    from weave_async.run import Run
     from weave_async.settings import Settings
+    from weave_async.summary import RunSummary
 
 _HOME = {
     "Noise": "interfaces",
@@ -23,7 +24,7 @@ _HOME = {
     "ProviderError": "errors",
     "Recipe": "recipe",
     "Run": "run",
-    "RunSummary": "run",
+    "RunSummary": "summary",
     "Sample": "records",
     "Selector": "interfaces",
     "Settings": "settings",

@@ -18,6 +18,7 @@ from weave_async.errors import (
     ConnectError,
     ProviderError,
     RateLimitError,
+    RequestRefusedError,
 )
 from weave_async.flow.limits import Admission
 from weave_async.flow.retry import Backoff
@@ -29,7 +30,13 @@ logger = logging.getLogger(__name__)
 GIVE_UP_AFTER_FAILURES = 20
 """Requests that fail one after the other, with no success between, before the endpoint is left."""
 LONGEST_OUTAGE_S = 3600.0
-"""How long an endpoint may answer with nothing but 429 before it counts as unavailable."""
+"""How long an endpoint may answer with nothing but 429, or ask us to wait, before we leave it."""
+LONGEST_RETRY_WAIT_S = 60.0
+PAUSE_WORTH_SAYING_S = 10.0
+
+
+class Unsent(Exception):
+    """The request was not sent, or will not be sent again, because the run is stopping."""
 
 
 class Dispatcher:
@@ -57,7 +64,8 @@ class Dispatcher:
         self._becoming_ready = asyncio.Lock()
         self._entered: AsyncExitStack | None = None
         self._failures_in_a_row = 0
-        self._last_success_s: float | None = None
+        self._ever_succeeded = False
+        self._stopping = False
 
     def __repr__(self) -> str:
         return f"<Dispatcher {self.endpoint.name} {self.admission!r}>"
@@ -74,11 +82,21 @@ class Dispatcher:
         if self._entered is not None:
             await self._entered.aclose()
 
+    def stop(self) -> None:
+        """Send nothing more. What is out comes back; what would be sent again is not."""
+        self._stopping = True
+
+    def count_success(self) -> None:
+        """This endpoint has answered, now or in an earlier run."""
+        self._failures_in_a_row = 0
+        self._ever_succeeded = True
+
     async def dispatch(self, request: Request) -> Response | Failure:
         """The answer, or why this request has none.
 
         Raises the error instead where no further request could do better: the endpoint cannot be
-        made ready, refuses our key or model, or has failed too often in a row.
+        made ready, refuses our key or model, or has failed too often in a row. Raises ``Unsent``
+        when the run stops before there is an answer.
         """
         await self._wait_until_ready()
         attempts = 0
@@ -91,38 +109,75 @@ class Dispatcher:
         try:
             response = await self._backoff.run(
                 attempt_once,
-                is_retryable=_is_retryable,
+                is_retryable=lambda error: _is_retryable(error) and not self._stopping,
                 retry_after_s=_retry_after_s,
                 on_retry=lambda error: self._on_retry(code_of(error)),
             )
         except ProviderError as error:
-            self._failures_in_a_row += 1
+            if self._stopping and error.retryable:
+                raise Unsent from error
             if error.stops_endpoint or isinstance(error, RateLimitError):
                 raise
-            if self._failures_in_a_row > GIVE_UP_AFTER_FAILURES:
+            if self._is_given_up(error):
                 raise
-            return Failure(code_of(error), str(error), attempts, error.status_code)
-        self._failures_in_a_row = 0
+            return Failure(code_of(error), str(error), attempts, error.status_code, error.retryable)
+        self.count_success()
         return response
+
+    def _is_given_up(self, error: ProviderError) -> bool:
+        """Whether this failure is one too many in a row.
+
+        An endpoint that has answered before may well refuse many rows, one after the other, for
+        what is in them; if it refuses the first ones all alike, the fault is not in the rows.
+        """
+        if not (isinstance(error, RequestRefusedError) and self._ever_succeeded):
+            self._failures_in_a_row += 1
+        return self._failures_in_a_row > GIVE_UP_AFTER_FAILURES
 
     async def _admit_and_send(self, request: Request) -> Response:
         loop = asyncio.get_running_loop()
         throttled_since_s: float | None = None
-        while True:
+        while not self._stopping:
             async with self.admission.slot(tokens=self._estimate.tokens(request)):
+                if self._stopping:
+                    break
                 try:
-                    response = await self._provider.complete(request)
+                    response = await self._complete(request)
                 except RateLimitError as error:
                     now_s = loop.time()
                     throttled_since_s = throttled_since_s or now_s
-                    if now_s - throttled_since_s > LONGEST_OUTAGE_S:
+                    asked_to_wait_s = error.retry_after_s or 0.0
+                    if now_s - throttled_since_s + asked_to_wait_s > LONGEST_OUTAGE_S:
                         raise
                     self._on_retry(code_of(error))
-                    self.admission.pause(error.retry_after_s)
+                    self._pause(error)
                     continue
             self.admission.succeeded()
             self._estimate.learn(request, response)
             return response
+        raise Unsent
+
+    def _pause(self, error: RateLimitError) -> None:
+        was_paused = self.admission.paused_for_s > 0
+        self.admission.pause(error.retry_after_s)
+        pause_s = self.admission.paused_for_s
+        if pause_s > PAUSE_WORTH_SAYING_S and not was_paused:
+            logger.warning("%s asks to wait %.0f s: %s", self.endpoint.name, pause_s, error)
+
+    async def _complete(self, request: Request) -> Response:
+        try:
+            response = await self._provider.complete(request)
+            if not isinstance(response, Response):
+                raise TypeError(f"complete returned {response!r}, not a Response")
+            return response
+        except ProviderError:
+            raise
+        except Exception as error:  # a provider of somebody else's: its bug costs the row
+            logger.debug("provider '%s' raised", self.endpoint.provider, exc_info=True)
+            raise ProviderError(
+                f"provider '{self.endpoint.provider}' raised {type(error).__name__}: {error} "
+                "(a provider should raise ProviderError)"
+            ) from error
 
     async def _wait_until_ready(self) -> None:
         if self._entered is not None:
@@ -153,6 +208,10 @@ class Dispatcher:
             )
 
 
+LEAST_TOKENS_PER_CHAR, MOST_TOKENS_PER_CHAR = 0.05, 2.0
+"""Usage that says otherwise is wrong, and must not stall the tokens-per-minute limit."""
+
+
 class TokenEstimate:
     """What a request may cost: its characters, by a ratio learned from answers, plus max_tokens."""
 
@@ -168,6 +227,7 @@ class TokenEstimate:
         chars = sum(len(message.content) for message in request.messages)
         if response.usage.input_tokens and chars:
             seen = response.usage.input_tokens / chars
+            seen = min(max(seen, LEAST_TOKENS_PER_CHAR), MOST_TOKENS_PER_CHAR)
             self._tokens_per_char += 0.1 * (seen - self._tokens_per_char)
 
 
@@ -184,4 +244,5 @@ def _is_retryable(error: BaseException) -> bool:
 
 
 def _retry_after_s(error: BaseException) -> float | None:
-    return error.retry_after_s if isinstance(error, ProviderError) else None
+    told_s = error.retry_after_s if isinstance(error, ProviderError) else None
+    return None if told_s is None else min(told_s, LONGEST_RETRY_WAIT_S)

@@ -17,11 +17,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 
-from weave_async.dispatch import Dispatcher
+from weave_async.dispatch import Dispatcher, Unsent
 from weave_async.errors import WeaveError
 from weave_async.journal.journal import Journal
 from weave_async.metrics import RunMetrics
-from weave_async.records import Failure, Message, Rejection, Response, Sample
+from weave_async.records import Failure, Message, Response, Sample
 from weave_async.stages import Pipeline
 
 BATCH = 256
@@ -35,7 +35,7 @@ class Engine:
         self,
         plan: Iterator[Sample],
         *,
-        dispatchers: Mapping[tuple[str, str], Dispatcher],
+        dispatchers: Mapping[str, Dispatcher],
         journal: Journal,
         pipeline: Pipeline,
         deliver: Callable[[Sample], Awaitable[None]],
@@ -55,8 +55,9 @@ class Engine:
         self._accept = accept
         self._ordered = Reordering()
         self._arrived = asyncio.Event()
-        self._all_arrived = False
+        self._gaps_are_final = self._all_arrived = False
         self._workers: list[asyncio.Task[None]] = []
+        self._abandoned = False
         self.stopping = False
         self.stopped_by: WeaveError | None = None
 
@@ -78,6 +79,8 @@ class Engine:
                 self._workers = [pool.create_task(self._work()) for _ in range(self._num_workers)]
             self._journal.finish()
             await committing
+            self._gaps_are_final = True
+            await self._recall_the_rest()
             self._all_arrived = True
             self._arrived.set()
 
@@ -89,13 +92,16 @@ class Engine:
         """
         self.stopping = True
         self.stopped_by = self.stopped_by or because
+        for dispatcher in self._dispatchers.values():
+            dispatcher.stop()
         for worker in self._workers:
             if not self._is_sending(worker):
                 worker.cancel()
 
     def abandon(self) -> None:
         """Drop what is in flight too: its samples stay pending, and its answers may be billed."""
-        self.stopping = True
+        self.stop()
+        self._abandoned = True
         for worker in self._workers:
             worker.cancel()
 
@@ -110,21 +116,41 @@ class Engine:
                 if self.stopping or (sample := next(self._plan, None)) is None:
                     return
                 await self._answer(sample)
+            except Unsent:
+                return
             except WeaveError as error:
                 self.stop(because=error)
                 return
 
     async def _answer(self, sample: Sample) -> None:
         self._metrics.started += 1
-        if recalled := self._journal.recall(sample.request.request_id):
-            self._metrics.recalled += 1
-            self._arrive([_answered(sample, recalled)])
+        dispatcher = self._dispatchers[sample.endpoint]
+        if self._recall(sample):
+            dispatcher.count_success()
             return
-        dispatcher = self._dispatchers[sample.endpoint, sample.request.model]
         outcome = await dispatcher.dispatch(sample.request)
         sample = _answered(sample, outcome)
         self._metrics.count_answer(sample)
         self._journal.record(sample)
+
+    def _recall(self, sample: Sample) -> bool:
+        """Use the answer that an earlier run has bought, if there is one."""
+        response = self._journal.recall(sample.request.request_id)
+        if response is None:
+            return False
+        self._metrics.count_recalled()
+        self._arrive([_answered(sample, response)])
+        return True
+
+    async def _recall_the_rest(self) -> None:
+        """A run that stops early still writes all that earlier runs have bought."""
+        while self._metrics.recalled < self._journal.num_recalled and not self._has_enough:
+            await self._window.acquire()
+            sample = None if self._abandoned else next(self._plan, None)
+            if sample is None:
+                return
+            if not self._recall(sample):
+                self._window.release()
 
     async def _commit(self) -> None:
         async for samples in self._journal.commits():
@@ -138,22 +164,21 @@ class Engine:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            # A stopped run leaves gaps; once nothing more can come, they no longer hold others up.
-            while batch := self._ordered.pop(BATCH, over_gaps=self._all_arrived):
+            # A stopped run leaves gaps; once nothing can fill them, they hold nobody up.
+            while batch := self._ordered.pop(BATCH, over_gaps=self._gaps_are_final):
                 for sample in await self._pipeline.process(batch):
-                    await self._end(sample)
                     self._window.release()
+                    if not self._has_enough:
+                        await self._deliver(sample)
+                if self._has_enough and not self.stopping:
+                    self.stop()
             if self._all_arrived:
                 return
 
-    async def _end(self, sample: Sample) -> None:
-        has_enough = self._accept is not None and self._metrics.written >= self._accept
-        if has_enough and not sample.rejection and not sample.failure:
-            surplus = Rejection("selection", "accept", "surplus", {"accept": self._accept})
-            sample = replace(sample, rejection=surplus)
-        await self._deliver(sample)
-        if self._metrics.written == self._accept and not self.stopping:
-            self.stop()
+    @property
+    def _has_enough(self) -> bool:
+        """Whether as many samples were accepted as wanted: later ones are left in the journal."""
+        return self._accept is not None and self._metrics.written >= self._accept
 
 
 class Reordering:

@@ -4,7 +4,9 @@
 - ``recalled``: samples whose answer an earlier run in the same folder had already bought.
 - ``e2e_s``: from the send of a request to the last byte of its answer, on the client's monotonic
   clock, retries and time in our queues left out.
-- ``samples_per_s``: samples ended per second of this run's wall time, recalled ones included.
+- ``answered``: samples that have an answer, or have failed; those ahead of a slower one wait to be
+  written in order.
+- ``answers_per_s``: answers that came from endpoints, per second of this run's wall time.
 - ``output_tokens``: as endpoints report them; ``None`` counts as nothing.
 """
 
@@ -28,10 +30,13 @@ class RunMetrics:
     asked: int = 0
     started: int = 0
     recalled: int = 0
+    answered: int = 0
     written: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
     retries: Counter[str] = field(default_factory=Counter)
+    failure_examples: dict[str, str] = field(default_factory=dict)
+    num_retryable_failures: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     started_at_s: float | None = None
@@ -59,8 +64,9 @@ class RunMetrics:
         return self.asked - self.ended
 
     @property
-    def samples_per_s(self) -> float:
-        return self.ended / self.elapsed_s if self.elapsed_s > 0 else 0.0
+    def answers_per_s(self) -> float:
+        bought = self.answered - self.recalled
+        return bought / self.elapsed_s if self.elapsed_s > 0 else 0.0
 
     @property
     def output_tokens_per_s(self) -> float:
@@ -68,7 +74,7 @@ class RunMetrics:
 
     @property
     def eta_s(self) -> float | None:
-        return self.pending / self.samples_per_s if self.samples_per_s else None
+        return (self.asked - self.answered) / self.answers_per_s if self.answers_per_s else None
 
     def e2e_s(self, percentile: int) -> float | None:
         """A percentile of the last thousand answers."""
@@ -77,7 +83,8 @@ class RunMetrics:
         return quantiles(self._recent_e2e_s, n=100, method="inclusive")[percentile - 1]
 
     def count_answer(self, sample: Sample) -> None:
-        """An answer has just come from an endpoint."""
+        """An answer has just come from an endpoint, or will not come."""
+        self.answered += 1
         if sample.response is None:
             return
         self.input_tokens += sample.response.usage.input_tokens or 0
@@ -85,10 +92,18 @@ class RunMetrics:
         if sample.response.e2e_s is not None:
             self._recent_e2e_s.append(sample.response.e2e_s)
 
+    def count_recalled(self) -> None:
+        """An answer was found in the journal."""
+        self.answered += 1
+        self.recalled += 1
+
     def count_end(self, sample: Sample) -> None:
         """A sample has reached its end, and its row is in the file for that end."""
         if sample.failure is not None:
-            self.failed[sample.failure.error] += 1
+            failure = sample.failure
+            self.failed[failure.error] += 1
+            self.failure_examples.setdefault(failure.error, failure.message)
+            self.num_retryable_failures += failure.retryable
         elif sample.rejection is not None:
             self.rejected[f"{sample.rejection.rule}: {sample.rejection.reason}"] += 1
         else:
@@ -98,13 +113,14 @@ class RunMetrics:
         """The figures of one progress line."""
         return {
             "asked": self.asked,
+            "answered": self.answered,
             "written": self.written,
             "rejected": self.rejected.total(),
             "failed": self.failed.total(),
             "pending": self.pending,
             "recalled": self.recalled,
             "retries": dict(self.retries),
-            "samples_per_s": round(self.samples_per_s, 2),
+            "answers_per_s": round(self.answers_per_s, 2),
             "output_tokens_per_s": round(self.output_tokens_per_s, 1),
             "p50_s": _rounded(self.e2e_s(50)),
             "p95_s": _rounded(self.e2e_s(95)),

@@ -7,6 +7,7 @@ samples there will be, and once again for each round of draws. Rows are never he
 from __future__ import annotations
 
 import logging
+import os
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -76,11 +77,21 @@ class Plan:
         self._mix = Choice(
             choice=list(range(len(endpoints))), weights=[m.weight for m in recipe.generate.mix]
         )
+        if not self._renderer.uses_columns:
+            logger.warning(
+                "the template names no column or attribute, so all prompts are equal; "
+                'a column is written "{{ question }}"'
+            )
         self.inspection = self._inspect()
         self.num_samples = self._count(num_samples)
 
     def __repr__(self) -> str:
         return f"<Plan {self.num_samples} samples of {self.inspection.num_rows} rows>"
+
+    def attributes_digest(self) -> str:
+        """Names all that attributes are drawn from, the lines of files among it."""
+        choices = {name: shape.model_dump(mode="json") for name, shape in self._attributes.items()}
+        return blake2b(orjson.dumps(choices), digest_size=8).hexdigest()
 
     def samples(self) -> Iterator[Sample]:
         """Round after round over the source, a new draw in each, until there are enough."""
@@ -151,13 +162,15 @@ class Plan:
         seed = seed_for(recipe.seed, prompt_id, sample_index, "request") >> (64 - SEED_BITS)
         params = self._draw_params(prompt_id, sample_index, seed)
         request = Request(
-            request_id=_request_id(endpoint, messages, params, recipe.generate.api, sample_index),
+            request_id=_request_id(
+                endpoint, messages, params, recipe.generate.api, prompt_id, sample_index
+            ),
             model=endpoint.model,
             messages=messages,
             params=params,
             api=recipe.generate.api,
         )
-        prompt = Prompt(prompt_id, sample_index, messages, attributes, Path(row.origin).name)
+        prompt = Prompt(prompt_id, sample_index, messages, attributes, _name_of(row.origin))
         return Sample(ordinal, prompt, request, endpoint.name, seed)
 
     def _draw_attributes(self, prompt_id: str, sample_index: int) -> dict[str, Any]:
@@ -179,6 +192,11 @@ class Plan:
         return SamplingParams(**drawn, seed=seed if generate.send_seed else None)
 
 
+def _name_of(origin: str) -> str:
+    """``folder/file:line`` → ``file:line``, as text that any file can hold."""
+    return os.fsencode(Path(origin).name).decode(errors="replace")
+
+
 def _digest(values: Mapping[str, Any]) -> int:
     canonical = orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
     return int.from_bytes(blake2b(canonical, digest_size=8).digest(), "big")
@@ -189,13 +207,17 @@ def _request_id(
     messages: tuple[Message, ...],
     params: SamplingParams,
     api: str,
+    prompt_id: str,
     sample_index: int,
 ) -> str:
-    """Names all that can change the answer. So does the provider: a simulated answer is none."""
+    """Names all that can change the answer, and whose it is: equal questions get an answer each.
+
+    The provider is part of it: a simulated answer must never pass for a bought one.
+    """
     turns = [(message.role, message.content) for message in messages]
     asked = [
         *(endpoint.provider, dict(endpoint.options), endpoint.model),
-        *(api, turns, params.as_dict(), sample_index),
+        *(api, turns, params.as_dict(), prompt_id, sample_index),
     ]
     canonical = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
     return blake2b(canonical, digest_size=16).hexdigest()

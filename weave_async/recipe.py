@@ -6,6 +6,7 @@ Keys that are not here are refused, with the nearest one that is.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any, Literal, Self
@@ -24,6 +25,8 @@ from pydantic import (
 
 from weave_async import recipe_file, registry
 from weave_async.errors import InputError, RecipeError
+
+NAME_PATTERN = r"^\w[\w.-]*$"
 
 
 class _Model(BaseModel):
@@ -108,9 +111,10 @@ class Prompts(_Model):
         description="A .jsonl, .csv or .txt file beside the recipe, or - for stdin."
     )
     system: str | None = Field(None, description="Template of the system turn, if there is one.")
-    template: str = Field(
-        "{{ prompt if prompt is defined else text }}",
-        description="Jinja template of the user turn, filled from the row and the attributes.",
+    template: str | None = Field(
+        None,
+        description="Jinja template of the user turn, filled from the row and the attributes. "
+        "Without one, the column `prompt` or `text` is the turn.",
     )
     attributes: dict[str, Attribute] = Field({}, description="Drawn anew for each sample.")
     draws: int = Field(1, ge=1, description="Samples per row.")
@@ -191,8 +195,8 @@ class Output(_Model):
 class Recipe(_Model):
     """What to make, from what, with whom, and what to keep."""
 
-    name: str = Field("dataset", description="Name of the dataset.", pattern=r"^[\w.-]+$")
-    seed: int = Field(0, description="Seeds every random choice of the run.")
+    name: str = Field("dataset", description="Name of the dataset.", pattern=NAME_PATTERN)
+    seed: int = Field(0, ge=-(2**63), lt=2**63, description="Seeds every random choice.")
     accept: int | None = Field(None, ge=1, description="Stop at so many written samples.")
     candidates: int | None = Field(None, ge=1, description="Samples to ask for, at most.")
     prompts: Prompts
@@ -213,6 +217,8 @@ class Recipe(_Model):
     def load(cls, path: str | Path) -> Self:
         """Read a recipe file. Raises ``RecipeError`` that names file, line, key and the way out."""
         path = Path(path)
+        if path.is_dir():
+            path /= "recipe.yaml"
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
@@ -241,9 +247,23 @@ class Recipe(_Model):
         changed._folder = self._folder
         return changed
 
+    def with_absolute_paths(self) -> Self:
+        """The same recipe, but at home anywhere on this machine."""
+        data = self.model_dump()
+        if self.prompts.source != "-":
+            data["prompts"]["source"] = _absolute(self.folder, self.prompts.source)
+        for shape in data["prompts"]["attributes"].values():
+            if "file" in shape:
+                shape["file"] = _absolute(self.folder, shape["file"])
+        return type(self).model_validate(data)
+
     def resolved(self) -> dict[str, Any]:
         """All keys with their values, defaults included, as plain data."""
         return self.model_dump(mode="json")
+
+
+def _absolute(folder: Path, path: str) -> str:
+    return os.fsencode((folder / path).absolute()).decode(errors="replace")
 
 
 def json_schema() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -28,12 +29,42 @@ def read(text: str, where: str) -> tuple[Any, yaml.Node]:
             if count > MAX_NODES:
                 raise RecipeError(f"{where}: more than {MAX_NODES} values; are anchors nested?")
             _refuse_repeated_keys(node, where)
-        return yaml.safe_load(text), root
+        return _storable(yaml.safe_load(text)), root
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise RecipeError(f"{where}:{line}: not YAML: {error.problem}") from error
+        raise RecipeError(_explain_yaml(error, text, where)) from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise RecipeError(f"{where}: not YAML: {error}") from error
+        raise RecipeError(f"{where}: {error}") from error
+
+
+def _storable(value: Any) -> Any:
+    """``value`` as JSON can hold it. YAML can say more, and what is asked must fit the journal."""
+    if isinstance(value, dict):
+        return {str(key): _storable(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_storable(inner) for inner in value]
+    if isinstance(value, str):  # YAML that was JSON may spell an emoji as two halves
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is not a number to work with")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError(f"{value} has more than 64 bits")
+    if value is None or isinstance(value, int | float):
+        return value
+    raise ValueError(f"{value!r} is no text, number, list or mapping; put it in quotes")
+
+
+def _explain_yaml(error: yaml.MarkedYAMLError, text: str, where: str) -> str:
+    if error.problem_mark is None:
+        return f"{where}: not YAML: {error.problem}"
+    number = error.problem_mark.line
+    lines = text.splitlines()
+    line = lines[number].strip() if number < len(lines) else ""
+    advice = ""
+    if "\t" in text:
+        advice = " (indent with spaces, not tabs)"
+    elif "{{" in line or ": " in line:
+        advice = ' (text that holds "{{" or ": " needs quotes)'
+    return f"{where}:{number + 1}: not YAML: {error.problem}, at: {line[:80]}{advice}"
 
 
 def _walk(root: yaml.Node) -> Iterator[yaml.Node]:
@@ -75,9 +106,19 @@ def explain(error: ValidationError, root: yaml.Node, where: str, model: type[Bas
         return f"{place}: {name}: expected {{choice: […]}}, {{uniform: [a, b]}} or {{file: …}}"
     if problem["type"] == "missing":
         return f"{place}: '{name}' is missing"
-    return (
-        f"{place}: {name}: {problem['msg'].removeprefix('Value error, ')}, got {problem['input']!r}"
-    )
+    message = _PLAINLY.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+    if problem["type"] == "float_type" and isinstance(problem["input"], list):
+        message = f"did you mean {{uniform: {problem['input']}}}?"
+    return f"{place}: {name}: {message}, got {problem['input']!r}"
+
+
+_PLAINLY = {
+    "model_type": "expected a mapping of keys",
+    "model_attributes_type": "expected a mapping of keys",
+    "list_type": 'expected a list; put "- " before each of its entries',
+    "string_pattern_mismatch": "a name has letters, digits, '-', '_' and '.'",
+}
+"""What pydantic says in its own terms, in those of a recipe."""
 
 
 def _is_union_tag(step: int | str) -> bool:

@@ -167,6 +167,7 @@ class Failure:
     message: str
     attempts: int
     status_code: int | None = None
+    retryable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

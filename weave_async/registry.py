@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -43,26 +43,45 @@ def load(kind: str, name: str) -> Any:
     return _load_entry(kind, entry)
 
 
-def build(kind: str, name: str, options: Mapping[str, Any]) -> Any:
-    """A part with its options. A scalar option set is spelled ``{"": value}``: the first field."""
+def build(
+    kind: str, name: str, options: Mapping[str, Any], *, also_known: Sequence[str] = ()
+) -> Any:
+    """A part with its options. A scalar option set is spelled ``{"": value}``: the first field.
+
+    A class or function that is no dataclass will do, as long as it gets no options. ``also_known``
+    are options that the caller deals with, to be named among the known ones.
+    """
     part = load(kind, name)
     if not is_dataclass(part):
-        raise RecipeError(f"{kind} '{name}' is not a dataclass, so it cannot take options")
+        if options:
+            raise RecipeError(
+                f"{kind} '{name}' takes no options: make it a @dataclass, with fields"
+            )
+        return _made(kind, name, part) if isinstance(part, type) else part
     known = [field.name for field in fields(part) if field.init]
     if "" in options and not known:
         raise RecipeError(f"{kind} '{name}' takes no options, got {options['']!r}")
     named = {known[0] if key == "" else key: value for key, value in options.items()}
     for key in named:
         if key not in known:
-            raise RecipeError(f"{kind} '{name}': " + unknown("option", key, known))
+            raise RecipeError(
+                f"{kind} '{name}': " + unknown("option", str(key), [*known, *also_known])
+            )
+    return _made(kind, name, lambda: TypeAdapter(part).validate_python(named))
+
+
+def _made(kind: str, name: str, make: Callable[[], Any]) -> Any:
+    """What ``make`` returns; whatever it raises is told as a mistake in the recipe."""
     try:
-        return TypeAdapter(part).validate_python(named)
+        return make()
     except ValidationError as error:
-        first, type_name = error.errors()[0], getattr(part, "__name__", "")
-        steps = ".".join(str(step) for step in first["loc"] if step != type_name)
-        where = f"{steps}: " if steps else ""
+        first = error.errors()[0]
+        steps = [str(step) for step in first["loc"] if not str(step)[:1].isupper()]
+        where = f"{'.'.join(steps)}: " if steps else ""
         message = first["msg"].removeprefix("Value error, ")
         raise RecipeError(f"{kind} '{name}': {where}{message} (got {first['input']!r})") from None
+    except Exception as error:  # a part of somebody else's may raise anything
+        raise RecipeError(f"{kind} '{name}': {type(error).__name__}: {error}") from error
 
 
 def options_schema(kind: str, name: str) -> dict[str, Any]:

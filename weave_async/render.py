@@ -6,11 +6,13 @@ rows are values, never templates.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, UndefinedError
 from jinja2.exceptions import SecurityError
+from jinja2.meta import find_undeclared_variables
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -19,16 +21,20 @@ from weave_async.records import Message, Role, Row
 
 MAX_PROMPT_CHARS = 1_000_000
 MAX_INT_BITS = 10_000
+DEFAULT_TEMPLATE = "{{ prompt if prompt is defined else text }}"
+_WIDE_FORMAT = re.compile(r"\d{5}|\*")
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
     """The immutable sandbox, in which a short expression cannot make a huge value either."""
 
-    intercepted_binops = frozenset(["*", "**"])
+    intercepted_binops = frozenset(["*", "**", "%"])
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         if operator == "*" and max(_size(left, right), _size(right, left)) > MAX_PROMPT_CHARS:
             raise SecurityError(f"it repeats to more than {MAX_PROMPT_CHARS} items")
+        if operator == "%" and isinstance(left, str) and _WIDE_FORMAT.search(left):
+            raise SecurityError("its format is too wide")
         if operator == "**" and _num_bits(left, right) > MAX_INT_BITS:
             raise SecurityError(f"the power has more than {MAX_INT_BITS} bits")
         return super().call_binop(context, operator, left, right)
@@ -48,7 +54,9 @@ def _num_bits(base: Any, power: Any) -> int:
 class Renderer:
     """A system and a user template, compiled once. ``messages`` is called for every sample."""
 
-    def __init__(self, *, system: str | None, template: str) -> None:
+    def __init__(self, *, system: str | None, template: str | None) -> None:
+        self._is_default = template is None
+        template = template or DEFAULT_TEMPLATE
         environment = _Sandbox(
             undefined=StrictUndefined, autoescape=False, keep_trailing_newline=False
         )
@@ -56,13 +64,25 @@ class Renderer:
         if system is not None:
             self._turns.append(("system", _compile(environment, system, "prompts.system")))
         self._turns.append(("user", _compile(environment, template, "prompts.template")))
+        self.uses_columns = bool(_names_in(environment, system, template))
 
     def messages(self, row: Row, attributes: Mapping[str, Any]) -> tuple[Message, ...]:
         """The conversation to send. Raises ``InputError`` that names the row and what it lacks."""
         names = {**row.values, **attributes}
+        if self._is_default and not {"prompt", "text"} & names.keys():
+            raise InputError(
+                f"{row.origin}: no column 'prompt' or 'text' to ask: say which with a template, "
+                f"as {{{{ {next(iter(names), 'question')} }}}}. Columns: {', '.join(names)}"
+            )
         return tuple(
             Message(role, _render(template, names, row.origin)) for role, template in self._turns
         )
+
+
+def _names_in(environment: ImmutableSandboxedEnvironment, *sources: str | None) -> set[str]:
+    """The names that templates expect from outside."""
+    parsed = [environment.parse(source) for source in sources if source is not None]
+    return {name for tree in parsed for name in find_undeclared_variables(tree)}
 
 
 def _compile(environment: ImmutableSandboxedEnvironment, source: str, where: str) -> Any:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -14,61 +15,29 @@ from typing import Any, Literal, Self
 from weave_async import registry
 from weave_async.dispatch import Dispatcher
 from weave_async.engine import Engine
-from weave_async.errors import RunFolderError, WeaveError
+from weave_async.errors import InputError, RunFolderError, WeaveError
 from weave_async.flow.channel import Channel
 from weave_async.flow.retry import Backoff
 from weave_async.interfaces import Sink
 from weave_async.journal.journal import Journal
 from weave_async.metrics import RunMetrics
-from weave_async.parts import endpoint_of, source_of, stages_of
+from weave_async.parts import endpoints_of, source_of, stages_of
 from weave_async.plan import Plan
 from weave_async.recipe import Recipe
 from weave_async.records import Endpoint, Sample
 from weave_async.rundir import OutputFile, RunFolder
 from weave_async.settings import Settings
 from weave_async.sinks.rows import failed_row, rejected_row
-from weave_async.stages import Pipeline
+from weave_async.stages import PART_RAISED, Pipeline
+from weave_async.summary import RunSummary, Status
 
 logger = logging.getLogger(__name__)
 
 Resume = Literal["if-possible", "always", "never"]
-Status = Literal["complete", "incomplete", "interrupted", "stopped"]
 
 WINDOW_PER_REQUEST, SMALLEST_WINDOW, WINDOW_PER_REQUEST_TO_ACCEPT = 8, 1024, 2
+DEFAULT_MAX_CONCURRENCY = 16
 EXIT_ROWS_MISSING, EXIT_INTERRUPTED = 1, 130
-
-
-@dataclass(frozen=True, slots=True)
-class RunSummary:
-    """How a run ended. ``written + rejected + failed + pending == asked``, as in the files.
-
-    ``status``: ``complete``; ``incomplete`` (samples failed, or fewer were accepted than wanted);
-    ``interrupted`` (by the user); ``stopped`` (by ``error``). Running again goes on from there.
-    """
-
-    status: Status
-    exit_code: int
-    output_dir: str
-    asked: int
-    written: int
-    rejected: int
-    failed: int
-    pending: int
-    recalled: int
-    rejected_by_reason: Mapping[str, int]
-    failed_by_error: Mapping[str, int]
-    retries: Mapping[str, int]
-    rows_read: int
-    rows_skipped: int
-    input_tokens: int
-    output_tokens: int
-    elapsed_s: float
-    samples_per_s: float
-    files: Mapping[str, Mapping[str, Any]]
-    error: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 class Run:
@@ -113,15 +82,20 @@ class Run:
         self._stack = AsyncExitStack()
         self._engine_task: asyncio.Task[None] | None = None
         self._written: Channel[Sample] | None = None
-        self._interrupted = False
+        self._entered = False
+        self._engine_or_none: Engine | None = None
+        self._publishing_failed = False
+        self._interrupt_code: int | None = None
 
     def __repr__(self) -> str:
         return f"<Run {self.recipe.name} in {self.folder.path}, {self.metrics.ended} ended>"
 
     async def __aenter__(self) -> Self:
+        if self._entered:
+            raise RuntimeError(f"{self!r} is entered already; a Run makes one run")
+        self._entered = True
         async with AsyncExitStack() as stack:
-            mix = self.recipe.generate.mix
-            self.endpoints = [endpoint_of(entry, self._settings) for entry in mix]
+            self.endpoints = endpoints_of(self.recipe.generate.mix, self._settings)
             dispatchers = self._dispatchers()
             pipeline = Pipeline(stages_of(self.recipe))
             self._sinks: list[Sink] = [
@@ -133,13 +107,15 @@ class Run:
             journal = Journal(self.folder.journal, asks=self._asks())
             stack.callback(journal.close)
             self._refuse_changes(journal)
-            self.folder.write_recipe(self.recipe.resolved())
+            journal.begin()
+            self._journal = journal
+            self.folder.write_recipe(self.recipe.with_absolute_paths().resolved())
             self._outputs = self._open_outputs(stack)
             for dispatcher in dispatchers.values():
                 await stack.enter_async_context(dispatcher)
             concurrency = sum(d.admission.max_concurrency for d in dispatchers.values())
             self.metrics.asked = self.plan.num_samples
-            self._engine = Engine(
+            self._engine_or_none = Engine(
                 self.plan.samples(),
                 dispatchers=dispatchers,
                 journal=journal,
@@ -160,12 +136,15 @@ class Run:
         traceback: TracebackType | None,
     ) -> None:
         async with self._stack:
-            if self._engine_task is not None and self._summary is None:
+            has_ended = self._summary is not None or self._publishing_failed
+            if self._engine_task is not None and not has_ended:
                 self.interrupt(drop_in_flight=exc_type is asyncio.CancelledError)
                 await self.finish()
 
     async def __aiter__(self) -> AsyncIterator[Sample]:
         """Samples as they are written. A slow consumer slows the run down; memory stays flat."""
+        if self._engine_task is not None:
+            raise RuntimeError(f"{self!r} has been started already: a run is iterated over once")
         self._written = Channel(capacity=1)
         self._start()
         async for sample in self._written:
@@ -178,16 +157,20 @@ class Run:
         if self._written is not None:
             await self._written.leave()
         try:
-            await engine_task
+            await asyncio.shield(engine_task)  # whoever waits may be cancelled; the run is not
+            if self._summary is None:
+                self._summary = self._publish()
         except BaseExceptionGroup as group:
+            self._publishing_failed = True
             raise _first_of(group) from group
-        if self._summary is None:
-            self._summary = self._publish()
+        except WeaveError:
+            self._publishing_failed = True
+            raise
         return self._summary
 
-    def interrupt(self, *, drop_in_flight: bool = False) -> None:
+    def interrupt(self, *, drop_in_flight: bool = False, exit_code: int = EXIT_INTERRUPTED) -> None:
         """Stop asking; the run can be continued. What is in flight comes in, or is dropped."""
-        self._interrupted = True
+        self._interrupt_code = exit_code
         if drop_in_flight:
             self._engine.abandon()
         else:
@@ -205,15 +188,21 @@ class Run:
         """Requests that are out at this moment."""
         return self._engine.num_in_flight
 
+    @property
+    def _engine(self) -> Engine:
+        if self._engine_or_none is None:
+            raise RuntimeError(f"{self!r} is not entered: use it in `async with`")
+        return self._engine_or_none
+
     def _start(self) -> asyncio.Task[None]:
         if self._engine_task is None:
-            self._engine_task = asyncio.create_task(self._run_engine(), name="engine")
+            self._engine_task = asyncio.create_task(self._run_engine(self._engine), name="engine")
         return self._engine_task
 
-    async def _run_engine(self) -> None:
+    async def _run_engine(self, engine: Engine) -> None:
         self.metrics.start()
         try:
-            await self._engine.run()
+            await engine.run()
         finally:
             self.metrics.stop()
             if self._written is not None:
@@ -239,14 +228,14 @@ class Run:
             return WINDOW_PER_REQUEST_TO_ACCEPT * concurrency
         return max(SMALLEST_WINDOW, WINDOW_PER_REQUEST * concurrency)
 
-    def _dispatchers(self) -> dict[tuple[str, str], Dispatcher]:
+    def _dispatchers(self) -> dict[str, Dispatcher]:
         dispatchers = {}
-        for endpoint in self.endpoints:
+        for endpoint in {endpoint.name: endpoint for endpoint in self.endpoints}.values():
             provider_class = registry.load("provider", endpoint.provider)
-            dispatchers[endpoint.name, endpoint.model] = Dispatcher(
+            dispatchers[endpoint.name] = Dispatcher(
                 endpoint,
                 provider_class(endpoint),
-                max_concurrency=endpoint.max_concurrency or provider_class.default_max_concurrency,
+                max_concurrency=_concurrency_of(endpoint, provider_class),
                 backoff=Backoff(attempts=self.recipe.generate.attempts),
                 on_retry=self._count_retry,
             )
@@ -283,27 +272,32 @@ class Run:
     def _asks(self) -> dict[str, Any]:
         """All that shapes requests, and with it what answers cost. Addresses and keys do not."""
         resolved = self.recipe.resolved()
-        prompts = {key: resolved["prompts"][key] for key in ("system", "template", "attributes")}
+        prompts = {key: resolved["prompts"][key] for key in ("source", "system", "template")}
+        prompts["attributes"] = self.plan.attributes_digest()
         generate = {key: resolved["generate"][key] for key in ("params", "api", "send_seed")}
-        endpoints = {
-            endpoint.name: {
-                "provider": endpoint.provider,
-                "model": endpoint.model,
-                "options": dict(endpoint.options),
-            }
-            for endpoint in self.endpoints
-        }
         return {
             "seed": self.recipe.seed,
             "prompts": prompts,
             "generate": generate,
-            "endpoints": endpoints,
+            "mix": self._described_mix(),
         }
+
+    def _described_mix(self) -> list[dict[str, Any]]:
+        mix = zip(self.recipe.generate.mix, self.endpoints, strict=True)
+        return [
+            {
+                "provider": endpoint.provider,
+                "model": endpoint.model,
+                "options": dict(endpoint.options),
+                "weight": entry.weight,
+            }
+            for entry, endpoint in mix
+        ]
 
     def _refuse_changes(self, journal: Journal) -> None:
         """Answers are kept by what was asked: other questions would silently be bought anew."""
         before = journal.asked_before
-        if before is None or self._accept_changes:
+        if before is None or self._accept_changes or not journal.num_recalled:
             return
         changed = sorted(_differences(before, self._asks()))
         if changed:
@@ -319,11 +313,21 @@ class Run:
             for file in outputs:
                 files[file.path.name] = file.publish()
         summary = self._summarize(files)
-        self.folder.write_manifest(summary.as_dict())
+        self.folder.write_manifest(
+            {
+                "weave_async": version("weave-async"),
+                "name": self.recipe.name,
+                "seed": self.recipe.seed,
+                "mix": self._described_mix(),
+                **summary.as_dict(),
+            }
+        )
         return summary
 
     def _summarize(self, files: Mapping[str, Mapping[str, Any]]) -> RunSummary:
         metrics, error = self.metrics, self._engine.stopped_by
+        if metrics.pending and error is None and not self._engine.stopping:
+            error = InputError(f"{self.recipe.prompts.source} has lost rows while the run went on")
         accepted_enough = self.recipe.accept is not None and metrics.written >= self.recipe.accept
         if accepted_enough:
             metrics.asked = metrics.ended
@@ -331,22 +335,25 @@ class Run:
         return RunSummary(
             status=status,
             exit_code=exit_code,
-            output_dir=str(self.folder.path),
+            output_dir=os.fsencode(self.folder.path).decode(errors="replace"),
             asked=metrics.asked,
             written=metrics.written,
             rejected=metrics.rejected.total(),
             failed=metrics.failed.total(),
             pending=metrics.pending,
             recalled=metrics.recalled,
+            unused=self._journal.num_recalled - metrics.recalled if status == "complete" else 0,
             rejected_by_reason=dict(metrics.rejected.most_common()),
             failed_by_error=dict(metrics.failed.most_common()),
+            failure_examples=dict(metrics.failure_examples),
+            worth_another_try=metrics.num_retryable_failures > 0,
             retries=dict(metrics.retries),
             rows_read=self.plan.inspection.num_rows,
             rows_skipped=self.plan.inspection.num_skipped,
             input_tokens=metrics.input_tokens,
             output_tokens=metrics.output_tokens,
             elapsed_s=round(metrics.elapsed_s, 3),
-            samples_per_s=round(metrics.samples_per_s, 2),
+            answers_per_s=round(metrics.answers_per_s, 2),
             files=files,
             error=None if error is None else str(error),
         )
@@ -354,16 +361,22 @@ class Run:
     def _status(self, error: WeaveError | None, accepted_enough: bool) -> tuple[Status, int]:
         if error is not None:
             return "stopped", error.exit_code
-        if self.metrics.pending and self._interrupted and not accepted_enough:
-            return "interrupted", EXIT_INTERRUPTED
+        if self.metrics.pending and self._interrupt_code is not None and not accepted_enough:
+            return "interrupted", self._interrupt_code
         too_few = self.recipe.accept is not None and not accepted_enough
-        if self.metrics.failed or too_few:
+        raised = any(reason.endswith(PART_RAISED) for reason in self.metrics.rejected)
+        if self.metrics.failed or too_few or raised:
             return "incomplete", EXIT_ROWS_MISSING
         return "complete", 0
 
 
+def _concurrency_of(endpoint: Endpoint, provider_class: object) -> int:
+    suggested: int = getattr(provider_class, "default_max_concurrency", DEFAULT_MAX_CONCURRENCY)
+    return endpoint.max_concurrency or suggested
+
+
 def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
-    """Dotted names of what two nested mappings do not share."""
+    """Dotted names of what two nested mappings do not share; of lists, the list's."""
     if not isinstance(before, dict) or not isinstance(now, dict):
         if before != now:
             yield path

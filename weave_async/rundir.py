@@ -64,7 +64,7 @@ class RunFolder:
         return OutputFile(self.path / f"{name}{suffix}")
 
     def holds_a_run(self) -> bool:
-        return self.recipe.is_file() or self.journal.is_dir()
+        return self.journal.is_dir() or self.manifest.is_file()
 
     def open(self) -> None:
         """Create the folder, take its lock, and try a write, a sync and a rename in it."""
@@ -164,7 +164,8 @@ class OutputFile:
         self.num_bytes = 0
         self._digest = sha256()
         self._part = path.with_name(path.name + ".part")
-        self._file = _open_private(self._part)
+        with storage_errors(self._part):
+            self._file = _open_private(self._part)
 
     def write(self, row: bytes) -> None:
         """Append one row, buffered."""
@@ -216,5 +217,5 @@ def sync_folder(folder: Path) -> None:
 
 
 def _open_private(path: Path) -> IO[bytes]:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _PRIVATE_FILE)
-    return os.fdopen(fd, "wb", buffering=1 << 16)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    return os.fdopen(os.open(path, flags, _PRIVATE_FILE), "wb", buffering=1 << 16)

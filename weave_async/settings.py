@@ -44,11 +44,13 @@ class EndpointSettings(BaseModel):
     options: dict[str, str] = Field({}, description="the provider's own, as ..._OPTIONS__NAME")
 
 
+_KEYS = [name for name in EndpointSettings.model_fields if name != "options"]
 FOREIGN_VARIABLES = {"WEAVE_ASYNC_SERVER_API_KEY"}
 """Ours, but read elsewhere: the local model server stands alone and reads its own key."""
 _FOR_ALL_ENDPOINTS = ("model", "rpm", "tpm", "max_concurrency", "timeout_s", "deadline_s")
 FALLBACK_PROVIDER = "openai_compatible"
 """The adapter of an endpoint that the environment names without saying which."""
+_FALLBACK_SCOPES = ("OPENAI_",)
 FALLBACK_VARIABLES = ("BASE_URL", "API_KEY", "MODEL")
 """What a provider with an ``environment_fallback`` also heeds under that prefix."""
 
@@ -67,7 +69,7 @@ class Settings:
 
     default: EndpointSettings = field(default_factory=EndpointSettings)
     endpoints: Mapping[str, EndpointSettings] = field(default_factory=dict)
-    fallbacks: Mapping[str, str] = field(default_factory=dict, repr=False)
+    fallbacks: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_environment(
@@ -80,36 +82,35 @@ class Settings:
         """
         environ = os.environ if environ is None else environ
         stored = dotenv_values(dotenv, interpolate=False) if dotenv and dotenv.is_file() else {}
-        values = {name: value for name, value in {**stored, **environ}.items() if value}
-        default: dict[str, Any] = {}
-        endpoints: dict[str, dict[str, Any]] = {}
-        for name, value in values.items():
-            if name.startswith(ENDPOINTS_PREFIX):
-                endpoint, _, key = name.removeprefix(ENDPOINTS_PREFIX).partition("__")
-                _put(endpoints.setdefault(endpoint.lower(), {}), name, key, value)
-            elif name.startswith(PREFIX) and name not in FOREIGN_VARIABLES:
-                _put(default, name, name.removeprefix(PREFIX), value)
+        lower, higher = _scopes_in(stored), _scopes_in(environ)
+        scopes = {name: _over(lower.get(name, {}), higher.get(name, {})) for name in lower | higher}
+        fallbacks = {name: scopes.pop(name) for name in list(scopes) if name in _FALLBACK_SCOPES}
         return cls(
-            default=_validated(PREFIX, default),
+            default=_validated(PREFIX, scopes.pop(PREFIX, {})),
             endpoints={
-                endpoint: _validated(f"{ENDPOINTS_PREFIX}{endpoint.upper()}__", found)
-                for endpoint, found in endpoints.items()
+                scope.removeprefix(ENDPOINTS_PREFIX)[:-2].lower(): _validated(scope, found)
+                for scope, found in scopes.items()
             },
-            fallbacks=values,
+            fallbacks=fallbacks,
         )
 
     def with_flags(self, **flags: Any) -> Settings:
         """The same settings with those flags on top that are not ``None``."""
         given = {name: value for name, value in flags.items() if value is not None}
-        default = dict(given)
-        if self.default.base_url not in (None, given.get("base_url", self.default.base_url)):
-            default["api_key"] = None  # the key belongs to the other address
         everywhere = {name: value for name, value in given.items() if name in _FOR_ALL_ENDPOINTS}
+        meant = given.get("provider", self.default.provider)
         return replace(
             self,
-            default=self.default.model_copy(update=default),
-            endpoints={n: e.model_copy(update=everywhere) for n, e in self.endpoints.items()},
+            default=_updated(self.default, given),
+            endpoints={
+                name: _updated(found, {**given, "provider": None} if name == meant else everywhere)
+                for name, found in self.endpoints.items()
+            },
         )
+
+    def without_swap(self) -> Settings:
+        """The same settings, but every name means what it names."""
+        return replace(self, default=self.default.model_copy(update={"provider": None}))
 
     def provider_of(self, endpoint: str) -> str:
         """The provider behind an endpoint's name in a recipe, once the environment has its say."""
@@ -152,33 +153,66 @@ class Settings:
         return self.default.provider or endpoint
 
     def _with_fallback(self, found: EndpointSettings, prefix: str | None) -> EndpointSettings:
-        """Fill gaps from ``<PREFIX>_BASE_URL`` and kin; a key only if its address is used too."""
-        if prefix is None:
-            return found
-        base_url, api_key, model = (self.fallbacks.get(f"{prefix}_{v}") for v in FALLBACK_VARIABLES)
-        update: dict[str, Any] = {"model": found.model or model}
-        if found.base_url is None or found.base_url == base_url:
-            update["base_url"] = base_url
-            update["api_key"] = found.api_key or (SecretStr(api_key) if api_key else None)
+        """Fill gaps from ``<PREFIX>_BASE_URL`` and kin. Address and key come from one place."""
+        theirs = self.fallbacks.get(f"{prefix}_", {})
+        update: dict[str, Any] = {"model": found.model or theirs.get("model")}
+        their_url, their_key = theirs.get("base_url"), theirs.get("api_key")
+        if found.api_key is None and found.base_url in (None, their_url):
+            update["base_url"] = their_url
+            update["api_key"] = SecretStr(their_key) if their_key else None
         return found.model_copy(update=update)
 
 
 def variables() -> list[str]:
     """The names this module reads for one endpoint, and the one that is read elsewhere."""
-    own = [PREFIX + name.upper() for name in EndpointSettings.model_fields if name != "options"]
+    own = [PREFIX + name.upper() for name in _KEYS]
     return [*own, *sorted(FOREIGN_VARIABLES), *(f"OPENAI_{name}" for name in FALLBACK_VARIABLES)]
 
 
-def _put(found: dict[str, Any], variable: str, key: str, value: str) -> None:
-    if key.startswith(OPTIONS_INFIX):
-        found.setdefault("options", {})[key.removeprefix(OPTIONS_INFIX).lower()] = value
-        return
-    known = [name for name in EndpointSettings.model_fields if name != "options"]
-    if key.lower() not in known:
-        prefix = variable.removesuffix(key)
-        names = [prefix + name.upper() for name in known]
-        raise RecipeError(unknown("environment variable", variable, names))
-    found[key.lower()] = value.strip()
+def _scopes_in(source: Mapping[str, str | None]) -> dict[str, dict[str, Any]]:
+    """The variables of one source, by the prefix they share: that of the default, or of a name."""
+    scopes: dict[str, dict[str, Any]] = {}
+    for variable, value in source.items():
+        scope, key = _scope_of(variable)
+        if not value or scope is None:
+            continue
+        found = scopes.setdefault(scope, {})
+        if key.startswith(OPTIONS_INFIX) and scope not in _FALLBACK_SCOPES:
+            found.setdefault("options", {})[key.removeprefix(OPTIONS_INFIX).lower()] = value
+        elif key.lower() in _KEYS:
+            found[key.lower()] = value.strip()
+        elif scope not in _FALLBACK_SCOPES:
+            names = [scope + name.upper() for name in _KEYS]
+            raise RecipeError(unknown("environment variable", variable, names))
+    return scopes
+
+
+def _scope_of(variable: str) -> tuple[str | None, str]:
+    """``WEAVE_ASYNC_ENDPOINTS__FAST__RPM`` → its prefix up to the last ``__``, and ``RPM``."""
+    if variable in FOREIGN_VARIABLES:
+        return None, ""
+    if variable.startswith(ENDPOINTS_PREFIX):
+        name, _, key = variable.removeprefix(ENDPOINTS_PREFIX).partition("__")
+        return f"{ENDPOINTS_PREFIX}{name}__", key
+    for scope in (PREFIX, *_FALLBACK_SCOPES):
+        if variable.startswith(scope):
+            return scope, variable.removeprefix(scope)
+    return None, ""
+
+
+def _over(lower: dict[str, Any], higher: dict[str, Any]) -> dict[str, Any]:
+    """``higher`` on top of ``lower``, but for a key whose address ``higher`` has replaced."""
+    merged = {**lower, **higher}
+    address = lower.get("base_url")
+    if address is not None and merged["base_url"] != address and "api_key" not in higher:
+        merged.pop("api_key", None)
+    return merged
+
+
+def _updated(found: EndpointSettings, flags: Mapping[str, Any]) -> EndpointSettings:
+    known = found.model_dump(exclude_unset=True)
+    provider = flags.get("provider") or known.get("provider")
+    return found.model_construct(**{**_over(known, dict(flags)), "provider": provider})
 
 
 def _validated(prefix: str, found: dict[str, Any]) -> EndpointSettings:
@@ -187,5 +221,7 @@ def _validated(prefix: str, found: dict[str, Any]) -> EndpointSettings:
     except ValidationError as error:
         problem = error.errors()[0]
         name = prefix + "__".join(str(step) for step in problem["loc"]).upper()
-        shown = "***" if "api_key" in problem["loc"] else repr(problem["input"])
+        value = str(problem["input"])
+        may_be_a_key = "api_key" in problem["loc"] or len(value) > 20
+        shown = "***" if may_be_a_key else repr(value)
         raise RecipeError(f"{name}: {problem['msg']} (got {shown})") from None

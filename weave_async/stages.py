@@ -1,7 +1,7 @@
 """The three kinds of stage, each lifting the small function an author writes to samples in,
 samples out. A sample that a stage has rejected passes the later ones untouched.
 
-A part that raises costs the sample it raised on: that one is rejected with the reason ``error``.
+A part that raises costs the sample it raised on: that one is rejected with the reason ``raised``.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from typing import Literal
 
 from weave_async.interfaces import Noise, Selector, Stage, Validator
@@ -18,6 +19,9 @@ from weave_async.seeding import rng_for
 
 logger = logging.getLogger(__name__)
 
+PART_RAISED = "raised"
+"""The reason of a rejection by a part that raised: not the sample's fault."""
+NUM_RAISED_TOLD = 3
 NoiseField = Literal["prompt", "completion"]
 
 
@@ -34,11 +38,12 @@ class Pipeline:
         return samples
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NoiseStage:
     """Varies one side of each conversation, by default the input, so that targets stay clean.
 
     Protected spans never reach the noise. The clean text is kept beside the noisy one.
+    ``probability`` is the share of samples that are varied at all.
     """
 
     name: str
@@ -46,51 +51,72 @@ class NoiseStage:
     spans: ProtectedSpans
     run_seed: int
     field: NoiseField = "prompt"
+    probability: float = 1.0
+    guard: Guard = dataclass_field(default_factory=lambda: Guard("noise"))
 
     async def process(self, samples: Sequence[Sample]) -> Sequence[Sample]:
-        return [_guarded("noise", self.name, self._vary, sample) for sample in samples]
+        return [self.guard.apply(self._vary, sample, self.name) for sample in samples]
 
     def _vary(self, sample: Sample) -> Sample:
         role = "user" if self.field == "prompt" else "assistant"
         prompt = sample.prompt
         stage = f"noise:{self.name}:{self.field}"
         rng = rng_for(self.run_seed, prompt.prompt_id, prompt.sample_index, stage)
+        if rng.random() >= self.probability:
+            return sample
         messages, edits = list(sample.messages), list(sample.edits)
         for index, message in enumerate(messages):
             if message.role != role:
                 continue
             noisy = self.spans.change_between(message.content, lambda free: self.noise(free, rng))
+            noisy.encode()  # a lone surrogate would break the file: it is this noise's fault
             if noisy != message.content:
                 messages[index] = Message(message.role, noisy)
                 edits.append(NoiseEdit(self.name, index, message.content))
         return replace(sample, messages=tuple(messages), edits=tuple(edits))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class JudgingStage:
     """Applies one rule, a validator or a selector, to each sample in output order."""
 
     kind: Literal["validation", "selection"]
     name: str
     rule: Validator | Selector
+    guard: Guard = dataclass_field(init=False)
+
+    def __post_init__(self) -> None:
+        self.guard = Guard(self.kind)
 
     async def process(self, samples: Sequence[Sample]) -> Sequence[Sample]:
-        return [_guarded(self.kind, self.name, self._judge, sample) for sample in samples]
+        return [self.guard.apply(self._judge, sample, self.name) for sample in samples]
 
     def _judge(self, sample: Sample) -> Sample:
         verdict = self.rule(sample)
+        if not isinstance(verdict, Verdict):
+            raise TypeError(f"it must return a Verdict, and returned {verdict!r}")
         return sample if verdict.passed else _rejected(sample, self.kind, self.name, verdict)
 
 
-def _guarded(stage: str, name: str, process: Callable[[Sample], Sample], sample: Sample) -> Sample:
-    if sample.rejection is not None or sample.failure is not None:
-        return sample
-    try:
-        return process(sample)
-    except Exception as error:
-        logger.warning("%s '%s' raised on %s: %r", stage, name, sample.sample_id, error)
-        verdict = Verdict(False, "error", {"error": f"{type(error).__name__}: {error}"})
-        return _rejected(sample, stage, name, verdict)
+class Guard:
+    """Lets a part that raises cost the one sample it raised on. Says so a few times, not always."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._num_raised = 0
+
+    def apply(self, process: Callable[[Sample], Sample], sample: Sample, name: str) -> Sample:
+        """``process(sample)``; a sample that is rejected, by this or an earlier part, as it is."""
+        if sample.rejection is not None or sample.failure is not None:
+            return sample
+        try:
+            return process(sample)
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}".encode(errors="replace").decode()
+            self._num_raised += 1
+            if self._num_raised <= NUM_RAISED_TOLD:
+                logger.warning("%s '%s' raised on %s: %s", self._kind, name, sample.sample_id, said)
+            return _rejected(sample, self._kind, name, Verdict(False, PART_RAISED, {"error": said}))
 
 
 def _rejected(sample: Sample, stage: str, rule: str, verdict: Verdict) -> Sample:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import deque
@@ -29,6 +30,8 @@ from ..options import options_of
 logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "smollm2-135m"
+SERVER_KEY_VARIABLE = "WEAVE_ASYNC_SERVER_API_KEY"
+"""Meant for servers that people start; ours is on loopback, and nobody else knows its port."""
 LONGEST_START_S = 600.0
 STILL_LOADING_EVERY_S = 10.0
 LONGEST_STOP_S = 5.0
@@ -71,7 +74,7 @@ class LocalProvider:
                 self._server = ServerProcess(self._arguments())
                 await stack.enter_async_context(self._server)
                 base_url, self._served_model = await self._server.wait_until_ready()
-            wire = OpenAICompatibleProvider(replace(self._endpoint, base_url=base_url, options={}))
+            wire = OpenAICompatibleProvider(self._reached_at(base_url))
             self._wire = await stack.enter_async_context(wire)
             self._stack = stack.pop_all()
         return self
@@ -102,6 +105,11 @@ class LocalProvider:
             return [self._endpoint.model]
         with self._noticing_a_dead_server():
             return await self._entered_wire().models()
+
+    def _reached_at(self, base_url: str) -> Endpoint:
+        """The endpoint for the wire. A server that we started wants no key, and gets none."""
+        api_key = None if self._server else self._endpoint.api_key
+        return replace(self._endpoint, base_url=base_url, api_key=api_key, options={})
 
     def _as_served(self, request: Request) -> Request:
         """A server that we started calls a folder or a file by its last name."""
@@ -163,6 +171,7 @@ class ServerProcess:
             stdout=PIPE,
             stderr=PIPE,
             start_new_session=True,
+            env={name: value for name, value in os.environ.items() if name != SERVER_KEY_VARIABLE},
         )
         self._reading = asyncio.create_task(self._read_stderr(), name="local server stderr")
         return self

@@ -22,7 +22,7 @@ prompts:
 generate:
   mix: [{endpoint: simulated}]
   params: {max_tokens: 100}
-validation: [{length: {min_words: 15}}]
+validation: [{length: {min_words: 20}}]
 selection: [exact]
 """
 

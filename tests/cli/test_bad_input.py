@@ -56,9 +56,10 @@ EDITS = [
     ("a wrong value", "max_tokens: 100", "max_tokens: lots", 78, ["recipe.yaml:8", "'lots'"]),
     ("an unknown rule", "exact", "exakt", 78, ["did you mean 'exact'"]),
     ("an unknown option", "min_words", "minwords", 78, ["did you mean 'min_words'"]),
-    ("a wrong option", "min_words: 15", "min_words: few", 78, ["min_words", "'few'"]),
+    ("a wrong option", "min_words: 20", "min_words: few", 78, ["min_words", "'few'"]),
     ("a missing source", "seeds.jsonl", "none.jsonl", 65, ["none.jsonl", "No such file"]),
     ("a missing column", "{{ text }}", "{{ txt }}", 65, ["seeds.jsonl:1", "'txt'", "text, topic"]),
+    ("bounds that exclude all", "20}", "20, max_words: 3}", 78, ["min_words 20 is above"]),
     ("a broken template", "{{ text }}", "{{ text", 78, ["prompts.template", "line 1"]),
 ]
 

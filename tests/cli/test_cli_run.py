@@ -57,12 +57,12 @@ def test_the_summary_for_people_says_what_why_and_where(
     weave_async: Program, recipe_file: Path
 ) -> None:
     first = weave_async("run", str(recipe_file), "-o", "out")
-    assert first.out.startswith("Complete: 40 samples asked for")
+    assert first.out.startswith("Complete: 40 samples in ")
     assert "out/samples.jsonl" in first.out
     assert "length: too_short" in first.out
     again = weave_async("run", str(recipe_file), "-o", "out")
     assert again.exit_code == 0
-    assert "40 answers were here already and were not asked for again" in again.out
+    assert "all 40 answers were here already, nothing was asked" in again.out
 
 
 def test_progress_off_a_terminal_is_json_lines_on_stderr(
@@ -138,6 +138,47 @@ def test_sigterm_stops_as_gently_and_says_so_in_its_exit_code(recipe_file: Path)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 143, err
     assert "run the same command again to continue" in out
+
+
+def test_the_summary_says_the_exit_code_of_the_process(recipe_file: Path) -> None:
+    process = start("run", str(recipe_file), "-n", "400", "-c", "4", "-o", "out", "--json", *SLOW)
+    wait_for_answers(process, Path("out"), at_least=8)
+    process.terminate()
+    out, _ = process.communicate(timeout=30)
+    assert json.loads(out)["exit_code"] == process.returncode == 143
+
+
+def test_a_closed_stderr_ends_no_paid_run(recipe_file: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    arguments = ("run", str(recipe_file), "-n", "60", "-c", "2", "-o", "out", "--json", *SLOW)
+    process = start(*arguments, stderr=write)
+    os.close(write)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert json.loads(out)["asked"] == 60
+
+
+def test_a_module_in_the_working_directory_is_found(
+    weave_async: Program, recipe_file: Path
+) -> None:
+    Path("my_rules.py").write_text(
+        "from weave_async import Verdict\n"
+        "def no_odd_ones(sample):\n"
+        "    return Verdict('1' not in sample.prompt.messages[-1].content, 'odd')\n"
+    )
+    recipe_file.write_text(recipe_file.read_text().replace("exact", "'my_rules:no_odd_ones'"))
+    outcome = weave_async("run", str(recipe_file), "-o", "out", "--json")
+    assert outcome.exit_code == 0, outcome.err
+    assert outcome.json["rejected_by_reason"]["my_rules:no_odd_ones: odd"] > 5
+
+
+def test_without_o_each_prompts_file_has_its_own_folder(weave_async: Program) -> None:
+    for name in ("first", "second"):
+        Path(f"{name}.txt").write_text(f"the {name} question\n")
+        assert weave_async("run", "--prompts", f"{name}.txt", "-p", "simulated").exit_code == 0
+    assert Path("out/first/samples.jsonl").exists()
+    assert Path("out/second/samples.jsonl").exists()
 
 
 def test_a_second_ctrl_c_drops_what_is_in_flight(recipe_file: Path) -> None:

@@ -38,6 +38,7 @@ def write(folder: Path, *samples: Sample, asks: dict[str, Any] | None = None) ->
 
     async def scenario() -> list[Sample]:
         journal = Journal(folder, asks=asks or {})
+        journal.begin()
         try:
             for sample in samples:
                 journal.record(sample)
@@ -88,6 +89,7 @@ def test_groups_are_handed_on_only_when_they_are_in_the_file(
 
     async def scenario() -> int:
         journal = Journal(folder, asks={})
+        journal.begin()
         numbers = iter(range(100))
         journal.record(make_sample(ordinal=next(numbers)))
         num_seen = 0
@@ -118,6 +120,7 @@ def test_nothing_is_handed_on_while_the_sync_has_not_returned(
 
     async def scenario() -> None:
         journal = Journal(folder, asks={})
+        journal.begin()
         try:
             journal.record(make_sample())
             with pytest.raises(StorageError, match="Input/output error"):
@@ -340,6 +343,7 @@ def test_what_was_recorded_but_not_synced_is_written_on_close(
 ) -> None:
     async def scenario() -> None:
         journal = Journal(folder, asks={})
+        journal.begin()
         journal.record(make_sample("Paid for."))
         journal.close()
 
@@ -377,6 +381,7 @@ from weave_async.records import Message, Prompt, Request, Response, Sample, Samp
 
 async def main(folder, run):
     journal = Journal(folder, asks={})
+    journal.begin()
     print("recalled", journal.num_recalled, flush=True)
 
     def record(n):

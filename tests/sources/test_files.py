@@ -39,7 +39,7 @@ def test_every_format_is_an_installed_source() -> None:
 
 
 def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=rf"cannot read {tmp_path}: Is a directory"):
+    with pytest.raises(InputError, match=rf"{tmp_path} is not a file"):
         with open_bytes(tmp_path):
             pytest.fail("a folder was opened")
 

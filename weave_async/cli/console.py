@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from contextlib import suppress
 
 from rich.console import Console
 
@@ -20,7 +21,8 @@ def printable(text: str) -> str:
 
 
 def print_error(message: str) -> None:
-    print(f"weave-async: error: {printable(message)}", file=sys.stderr)
+    with suppress(OSError, ValueError):  # nobody reads any more
+        print(f"weave-async: error: {printable(message)}", file=sys.stderr)
 
 
 def stderr_console() -> Console:

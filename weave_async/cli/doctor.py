@@ -38,7 +38,7 @@ class Finding:
 def doctor(
     recipe: Annotated[
         Path | None,
-        typer.Argument(metavar="[RECIPE]", help="Also look at the endpoints of this recipe."),
+        typer.Argument(metavar="RECIPE", help="Also look at the endpoints of this recipe."),
     ] = None,
     provider: options.ProviderOption = None,
     base_url: options.BaseUrlOption = None,
@@ -47,7 +47,8 @@ def doctor(
     """Ask every configured endpoint whether it is there and which models it has.
 
     Nothing is generated, so nothing is paid for. Keys are used, and never shown. Looks at the
-    endpoint of the environment or flags, at those named in the environment, and at a recipe's.
+    endpoint of the environment or flags (the local server if there is none, which is started for
+    it), at those named in the environment, and at a recipe's.
 
     Example: `weave-async doctor recipe.yaml`
     """
@@ -81,9 +82,12 @@ def _endpoints(
 
     settings = Settings.from_environment().with_flags(provider=provider, base_url=base_url)
     entries = [MixEntry()] if recipe_path is None else Recipe.load(recipe_path).generate.mix
-    if settings.default.provider is None:
-        entries = [*entries, *(MixEntry(endpoint=name) for name in settings.endpoints)]
     endpoints = [endpoint_of(entry, settings, default_model=NO_MODEL) for entry in entries]
+    by_name = settings.without_swap()
+    endpoints += [
+        endpoint_of(MixEntry(endpoint=name), by_name, default_model=NO_MODEL)
+        for name in settings.endpoints
+    ]
     return list({endpoint.name: endpoint for endpoint in endpoints}.values())
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -54,6 +55,7 @@ def _root(
 
 def main() -> None:
     """The entry point: our own errors become one message and their exit code, never a traceback."""
+    sys.path.append(str(Path.cwd()))  # for module:Name; last, so that it hides nothing
     try:
         app(prog_name="weave-async")
     except WeaveError as error:
@@ -65,3 +67,6 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output left, as in `| head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        print_error(str(error))
+        sys.exit(74)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _INPUT, _MODEL = "Input", "Model and endpoint"
 
 RecipeArgument = Annotated[
-    Path | None, typer.Argument(metavar="[RECIPE]", help="The recipe, a YAML file.")
+    Path | None, typer.Argument(metavar="RECIPE", help="The recipe: a YAML file, or its folder.")
 ]
 PromptsOption = Annotated[
     str | None,
@@ -122,8 +123,12 @@ def job_from(
         recipe = Recipe.load(recipe_path)
     else:
         given = {"source": prompts, "template": template, "system": system}
+        stem = re.sub(r"[^\w.-]+", "-", Path(prompts or "").stem).strip("-.")
         recipe = Recipe.model_validate(
-            {"prompts": {key: value for key, value in given.items() if value is not None}}
+            {
+                "name": stem or "dataset",
+                "prompts": {key: value for key, value in given.items() if value is not None},
+            }
         )
     top = {"seed": seed, "accept": accept}
     recipe = recipe.with_changes(

@@ -68,7 +68,7 @@ def _preview(job: Job, num_samples: int, *, as_json: bool) -> int:
             settings=job.settings,
             on_sample=shown.append,
         )
-        with progress_for(run) as progress:
+        with progress_for(run, quiet=True) as progress:
             summary, exit_code = run_in_loop(drive(run, progress))
     if as_json:
         _print_rows(shown)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import orjson
@@ -18,6 +18,7 @@ from weave_async.cli.console import ConsoleLog, printable, stderr_console
 from weave_async.run import Run
 
 LIVE_INTERVAL_S, LINE_INTERVAL_S = 0.25, 5.0
+BAR_WIDTH = 24
 
 
 class Progress(Protocol):
@@ -31,15 +32,18 @@ class Progress(Protocol):
 
 
 @contextmanager
-def progress_for(run: Run) -> Iterator[Progress]:
-    """The kind that fits where standard error goes, with our loggers' messages beside it."""
+def progress_for(run: Run, *, quiet: bool = False) -> Iterator[Progress]:
+    """The kind that fits where standard error goes, with our loggers' messages beside it.
+
+    ``quiet`` leaves out the lines that are not for people.
+    """
     console = stderr_console()
     with messages_to(ConsoleLog(console) if console.is_terminal else JsonLog()):
         if console.is_terminal:
             with LiveProgress(run, console) as live:
                 yield live
         else:
-            yield LineProgress(run)
+            yield NoProgress() if quiet else LineProgress(run)
 
 
 @contextmanager
@@ -63,7 +67,7 @@ class LiveProgress:
         self._run = run
         self._bar = RichProgress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=BAR_WIDTH),
             MofNCompleteColumn(),
             TextColumn("{task.fields[figures]}"),
             console=console,
@@ -82,8 +86,12 @@ class LiveProgress:
     async def show(self) -> None:
         while True:
             metrics = self._run.metrics
+            width = self._bar.console.width - len(self._run.recipe.name) - BAR_WIDTH - 20
             self._bar.update(
-                self._task, total=metrics.asked, completed=metrics.ended, figures=figures(self._run)
+                self._task,
+                total=metrics.asked,
+                completed=metrics.answered,
+                figures=figures(self._run, width),
             )
             self._bar.refresh()
             await asyncio.sleep(LIVE_INTERVAL_S)
@@ -92,13 +100,14 @@ class LiveProgress:
         self._bar.console.print(printable(message))
 
 
-def figures(run: Run) -> str:
-    """``12.1/s · 310 tok/s · p95 1.2 s · 3 rejected · 1 failed · 4 retries · 0:31 left``"""
+def figures(run: Run, width: int) -> str:
+    """``12.1/s · 0:31 left · 40 written · 3 rejected · 310 tok/s``, and more where it fits."""
     metrics = run.metrics
-    parts = [f"{metrics.samples_per_s:.1f}/s", f"{metrics.output_tokens_per_s:,.0f} tok/s"]
-    if (p95_s := metrics.e2e_s(95)) is not None:
-        parts.append(f"p50 {metrics.e2e_s(50):.2f} s, p95 {p95_s:.2f} s")
-    parts.append(f"{run.num_in_flight} in flight")
+    parts = [f"{metrics.answers_per_s:.1f}/s"]
+    if metrics.eta_s is not None:
+        minutes, seconds = divmod(round(metrics.eta_s), 60)
+        parts.append(f"{minutes}:{seconds:02d} left")
+    parts.append(f"{metrics.written} written")
     for count, name in (
         (metrics.rejected.total(), "rejected"),
         (metrics.failed.total(), "failed"),
@@ -106,9 +115,11 @@ def figures(run: Run) -> str:
     ):
         if count:
             parts.append(f"{count} {name}")
-    if metrics.eta_s is not None:
-        minutes, seconds = divmod(round(metrics.eta_s), 60)
-        parts.append(f"{minutes}:{seconds:02d} left")
+    parts += [f"{metrics.output_tokens_per_s:,.0f} tok/s", f"{run.num_in_flight} in flight"]
+    if (p95_s := metrics.e2e_s(95)) is not None:
+        parts.append(f"p50 {metrics.e2e_s(50):.2f} s, p95 {p95_s:.2f} s")
+    while len(parts) > 1 and len(" · ".join(parts)) > width:
+        parts.pop()
     return " · ".join(parts)
 
 
@@ -127,6 +138,16 @@ class LineProgress:
         _print_line({"event": "message", "message": message})
 
 
+class NoProgress:
+    """Says only what is said."""
+
+    async def show(self) -> None:
+        return None
+
+    def say(self, message: str) -> None:
+        _print_line({"event": "message", "message": message})
+
+
 class JsonLog(logging.Handler):
     """Our loggers' messages, as the same kind of lines."""
 
@@ -137,5 +158,6 @@ class JsonLog(logging.Handler):
 
 
 def _print_line(line: dict[str, Any]) -> None:
-    sys.stderr.write(orjson.dumps(line, default=str).decode() + "\n")
-    sys.stderr.flush()
+    with suppress(OSError, ValueError):  # nobody reads any more: the run goes on all the same
+        sys.stderr.write(orjson.dumps(line, default=str).decode() + "\n")
+        sys.stderr.flush()

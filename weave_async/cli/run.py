@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,10 +17,11 @@ from weave_async.cli.options import Job, job_from
 
 if TYPE_CHECKING:
     from weave_async.cli.progress import Progress
-    from weave_async.run import Run, RunSummary
+    from weave_async.run import Run
+    from weave_async.summary import RunSummary
 
 LONGEST_DRAIN_S = 30.0
-EXIT_TERMINATED = 143
+EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
 _OUTPUT = "Output"
 
 
@@ -78,7 +78,12 @@ def run(
     ] = None,
     resume: Annotated[
         Resume,
-        typer.Option("--resume", rich_help_panel=_OUTPUT, help="Continue a run that is there?"),
+        typer.Option(
+            "--resume",
+            metavar="MODE",
+            rich_help_panel=_OUTPUT,
+            help="Continue a run that is in the folder: if-possible, always or never.",
+        ),
     ] = Resume.if_possible,
     accept_changes: Annotated[
         bool,
@@ -97,6 +102,7 @@ def run(
 
     Every sample asked for ends as written, rejected (with the reason) or failed (with the error).
     Run the same command again to continue after an interruption; answers are never bought twice.
+    Progress goes to standard error: live on a terminal, a JSON object per line elsewhere.
 
     Examples:
 
@@ -134,6 +140,8 @@ def _run_job(
     *,
     as_json: bool,
 ) -> int:
+    import orjson
+
     from weave_async.cli.loop import run_in_loop
     from weave_async.cli.progress import progress_for
     from weave_async.run import Run
@@ -149,9 +157,9 @@ def _run_job(
     with progress_for(run) as progress:
         summary, exit_code = run_in_loop(drive(run, progress))
     if as_json:
-        print_json(summary)
+        print(orjson.dumps(summary.as_dict()).decode())
     else:
-        print(describe(summary))
+        print(printable(str(summary)))
     if summary.error:
         print_error(summary.error)
     return exit_code
@@ -160,14 +168,13 @@ def _run_job(
 async def drive(run: Run, progress: Progress) -> tuple[RunSummary, int]:
     """Take a run to its end, with progress and with signals that lose nothing."""
     async with run:
-        signals = _Signals(run, progress)
-        async with asyncio.TaskGroup() as group:
-            showing = group.create_task(progress.show())
-            try:
-                summary = await run.finish()
-            finally:
-                showing.cancel()
-    return summary, EXIT_TERMINATED if signals.terminated and summary.pending else summary.exit_code
+        _Signals(run, progress)
+        showing = asyncio.create_task(progress.show(), name="progress")
+        try:
+            summary = await run.finish()
+        finally:
+            showing.cancel()
+    return summary, summary.exit_code
 
 
 class _Signals:
@@ -177,16 +184,17 @@ class _Signals:
         self._run = run
         self._progress = progress
         self._count = 0
+        self._exit_code = EXIT_INTERRUPTED
         self._loop = asyncio.get_running_loop()
-        self.terminated = False
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            self._loop.add_signal_handler(number, self._received, number)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants no SIGHUP
+                self._loop.add_signal_handler(number, self._received, number)
 
     def _received(self, number: signal.Signals) -> None:
         self._count += 1
-        self.terminated = number != signal.SIGINT
         if self._count == 1:
-            self._run.interrupt()
+            self._exit_code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED
+            self._run.interrupt(exit_code=self._exit_code)
             self._progress.say(
                 f"stopping: {self._run.num_in_flight} requests in flight, at most "
                 f"{LONGEST_DRAIN_S:.0f} s; once more to drop them"
@@ -198,47 +206,4 @@ class _Signals:
             os._exit(128 + number)
 
     def _drop(self) -> None:
-        self._run.interrupt(drop_in_flight=True)
-
-
-def print_json(summary: RunSummary) -> None:
-    import orjson
-
-    sys.stdout.write(orjson.dumps(summary.as_dict()).decode() + "\n")
-
-
-def describe(summary: RunSummary) -> str:
-    """The summary for people: what came out, why the rest did not, and where it is."""
-    lines = [
-        f"{_HEADLINES[summary.status]} {summary.asked} samples asked for, "
-        f"in {summary.elapsed_s:.1f} s ({summary.samples_per_s:,.1f} samples/s).",
-        f"  written   {summary.written:>7}   {summary.output_dir}/samples.jsonl",
-        f"  rejected  {summary.rejected:>7}   {summary.output_dir}/rejected.jsonl",
-        *_reasons(summary.rejected_by_reason),
-        f"  failed    {summary.failed:>7}   {summary.output_dir}/failed.jsonl",
-        *_reasons(summary.failed_by_error),
-    ]
-    if summary.pending:
-        lines.append(f"  pending   {summary.pending:>7}   run the same command again to continue")
-    if summary.recalled:
-        lines.append(
-            f"  {summary.recalled} answers were here already and were not asked for again."
-        )
-    if summary.rows_skipped:
-        lines.append(f"  {summary.rows_skipped} malformed rows were left out.")
-    if summary.status == "incomplete" and summary.failed:
-        lines.append("  Run the same command again to ask anew for the failed samples.")
-    return printable("\n".join(lines))
-
-
-_HEADLINES = {
-    "complete": "Complete:",
-    "incomplete": "Done, with samples missing:",
-    "interrupted": "Interrupted:",
-    "stopped": "Stopped:",
-}
-
-
-def _reasons(counts: object) -> list[str]:
-    assert isinstance(counts, dict)
-    return [f"    {count:>9}   {reason}" for reason, count in counts.items()]
+        self._run.interrupt(drop_in_flight=True, exit_code=self._exit_code)

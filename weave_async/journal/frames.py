@@ -57,7 +57,7 @@ def scan(file: IO[bytes], offset: int = 0) -> Iterator[Frame]:
 
 
 def has_frame_after(file: IO[bytes], offset: int) -> bool:
-    """Whether a whole frame begins anywhere behind ``offset``: what stands there is then no tail."""
+    """Whether a whole frame begins behind ``offset``: what stands there is then no torn tail."""
     file.seek(offset)
     starts = [offset]
     for line in iter(file.readline, b""):

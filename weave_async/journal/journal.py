@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,7 +32,9 @@ class Journal:
     """
 
     def __init__(self, folder: Path, *, asks: Mapping[str, Any]) -> None:
-        self._asks = asks
+        self._asks = dict(asks)
+        opening = {"kind": "open", "format_version": FORMAT_VERSION, "asks": self._asks}
+        self._opening = frames.encode(opening)
         self.asked_before: dict[str, Any] | None = None
         self._offsets: dict[str, tuple[IO[bytes], int]] = {}
         self._segments: list[IO[bytes]] = []
@@ -41,6 +44,8 @@ class Journal:
         except BaseException:
             self._close_segments()
             raise
+        numbers = [int(path.stem) for path in self._paths()]
+        self._tail_path = folder / f"{max(numbers, default=0) + 1:06d}.log"
         self._tail: IO[bytes] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._pending: list[bytes] = []
@@ -55,6 +60,11 @@ class Journal:
     def num_recalled(self) -> int:
         """Answers that earlier runs left here."""
         return len(self._offsets)
+
+    def begin(self) -> None:
+        """Open a segment of our own, before anything is asked: a disk that refuses, refuses now."""
+        with storage_errors(self._folder):
+            self._tail = self._new_segment()
 
     def recall(self, request_id: str) -> Response | None:
         """The answer to this request, if it was bought before. The first one counts."""
@@ -94,37 +104,43 @@ class Journal:
     def close(self) -> None:
         """Let go of the files; what was not yet synced is written first."""
         self._thread.shutdown(wait=True)
-        if self._pending:
-            self._write_and_sync(b"".join(self._pending))
-            self._pending = []
-        self._close_segments()
+        try:
+            if self._pending:
+                self._write_and_sync(b"".join(self._pending))
+                self._pending = []
+            if self._tail is not None and self._says_nothing_new(self._tail):
+                self._tail_path.unlink(missing_ok=True)
+        finally:
+            self._close_segments()
+
+    def _says_nothing_new(self, segment: IO[bytes]) -> bool:
+        """Nothing was recorded in it, and what is asked was known or does not matter yet."""
+        is_empty = segment.seek(0, os.SEEK_END) == len(self._opening)
+        return is_empty and self.asked_before in (None, self._asks)
 
     def _close_segments(self) -> None:
         for segment in self._segments:
             segment.close()
 
     def _write_and_sync(self, blob: bytes) -> None:
+        assert self._tail is not None
         with storage_errors(self._folder):
-            if self._tail is None:
-                self._tail = self._new_segment()
             rest = memoryview(blob)
             while rest:
                 rest = rest[self._tail.write(rest) :]
             os.fdatasync(self._tail.fileno())
+            if os.fstat(self._tail.fileno()).st_nlink == 0:
+                raise RunFolderError(f"{self._tail_path} was deleted while the run wrote to it")
 
     def _recover(self) -> None:
-        paths = sorted(self._folder.glob("[0-9]*.log"))
+        paths = self._paths()
         for path in paths:
             segment = path.open("r+b")
             self._segments.append(segment)
             end = 0
             for frame in frames.scan(segment):
                 end = frame.end
-                record = frame.decode()
-                if record["kind"] == "answer":
-                    self._offsets.setdefault(record["request_id"], (segment, frame.offset))
-                elif record["kind"] == "open":
-                    self._read_opening(path, record)
+                self._index(segment, frame, path)
             torn_bytes = segment.seek(0, os.SEEK_END) - end
             if torn_bytes and (path != paths[-1] or frames.has_frame_after(segment, end)):
                 raise RunFolderError(
@@ -136,6 +152,22 @@ class Journal:
                 segment.truncate(end)
                 os.fsync(segment.fileno())
 
+    def _paths(self) -> list[Path]:
+        return sorted(path for path in self._folder.glob("*.log") if path.stem.isdecimal())
+
+    def _index(self, segment: IO[bytes], frame: frames.Frame, path: Path) -> None:
+        record = frame.decode()
+        try:
+            if record["kind"] == "answer":
+                self._offsets.setdefault(record["request_id"], (segment, frame.offset))
+            elif record["kind"] == "open":
+                self._read_opening(path, record)
+        except (KeyError, TypeError) as error:
+            raise RunFolderError(
+                f"{path} holds at byte {frame.offset} what this version does not write ({error}): "
+                "was it written by a newer weave-async?"
+            ) from error
+
     def _read_opening(self, path: Path, record: dict[str, Any]) -> None:
         if record["format_version"] > FORMAT_VERSION:
             raise RunFolderError(f"{path} was written by a newer weave-async: upgrade first")
@@ -143,12 +175,11 @@ class Journal:
 
     def _new_segment(self) -> IO[bytes]:
         """A file of this process alone: earlier ones are only read, so a torn tail stays a tail."""
-        numbers = [int(Path(segment.name).stem) for segment in self._segments]
-        path = self._folder / f"{max(numbers, default=0) + 1:06d}.log"
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fd = os.open(
+            self._tail_path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600
+        )
         segment = os.fdopen(fd, "r+b", buffering=0)
-        opening = {"kind": "open", "format_version": FORMAT_VERSION, "asks": dict(self._asks)}
-        segment.write(frames.encode(opening))
+        segment.write(self._opening)
         sync_folder(self._folder)
         self._segments.append(segment)
         return segment
@@ -169,4 +200,10 @@ def _as_record(sample: Sample) -> dict[str, Any]:
 
 
 def _response_from(stored: dict[str, Any]) -> Response:
-    return Response(**{**stored, "usage": Usage(**stored["usage"])})
+    usage = _known(Usage, stored["usage"])
+    return Response(**{**_known(Response, stored), "usage": Usage(**usage)})
+
+
+def _known(noun: type, stored: dict[str, Any]) -> dict[str, Any]:
+    """The fields we know; a later version may have written more."""
+    return {field.name: stored[field.name] for field in fields(noun) if field.name in stored}

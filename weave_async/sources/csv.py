@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from weave_async.errors import InputError
@@ -19,16 +20,20 @@ csv.field_size_limit(1 << 30)
 class CsvSource:
     """The header names the columns; every value is text. A row with too few or many cells is bad.
 
+    Without a ``delimiter`` it is a comma, or else the semicolon or tab that the header has.
+
     ``origin`` names the line on which a row ends: a quoted cell may hold line breaks.
     """
 
     path: Path
-    delimiter: str = ","
+    delimiter: str | None = None
 
     def rows(self) -> Iterator[Row | BadRow]:
         with open_bytes(self.path) as lines:
             text = (line.decode(errors="surrogateescape") for line in lines)
-            reader = csv.reader(text, delimiter=self.delimiter, strict=True)
+            first = next(text, "")
+            delimiter = self.delimiter or _delimiter_of(first)
+            reader = csv.reader(chain([first], text), delimiter=delimiter, strict=True)
             header = self._header(reader)
             while True:
                 try:
@@ -53,6 +58,10 @@ class CsvSource:
         if twice:
             raise InputError(f"{self.path}:1: column {sorted(twice)[0]!r} stands twice")
         return header
+
+
+def _delimiter_of(header: str) -> str:
+    return next((mark for mark in ",;\t" if mark in header), ",")
 
 
 def _row_of(header: list[str], cells: list[str], origin: str) -> Row | BadRow:

@@ -36,6 +36,8 @@ def format_of(path: Path) -> str:
 @contextmanager
 def open_bytes(path: Path) -> Iterator[IO[bytes]]:
     """A file open for reading, past its byte-order mark if it has one."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is not a file")
     try:
         file = path.open("rb")
     except OSError as error:

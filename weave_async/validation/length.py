@@ -16,6 +16,10 @@ class LengthValidator:
     max_chars: int | None = None
     complete: bool = True
 
+    def __post_init__(self) -> None:
+        if self.max_words is not None and self.min_words > self.max_words:
+            raise ValueError(f"min_words {self.min_words} is above max_words {self.max_words}")
+
     def __call__(self, sample: Sample) -> Verdict:
         text = sample.completion
         words, chars = len(text.split()), len(text)

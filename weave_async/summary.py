@@ -1,0 +1,87 @@
+"""How a run ended, for programs and for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Status = Literal["complete", "incomplete", "interrupted", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """The counts of a run. ``written + rejected + failed + pending == asked``, as in the files.
+
+    ``status``: ``complete``; ``incomplete`` (samples failed, a stage raised, or fewer were accepted
+    than wanted); ``interrupted`` (by the user); ``stopped`` (by ``error``). Running again goes on
+    from there. ``recalled`` answers were there already, ``unused`` ones belong to no sample of this
+    run. ``str`` of it is what the command line prints.
+    """
+
+    status: Status
+    exit_code: int
+    output_dir: str
+    asked: int
+    written: int
+    rejected: int
+    failed: int
+    pending: int
+    recalled: int
+    unused: int
+    rejected_by_reason: Mapping[str, int]
+    failed_by_error: Mapping[str, int]
+    failure_examples: Mapping[str, str]
+    worth_another_try: bool
+    retries: Mapping[str, int]
+    rows_read: int
+    rows_skipped: int
+    input_tokens: int
+    output_tokens: int
+    elapsed_s: float
+    answers_per_s: float
+    files: Mapping[str, Mapping[str, Any]]
+    error: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        place = self.output_dir
+        lines = [
+            f"{_HEADLINES[self.status]}: {self.asked} samples in {self.elapsed_s:.1f} s; "
+            f"{self._whence()}.",
+            f"  written   {self.written:>7}   {place}/samples.jsonl",
+            f"  rejected  {self.rejected:>7}   {place}/rejected.jsonl",
+            *(f"    {n:>9}   {reason}" for reason, n in self.rejected_by_reason.items()),
+            f"  failed    {self.failed:>7}   {place}/failed.jsonl",
+        ]
+        for error, count in self.failed_by_error.items():
+            lines.append(f"    {count:>9}   {error}, as: {self.failure_examples[error]}")
+        if self.pending:
+            lines.append(f"  pending   {self.pending:>7}   run the same command again to continue")
+        if self.failed and self.worth_another_try:
+            lines.append("Run the same command again to ask anew for what failed.")
+        if self.unused:
+            lines.append(
+                f"{self.unused} earlier answers belong to no sample of this run: left out."
+            )
+        if self.rows_skipped:
+            lines.append(f"Malformed rows left out: {self.rows_skipped}.")
+        return "\n".join(lines)
+
+    def _whence(self) -> str:
+        bought = self.asked - self.pending - self.recalled
+        if not self.recalled:
+            return f"{self.answers_per_s:,.1f} answers/s"
+        if bought <= 0:
+            return f"all {self.recalled} answers were here already, nothing was asked"
+        return f"{self.recalled} answers were here already, {bought} were asked for"
+
+
+_HEADLINES = {
+    "complete": "Complete",
+    "incomplete": "Done, with samples missing",
+    "interrupted": "Interrupted",
+    "stopped": "Stopped",
+}
