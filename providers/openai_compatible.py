@@ -52,7 +52,6 @@ IDLE_CONNECTION_S = 4.0
 """uvicorn and Node close an idle connection after 5 s; we must be first, or meet a reset."""
 DRAIN_S = 0.1
 SETTLE_S = 0.02
-KEY_ADVICE = "set WEAVE_ASYNC_API_KEY, or OPENAI_API_KEY, to a key that is valid there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,11 @@ class OpenAICompatibleProvider:
         self._base_url, self._is_loopback = _checked_base_url(endpoint, secret)
         self._urls = {api: self._base_url + path for api, path in PATHS.items()}
         self._headers = _headers(secret)
-        self._errors = ErrorReader(secret=secret, key_advice=KEY_ADVICE)
+        self._errors = ErrorReader(
+            secret=secret,
+            key_advice=f"set {_variable(endpoint, 'API_KEY')} to a key that is valid there",
+            address_advice=f"does {_variable(endpoint, 'BASE_URL')} end in /v1, or as it should?",
+        )
         self._client: Client | None = None
 
     def __repr__(self) -> str:
@@ -206,6 +209,7 @@ class OpenAICompatibleProvider:
                 why=why,
                 timeout_s=self._endpoint.timeout_s,
                 deadline_s=self._endpoint.deadline_s,
+                variable=_variable(self._endpoint, "BASE_URL"),
             )
         )
 
@@ -214,7 +218,7 @@ _TLS_SIGNS = ("certificate", "corrupt message", "handshake", "received fatal ale
 
 _IN_CONNECT: tuple[type[ProviderError], str] = (
     ConnectError,
-    "cannot connect to {url} ({why}): is the server running? Set WEAVE_ASYNC_BASE_URL",
+    "cannot connect to {url} ({why}): is the server running? Its address is {variable}",
 )
 _IN_TLS: tuple[type[ProviderError], str] = (
     ConnectError,
@@ -269,6 +273,13 @@ async def _drain(reply: Reply) -> None:
                 pass
 
 
+def _variable(endpoint: Endpoint, name: str) -> str:
+    """The variable that sets this of this endpoint: a named one has variables of its own."""
+    if endpoint.name.partition("#")[0] == endpoint.provider:
+        return f"WEAVE_ASYNC_{name} or OPENAI_{name}"
+    return f"WEAVE_ASYNC_ENDPOINTS__{endpoint.name.partition('#')[0].upper()}__{name}"
+
+
 def _is_one_document(reply: Reply) -> bool:
     """An error, or a server that does not stream. Some stream without any content type."""
     content_type = (reply.get_header("content-type") or "").lower()
@@ -303,7 +314,7 @@ def _headers(secret: str) -> dict[str, str]:
     headers = {"content-type": "application/json", "accept-encoding": "identity"}
     if secret:
         if not (secret.isascii() and secret.isprintable()):
-            raise RecipeError(f"the API key holds characters that no key has: {KEY_ADVICE}")
+            raise RecipeError("the API key holds characters that no key has: set another")
         headers["authorization"] = f"Bearer {secret}"
     return headers
 

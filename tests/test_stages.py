@@ -182,7 +182,7 @@ def test_a_rule_that_raises_rejects_only_that_sample(
         None,
     ]
     assert done[1].rejection == Rejection(
-        "validation", "mine", "error", {"error": "ValueError: cannot judge odd"}
+        "validation", "mine", "raised", {"error": "ValueError: cannot judge odd"}
     )
     assert f"validation 'mine' raised on {samples[1].sample_id}" in caplog.text
 

@@ -95,6 +95,7 @@ class ErrorReader:
 
     secret: str = field(default="", repr=False)
     key_advice: str = "set the API key"
+    address_advice: str = "does the base URL end where it should, mostly in /v1?"
 
     def from_reply(self, status: int, url: str, header: Header, body: bytes) -> ProviderError:
         """The exception for a reply whose status is not a success."""
@@ -124,6 +125,8 @@ class ErrorReader:
         message = ": ".join(filter(None, (where, shown(complaint.message, self.secret))))
         if kind is AuthenticationError and status != 407:
             message += f" ({self.key_advice})"
+        if status == 404 and "model_not_found" not in complaint.codes:
+            message += f" ({self.address_advice})"
         return kind(message, status_code=status, retry_after_s=wait_s)
 
     def _redirect(self, status: int, url: str, target: str) -> ProviderError:

@@ -87,7 +87,8 @@ def _blocks(blocks: list[Any], kind: str) -> str:
 
 
 def _count(value: object) -> int | None:
-    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    # Beyond 2**53 it is no count, and no JSON reader could be trusted with it.
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
     return value if is_count else None  # type: ignore[return-value]
 
 

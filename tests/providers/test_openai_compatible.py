@@ -205,7 +205,7 @@ def test_retry_after_comes_with_the_rate_limit(ask: Callable[..., Any]) -> None:
 def test_refused_key_names_the_variable_and_not_the_key(ask: Callable[..., Any]) -> None:
     with pytest.raises(AuthenticationError) as caught:
         ask([error_reply(401, f"bad key {KEY}")], api_key=SecretStr(KEY))
-    assert "WEAVE_ASYNC_API_KEY" in str(caught.value)
+    assert "set WEAVE_ASYNC_ENDPOINTS__TEST__API_KEY" in str(caught.value)
     assert "canary" not in str(caught.value)
 
 
@@ -292,7 +292,7 @@ def test_refused_connection_says_what_to_do() -> None:
     text = str(caught.value)
     assert "cannot connect to http://127.0.0.1:9/v1" in text
     assert "refused" in text
-    assert "WEAVE_ASYNC_BASE_URL" in text
+    assert "WEAVE_ASYNC_ENDPOINTS__TEST__BASE_URL" in text
     assert caught.value.__cause__ is not None
 
 
