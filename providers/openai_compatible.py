@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from time import perf_counter
-from types import TracebackType
 from typing import Any, ClassVar, Self
 from urllib.parse import SplitResult, urlsplit
 
@@ -96,12 +95,7 @@ class OpenAICompatibleProvider:
         self._client = self._new_client()
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         client, self._client = self._client, None
         if client is not None:
             await client.close()

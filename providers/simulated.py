@@ -12,7 +12,6 @@ import math
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from random import Random
-from types import TracebackType
 from typing import ClassVar, Self
 
 from weave_async.errors import RateLimitError, ServerError
@@ -73,12 +72,7 @@ class SimulatedProvider:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         return None
 
     async def complete(self, request: Request) -> Response:

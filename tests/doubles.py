@@ -16,15 +16,20 @@ class CountingProvider(SimulatedProvider):
 
     asked: ClassVar[list[str]] = []
     most_in_flight: ClassVar[int] = 0
+    is_refusing: ClassVar[bool] = False
     _in_flight: ClassVar[int] = 0
 
     @classmethod
     def reset(cls) -> None:
         cls.asked = []
         cls.most_in_flight = cls._in_flight = 0
+        cls.is_refusing = False
 
     async def complete(self, request: Request) -> Response:
         cls = type(self)
+        if cls.is_refusing:
+            await asyncio.sleep(0.2)  # meanwhile, whatever can be recalled has been
+            raise AuthenticationError("the key has expired", status_code=401)
         cls.asked.append(request.request_id)
         cls._in_flight += 1
         cls.most_in_flight = max(cls.most_in_flight, cls._in_flight)

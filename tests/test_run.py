@@ -373,6 +373,19 @@ def test_a_resume_that_fails_does_not_shrink_the_dataset() -> None:
     assert_counts_agree(third)
 
 
+def test_a_refused_resume_writes_all_that_was_bought_however_much_it_is() -> None:
+    first = make(recipe_of(), samples=3000)
+    journal = sorted(Path("out/journal").iterdir())[0]
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:5] + lines[6:]))
+    CountingProvider.is_refusing = True
+    second = make(recipe_of(), samples=3000)
+    assert (second.status, second.exit_code, second.pending) == ("stopped", 77, 1)
+    assert second.written + second.rejected == 2999
+    assert abs(second.written - first.written) <= 1
+    assert_counts_agree(second)
+
+
 def test_a_part_that_raises_makes_the_run_incomplete(caplog: pytest.LogCaptureFixture) -> None:
     summary = make(recipe_of(validation=["doubles:explode"]), samples=30)
     assert (summary.status, summary.exit_code) == ("incomplete", 1)

@@ -80,6 +80,7 @@ class Engine:
             self._journal.finish()
             await committing
             self._gaps_are_final = True
+            self._arrived.set()
             await self._recall_the_rest()
             self._all_arrived = True
             self._arrived.set()
@@ -151,6 +152,7 @@ class Engine:
                 return
             if not self._recall(sample):
                 self._window.release()
+                await asyncio.sleep(0)  # it may be a long way to the next one: stay interruptible
 
     async def _commit(self) -> None:
         async for samples in self._journal.commits():

@@ -88,10 +88,32 @@ class Plan:
     def __repr__(self) -> str:
         return f"<Plan {self.num_samples} samples of {self.inspection.num_rows} rows>"
 
-    def attributes_digest(self) -> str:
-        """Names all that attributes are drawn from, the lines of files among it."""
+    def asks(self) -> dict[str, Any]:
+        """All that shapes requests, and with it what answers cost. Addresses and keys do not."""
+        resolved = self._recipe.resolved()
+        prompts = {key: resolved["prompts"][key] for key in ("source", "system", "template")}
         choices = {name: shape.model_dump(mode="json") for name, shape in self._attributes.items()}
-        return blake2b(orjson.dumps(choices), digest_size=8).hexdigest()
+        prompts["attributes"] = blake2b(orjson.dumps(choices), digest_size=8).hexdigest()
+        generate = {key: resolved["generate"][key] for key in ("params", "api", "send_seed")}
+        return {
+            "seed": self._recipe.seed,
+            "prompts": prompts,
+            "generate": generate,
+            "mix": self.described_mix(),
+        }
+
+    def described_mix(self) -> list[dict[str, Any]]:
+        """The endpoints and models that samples are divided among, without their addresses."""
+        mix = zip(self._recipe.generate.mix, self._endpoints, strict=True)
+        return [
+            {
+                "provider": endpoint.provider,
+                "model": endpoint.model,
+                "options": dict(endpoint.options),
+                "weight": entry.weight,
+            }
+            for entry, endpoint in mix
+        ]
 
     def samples(self) -> Iterator[Sample]:
         """Round after round over the source, a new draw in each, until there are enough."""

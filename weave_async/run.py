@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -84,7 +84,7 @@ class Run:
         self._written: Channel[Sample] | None = None
         self._entered = False
         self._engine_or_none: Engine | None = None
-        self._publishing_failed = False
+        self._has_failed = False
         self._interrupt_code: int | None = None
 
     def __repr__(self) -> str:
@@ -104,7 +104,7 @@ class Run:
             source = source_of(self.recipe, stack)
             self.plan = Plan(self.recipe, source, self.endpoints, num_samples=self._num_samples)
             self._open_folder(stack)
-            journal = Journal(self.folder.journal, asks=self._asks())
+            journal = Journal(self.folder.journal, asks=self.plan.asks())
             stack.callback(journal.close)
             self._refuse_changes(journal)
             journal.begin()
@@ -136,7 +136,7 @@ class Run:
         traceback: TracebackType | None,
     ) -> None:
         async with self._stack:
-            has_ended = self._summary is not None or self._publishing_failed
+            has_ended = self._summary is not None or self._has_failed
             if self._engine_task is not None and not has_ended:
                 self.interrupt(drop_in_flight=exc_type is asyncio.CancelledError)
                 await self.finish()
@@ -160,12 +160,9 @@ class Run:
             await asyncio.shield(engine_task)  # whoever waits may be cancelled; the run is not
             if self._summary is None:
                 self._summary = self._publish()
-        except BaseExceptionGroup as group:
-            self._publishing_failed = True
-            raise _first_of(group) from group
-        except WeaveError:
-            self._publishing_failed = True
-            raise
+        except Exception as error:
+            self._has_failed = True
+            raise _first_of(error) from error
         return self._summary
 
     def interrupt(self, *, drop_in_flight: bool = False, exit_code: int = EXIT_INTERRUPTED) -> None:
@@ -269,42 +266,13 @@ class Run:
                 stack.callback(file.close)
         return outputs
 
-    def _asks(self) -> dict[str, Any]:
-        """All that shapes requests, and with it what answers cost. Addresses and keys do not."""
-        resolved = self.recipe.resolved()
-        prompts = {key: resolved["prompts"][key] for key in ("source", "system", "template")}
-        prompts["attributes"] = self.plan.attributes_digest()
-        generate = {key: resolved["generate"][key] for key in ("params", "api", "send_seed")}
-        return {
-            "seed": self.recipe.seed,
-            "prompts": prompts,
-            "generate": generate,
-            "mix": self._described_mix(),
-        }
-
-    def _described_mix(self) -> list[dict[str, Any]]:
-        mix = zip(self.recipe.generate.mix, self.endpoints, strict=True)
-        return [
-            {
-                "provider": endpoint.provider,
-                "model": endpoint.model,
-                "options": dict(endpoint.options),
-                "weight": entry.weight,
-            }
-            for entry, endpoint in mix
-        ]
-
     def _refuse_changes(self, journal: Journal) -> None:
         """Answers are kept by what was asked: other questions would silently be bought anew."""
-        before = journal.asked_before
-        if before is None or self._accept_changes or not journal.num_recalled:
-            return
-        changed = sorted(_differences(before, self._asks()))
-        if changed:
+        if journal.changes and journal.num_recalled and not self._accept_changes:
             raise RunFolderError(
                 f"{self.folder.path} holds {journal.num_recalled} answers to other requests; "
-                f"changed since: {', '.join(changed)}. Choose another folder with -o, or pass "
-                "--accept-changes to ask anew for what changed"
+                f"changed since: {', '.join(journal.changes)}. Choose another folder with -o, or "
+                "pass --accept-changes to ask anew for what changed"
             )
 
     def _publish(self) -> RunSummary:
@@ -318,7 +286,7 @@ class Run:
                 "weave_async": version("weave-async"),
                 "name": self.recipe.name,
                 "seed": self.recipe.seed,
-                "mix": self._described_mix(),
+                "mix": self.plan.described_mix(),
                 **summary.as_dict(),
             }
         )
@@ -375,17 +343,6 @@ def _concurrency_of(endpoint: Endpoint, provider_class: object) -> int:
     return endpoint.max_concurrency or suggested
 
 
-def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
-    """Dotted names of what two nested mappings do not share; of lists, the list's."""
-    if not isinstance(before, dict) or not isinstance(now, dict):
-        if before != now:
-            yield path
-        return
-    for key in sorted({*before, *now}):
-        yield from _differences(before.get(key), now.get(key), f"{path}.{key}".lstrip("."))
-
-
-def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def _first_of(error: BaseException) -> BaseException:
     """What broke the engine, out of the groups it was wrapped in on its way."""
-    first = group.exceptions[0]
-    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first
+    return _first_of(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error

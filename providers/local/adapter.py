@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, fields, replace
-from types import TracebackType
 from typing import Any, ClassVar, Self
 
 import orjson
@@ -79,12 +78,7 @@ class LocalProvider:
             self._stack = stack.pop_all()
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         self._wire = None
         await self._stack.aclose()
 
@@ -176,12 +170,7 @@ class ServerProcess:
         self._reading = asyncio.create_task(self._read_stderr(), name="local server stderr")
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         assert self._process is not None
         assert self._reading is not None
         with contextlib.suppress(ProcessLookupError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
@@ -55,6 +55,13 @@ class Journal:
 
     def __repr__(self) -> str:
         return f"<Journal {len(self._offsets)} recalled, {len(self._samples)} to sync>"
+
+    @property
+    def changes(self) -> list[str]:
+        """Dotted names of what is asked otherwise than before; none in a new journal."""
+        return (
+            [] if self.asked_before is None else list(_differences(self.asked_before, self._asks))
+        )
 
     @property
     def num_recalled(self) -> int:
@@ -197,6 +204,16 @@ def _as_record(sample: Sample) -> dict[str, Any]:
     elif sample.failure is not None:
         record["failure"] = sample.failure
     return record
+
+
+def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
+    """Dotted names of what two nested mappings do not share; of lists, the list's."""
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        if before != now:
+            yield path
+        return
+    for key in sorted({*before, *now}):
+        yield from _differences(before.get(key), now.get(key), f"{path}.{key}".lstrip("."))
 
 
 def _response_from(stored: dict[str, Any]) -> Response:
