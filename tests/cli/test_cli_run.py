@@ -21,7 +21,13 @@ SLOW = ("--option", "latency_s=0.05")
 def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "weave_async.cli", *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, **{**pipes, **options})
+    return subprocess.Popen(command, preexec_fn=heed_signals, **{**pipes, **options})
+
+
+def heed_signals() -> None:
+    """Whoever runs the tests in the background may have had signals ignored for all of us."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def count_answers(folder: Path) -> int:
@@ -179,6 +185,21 @@ def test_without_o_each_prompts_file_has_its_own_folder(weave_async: Program) ->
         assert weave_async("run", "--prompts", f"{name}.txt", "-p", "simulated").exit_code == 0
     assert Path("out/first/samples.jsonl").exists()
     assert Path("out/second/samples.jsonl").exists()
+
+
+def test_a_signal_that_was_ignored_stays_ignored(recipe_file: Path) -> None:
+    command = [sys.executable, "-m", "weave_async.cli", "run", str(recipe_file), "-n", "200"]
+    process = subprocess.Popen(
+        ["nohup", *command, "-c", "4", "-o", "out", *SLOW],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for_answers(process, Path("out"), at_least=8)
+    process.send_signal(signal.SIGHUP)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert out.startswith("Complete: 200 samples")
 
 
 def test_a_second_ctrl_c_drops_what_is_in_flight(recipe_file: Path) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
-from contextlib import suppress
 
 from rich.console import Console
 
@@ -21,8 +21,18 @@ def printable(text: str) -> str:
 
 
 def print_error(message: str) -> None:
-    with suppress(OSError, ValueError):  # nobody reads any more
-        print(f"weave-async: error: {printable(message)}", file=sys.stderr)
+    write_to_stderr(f"weave-async: error: {printable(message)}\n")
+
+
+def write_to_stderr(text: str) -> None:
+    """Write if anybody reads. If nobody does any more, the work goes on all the same."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:  # what is left in the buffer would fail again when the process ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    except ValueError:  # closed
+        pass
 
 
 def stderr_console() -> Console:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import orjson
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
-from weave_async.cli.console import ConsoleLog, printable, stderr_console
+from weave_async.cli.console import ConsoleLog, printable, stderr_console, write_to_stderr
 from weave_async.run import Run
 
 LIVE_INTERVAL_S, LINE_INTERVAL_S = 0.25, 5.0
@@ -158,6 +157,4 @@ class JsonLog(logging.Handler):
 
 
 def _print_line(line: dict[str, Any]) -> None:
-    with suppress(OSError, ValueError):  # nobody reads any more: the run goes on all the same
-        sys.stderr.write(orjson.dumps(line, default=str).decode() + "\n")
-        sys.stderr.flush()
+    write_to_stderr(orjson.dumps(line, default=str).decode() + "\n")

@@ -147,7 +147,13 @@ def test_the_server_dies_with_a_run_that_is_killed_and_the_next_run_goes_on(
     command = [sys.executable, "-m", "weave_async.cli", "run", "--prompts", "q.txt", "-o", "out"]
     command += ["-p", "local", "-m", str(tiny_folder), "-c", "4", "--json"]
     command += [f"--option={name}={value}" for name, value in SMALL.items()]
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while not any(Path("out/journal").glob("*.log")):
         assert run.poll() is None, run.communicate()
         time.sleep(0.05)
