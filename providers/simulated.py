@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar, Self
 
-from weave_async.errors import RateLimitError, ServerError
+from weave_async.errors import DeadlineError, RateLimitError, ServerError
 from weave_async.records import Chunk, Endpoint, FinishReason, Request, Response, Usage
 
 from .options import options_of
@@ -80,7 +80,9 @@ class SimulatedProvider:
         self._count_against_limit()
         latency_s = self._latency_s(rng)
         if latency_s > 0:
-            await asyncio.sleep(latency_s)
+            await asyncio.sleep(min(latency_s, self._endpoint.deadline_s))
+        if latency_s > self._endpoint.deadline_s:
+            raise DeadlineError(f"simulated: no answer within {self._endpoint.deadline_s:g} s")
         self._fail_first(request, rng)
         text, finish_reason = self._answer(request, rng)
         return Response(

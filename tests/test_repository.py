@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +86,15 @@ def test_the_quickstart_is_fifteen_lines() -> None:
     code = (ROOT / "examples/quickstart.py").read_text().splitlines()
     statements = [line for line in code if line.strip() and not line.startswith('"""')]
     assert len(statements) <= 15
+
+
+def test_the_quickstart_runs() -> None:
+    shutil.copytree(ROOT / "examples", "examples")
+    environ = {**os.environ, "WEAVE_ASYNC_PROVIDER": "simulated"}
+    command = [sys.executable, "examples/quickstart.py"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environ)
+    assert "Q: " in done.stdout
+    assert "Complete: 6 samples" in done.stdout
 
 
 def test_every_constraint_pins_one_version() -> None:

@@ -17,6 +17,7 @@ import pytest
 from providers.local.adapter import LocalProvider
 from weave_async.errors import ConnectError, EndpointGoneError, RecipeError
 from weave_async.records import Endpoint, Message, Request, Response, SamplingParams
+from weave_async.testing.conformance import Check, checks, over_http
 
 REQUEST = Request("id", "tiny", (Message("user", "Hello"),), SamplingParams(max_tokens=8, seed=1))
 SMALL = {"dtype": "float32", "device": "cpu", "threads": 1, "kv_tokens": 8192}
@@ -40,6 +41,12 @@ def wait_until_dead(pid: int) -> None:
     while is_alive(pid):
         assert time.monotonic() < deadline, f"process {pid} still runs"
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("check", checks(), ids=str)
+def test_attached_it_conforms(check: Check) -> None:
+    with over_http(LocalProvider) as provider_for:
+        asyncio.run(check(provider_for))
 
 
 def test_it_serves_a_folder_under_the_name_it_was_asked_by(
