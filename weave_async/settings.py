@@ -50,7 +50,6 @@ FOREIGN_VARIABLES = {"WEAVE_ASYNC_SERVER_API_KEY"}
 _FOR_ALL_ENDPOINTS = ("model", "rpm", "tpm", "max_concurrency", "timeout_s", "deadline_s")
 FALLBACK_PROVIDER = "openai_compatible"
 """The adapter of an endpoint that the environment names without saying which."""
-_FALLBACK_SCOPES = ("OPENAI_",)
 FALLBACK_VARIABLES = ("BASE_URL", "API_KEY", "MODEL")
 """What a provider with an ``environment_fallback`` also heeds under that prefix."""
 
@@ -69,7 +68,8 @@ class Settings:
 
     default: EndpointSettings = field(default_factory=EndpointSettings)
     endpoints: Mapping[str, EndpointSettings] = field(default_factory=dict)
-    fallbacks: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    sources: tuple[Mapping[str, str | None], ...] = field(default=(), repr=False)
+    """All variables as they were found, the lower source first: for providers' fallbacks."""
 
     @classmethod
     def from_environment(
@@ -84,14 +84,13 @@ class Settings:
         stored = dotenv_values(dotenv, interpolate=False) if dotenv and dotenv.is_file() else {}
         lower, higher = _scopes_in(stored), _scopes_in(environ)
         scopes = {name: _over(lower.get(name, {}), higher.get(name, {})) for name in lower | higher}
-        fallbacks = {name: scopes.pop(name) for name in list(scopes) if name in _FALLBACK_SCOPES}
         return cls(
             default=_validated(PREFIX, scopes.pop(PREFIX, {})),
             endpoints={
                 scope.removeprefix(ENDPOINTS_PREFIX)[:-2].lower(): _validated(scope, found)
                 for scope, found in scopes.items()
             },
-            fallbacks=fallbacks,
+            sources=(stored, environ),
         )
 
     def with_flags(self, **flags: Any) -> Settings:
@@ -154,7 +153,12 @@ class Settings:
 
     def _with_fallback(self, found: EndpointSettings, prefix: str | None) -> EndpointSettings:
         """Fill gaps from ``<PREFIX>_BASE_URL`` and kin. Address and key come from one place."""
-        theirs = self.fallbacks.get(f"{prefix}_", {})
+        if prefix is None:
+            return found
+        theirs: dict[str, Any] = {}
+        for source in self.sources:
+            named = {name.lower(): source.get(f"{prefix}_{name}") for name in FALLBACK_VARIABLES}
+            theirs = _over(theirs, {name: value for name, value in named.items() if value})
         update: dict[str, Any] = {"model": found.model or theirs.get("model")}
         their_url, their_key = theirs.get("base_url"), theirs.get("api_key")
         if found.api_key is None and found.base_url in (None, their_url):
@@ -177,11 +181,11 @@ def _scopes_in(source: Mapping[str, str | None]) -> dict[str, dict[str, Any]]:
         if not value or scope is None:
             continue
         found = scopes.setdefault(scope, {})
-        if key.startswith(OPTIONS_INFIX) and scope not in _FALLBACK_SCOPES:
+        if key.startswith(OPTIONS_INFIX):
             found.setdefault("options", {})[key.removeprefix(OPTIONS_INFIX).lower()] = value
         elif key.lower() in _KEYS:
             found[key.lower()] = value.strip()
-        elif scope not in _FALLBACK_SCOPES:
+        else:
             names = [scope + name.upper() for name in _KEYS]
             raise RecipeError(unknown("environment variable", variable, names))
     return scopes
@@ -194,9 +198,8 @@ def _scope_of(variable: str) -> tuple[str | None, str]:
     if variable.startswith(ENDPOINTS_PREFIX):
         name, _, key = variable.removeprefix(ENDPOINTS_PREFIX).partition("__")
         return f"{ENDPOINTS_PREFIX}{name}__", key
-    for scope in (PREFIX, *_FALLBACK_SCOPES):
-        if variable.startswith(scope):
-            return scope, variable.removeprefix(scope)
+    if variable.startswith(PREFIX):
+        return PREFIX, variable.removeprefix(PREFIX)
     return None, ""
 
 

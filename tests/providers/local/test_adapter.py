@@ -161,11 +161,7 @@ def test_the_server_dies_with_a_run_that_is_killed_and_the_next_run_goes_on(
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    while not any(Path("out/journal").glob("*.log")):
-        assert run.poll() is None, run.communicate()
-        time.sleep(0.05)
-    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
-    [server] = [int(pid) for pid in children if "local.server" in _command_line(int(pid))]
+    server = wait_for_server_of(run)
     run.send_signal(signal_number)
     run.communicate(timeout=60)
     wait_until_dead(server)
@@ -174,6 +170,19 @@ def test_the_server_dies_with_a_run_that_is_killed_and_the_next_run_goes_on(
     )
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["asked"] == 3
+
+
+def wait_for_server_of(run: subprocess.Popen[str]) -> int:
+    """The process id of the server that ``run`` has started."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        assert run.poll() is None, run.communicate()
+        children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+        servers = [int(pid) for pid in children if "local.server" in _command_line(int(pid))]
+        if servers:
+            return servers[0]
+        time.sleep(0.05)
+    raise AssertionError("no server was started")
 
 
 def _command_line(pid: int) -> str:
