@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from providers.simulated import SimulatedProvider
-from weave_async.errors import AuthenticationError
-from weave_async.records import Request, Response, Sample, Verdict
+from weave_async.errors import AuthenticationError, ServerError
+from weave_async.records import Endpoint, Request, Response, Sample, Usage, Verdict
 
 
 class CountingProvider(SimulatedProvider):
@@ -47,6 +49,59 @@ class ExpiringProvider(CountingProvider):
         if len(type(self).asked) >= 30:
             raise AuthenticationError("the key has expired", status_code=401)
         return await super().complete(request)
+
+
+class StallingProvider(SimulatedProvider):
+    """One row that is tried again after long, one that is slow, and then a key that has expired."""
+
+    num_asked: ClassVar[int] = 0
+
+    async def complete(self, request: Request) -> Response:
+        type(self).num_asked += 1
+        number = type(self).num_asked
+        if number == 1:
+            raise ServerError("500", retry_after_s=60.0)
+        if number == 2:
+            await asyncio.sleep(1.0)
+        if number == 6:
+            await asyncio.sleep(0.2)
+            raise AuthenticationError("the key has expired", status_code=401)
+        return await super().complete(request)
+
+
+class BrokenProvider(SimulatedProvider):
+    """Breaks one of a provider's promises: ``where`` says which."""
+
+    where: ClassVar[str] = ""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._break("init")
+        super().__init__(endpoint)
+
+    async def __aenter__(self) -> Self:
+        self._break("enter")
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._break("exit")
+
+    async def models(self) -> Sequence[str]:
+        self._break("models")
+        return []
+
+    async def complete(self, request: Request) -> Response:
+        if self.where == "cancel":
+            raise asyncio.CancelledError
+        response = await super().complete(request)
+        if self.where == "text":
+            return replace(response, text=None)  # type: ignore[arg-type]
+        if self.where == "usage":
+            return replace(response, usage=Usage(input_tokens="many"))  # type: ignore[arg-type]
+        return response
+
+    def _break(self, where: str) -> None:
+        if self.where == where:
+            raise KeyError(where)
 
 
 def explode(sample: Sample) -> Verdict:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from doubles import CountingProvider, ExpiringProvider
+from doubles import BrokenProvider, CountingProvider, ExpiringProvider
 from weave_async import Recipe, Run, RunSummary, Settings
-from weave_async.errors import RunFolderError
+from weave_async.errors import RecipeError, RunFolderError
 
 COUNTING = "doubles:CountingProvider"
 
@@ -336,9 +336,58 @@ def test_whatever_changes_the_requests_is_noticed(changed: str) -> None:
     else:
         Path("other.jsonl").write_text('{"text": "something else"}\n')
         prompts["source"] = "other.jsonl"
-    with pytest.raises(RunFolderError, match="changed since: "):
+    with pytest.raises(RunFolderError, match=r"changed since: |none to the rows of"):
         make(recipe_of(prompts=prompts, generate={"mix": mix}), samples=20)
     assert len(CountingProvider.asked) == 20
+
+
+def test_another_spelling_of_the_same_source_is_no_change() -> None:
+    make(recipe_of(), samples=10)
+    seeds = str(Path("seeds.jsonl").absolute())
+    recipe = recipe_of(prompts={"source": seeds, "template": "{{ text }}"})
+    assert make(recipe, samples=10).recalled == 10
+    assert make(Recipe.load("out/recipe.yaml"), samples=10).recalled == 10
+
+
+def test_a_new_column_in_every_row_is_not_bought_in_silence() -> None:
+    make(recipe_of(), samples=10)
+    rows = [json.loads(line) for line in Path("seeds.jsonl").read_text().splitlines()]
+    recipe = recipe_of()
+    Path("seeds.jsonl").write_text("".join(json.dumps({**r, "note": 1}) + "\n" for r in rows))
+    with pytest.raises(RunFolderError, match=r"none to the rows of seeds\.jsonl"):
+        make(recipe, samples=10)
+    assert len(CountingProvider.asked) == 10
+
+
+def test_a_stop_ends_the_run_however_full_the_window_is() -> None:
+    recipe = recipe_of(generate={"mix": [{"endpoint": "doubles:StallingProvider"}]}, accept=100)
+
+    async def stalled() -> RunSummary:
+        settings = Settings.from_environment({}, None).with_flags(max_concurrency=3)
+        async with Run(recipe, output_dir="out", samples=500, settings=settings) as run:
+            return await asyncio.wait_for(run.finish(), timeout=20)
+
+    summary = asyncio.run(stalled())
+    assert (summary.status, summary.exit_code) == ("stopped", 77)
+    assert_counts_agree(summary)
+
+
+@pytest.mark.parametrize("where", ["init", "enter", "exit", "models", "text", "usage", "cancel"])
+def test_a_provider_that_breaks_its_promises_ends_in_no_traceback(where: str) -> None:
+    BrokenProvider.where = where
+    recipe = recipe_of(generate={"mix": [{"endpoint": "doubles:BrokenProvider"}]})
+    if where == "init":
+        with pytest.raises(RecipeError, match="cannot be made: KeyError"):
+            make(recipe, samples=5)
+        return
+    summary = make(recipe, samples=5)
+    assert_counts_agree(summary)
+    if where == "enter":
+        assert (summary.status, summary.exit_code, summary.pending) == ("stopped", 69, 5)
+    elif where in ("exit", "models"):
+        assert summary.status == "complete"
+    else:
+        assert summary.failed == 5
 
 
 def test_an_accepted_change_is_accepted_for_good() -> None:

@@ -136,6 +136,20 @@ def test_a_key_in_dotenv_does_not_follow_to_an_address_in_the_environment(
     assert endpoint.api_key is None
 
 
+@pytest.mark.parametrize("prefix", ["WEAVE_ASYNC", "OPENAI"])
+@pytest.mark.parametrize("key_in", ["dotenv", "environment"])
+def test_a_key_goes_only_to_an_address_of_its_own_source(
+    prefix: str, key_in: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    key, address = {f"{prefix}_API_KEY": "sk-x"}, {f"{prefix}_BASE_URL": "https://a.example/v1"}
+    stored, environ = (key, address) if key_in == "dotenv" else (address, key)
+    dotenv = "".join(f"{name}={value}\n" for name, value in stored.items())
+    endpoint = resolve(settings_of(dotenv, **environ), "openai_compatible", model="m")
+    assert endpoint.api_key is None
+    assert f"{prefix}_API_KEY is not sent to {prefix}_BASE_URL" in caplog.text
+    assert "sk-x" not in caplog.text
+
+
 def test_a_key_and_an_address_of_different_prefixes_are_no_pair() -> None:
     environ = {"WEAVE_ASYNC_API_KEY": "sk-w", "OPENAI_BASE_URL": "https://other.example/v1"}
     endpoint = resolve(settings_of(**environ), "openai_compatible", model="m")

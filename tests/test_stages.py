@@ -223,3 +223,16 @@ def test_cancellation_is_not_a_rejection(make_sample: MakeSample) -> None:
 def test_without_stages_samples_pass_as_they_are(make_sample: MakeSample) -> None:
     samples = [make_sample(), make_sample(ordinal=1)]
     assert process(samples) == samples
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [Verdict(False, "odd", {"hash": 2**70}), Verdict(False, "\ud83d"), Verdict(False, "odd", None)],  # type: ignore[arg-type]
+    ids=["too large", "half a character", "no mapping"],
+)
+def test_a_verdict_that_no_file_can_hold_is_the_rules_fault(
+    make_sample: MakeSample, verdict: Verdict
+) -> None:
+    (done,) = process([make_sample()], JudgingStage("validation", "mine", lambda sample: verdict))
+    assert done.rejection is not None
+    assert done.rejection.reason == "raised"

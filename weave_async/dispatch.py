@@ -15,14 +15,16 @@ from typing import Self
 from weave_async.errors import (
     AuthenticationError,
     ConnectError,
+    EndpointGoneError,
     ProviderError,
     RateLimitError,
     RequestRefusedError,
+    WeaveError,
 )
 from weave_async.flow.limits import Admission
 from weave_async.flow.retry import Backoff
 from weave_async.interfaces import Provider
-from weave_async.records import Endpoint, Failure, Request, Response
+from weave_async.records import Endpoint, Failure, Request, Response, Usage
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +75,12 @@ class Dispatcher:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        if self._entered is not None:
+        if self._entered is None:
+            return
+        try:
             await self._entered.aclose()
+        except Exception as error:  # all answers are in: no reason to lose the run
+            logger.warning("%s did not close in good order: %r", self.endpoint.name, error)
 
     def stop(self) -> None:
         """Send nothing more. What is out comes back; what would be sent again is not."""
@@ -159,19 +165,27 @@ class Dispatcher:
             logger.warning("%s asks to wait %.0f s: %s", self.endpoint.name, pause_s, error)
 
     async def _complete(self, request: Request) -> Response:
+        """The provider's answer. One of somebody else's may break its promises in any way."""
         try:
             response = await self._provider.complete(request)
-            if not isinstance(response, Response):
-                raise TypeError(f"complete returned {response!r}, not a Response")
+            _require_sound(response)
             return response
         except ProviderError:
             raise
-        except Exception as error:  # a provider of somebody else's: its bug costs the row
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise self._broken_promise(error) from error
+        except Exception as error:
             logger.debug("provider '%s' raised", self.endpoint.provider, exc_info=True)
-            raise ProviderError(
-                f"provider '{self.endpoint.provider}' raised {type(error).__name__}: {error} "
-                "(a provider should raise ProviderError)"
-            ) from error
+            raise self._broken_promise(error) from error
+
+    def _broken_promise(self, error: BaseException) -> ProviderError:
+        return ProviderError(
+            f"provider '{self.endpoint.provider}' raised {type(error).__name__}: {error} "
+            "(a provider should raise ProviderError)"
+        )
 
     async def _wait_until_ready(self) -> None:
         if self._entered is not None:
@@ -180,17 +194,25 @@ class Dispatcher:
             if self._entered is not None:
                 return
             async with AsyncExitStack() as stack:
-                provider = await stack.enter_async_context(self._provider)
+                try:
+                    provider = await stack.enter_async_context(self._provider)
+                except WeaveError:
+                    raise
+                except Exception as error:
+                    raise EndpointGoneError(
+                        f"provider '{self.endpoint.provider}' cannot be made ready: "
+                        f"{type(error).__name__}: {error}"
+                    ) from error
                 await self._probe(provider)
                 self._entered = stack.pop_all()
 
     async def _probe(self, provider: Provider) -> None:
         """Ask for the list of models, which is free: better to learn now that nobody is there."""
         try:
-            models = await provider.models()
+            models = [str(name) for name in await provider.models()]
         except (ConnectError, AuthenticationError):
             raise
-        except ProviderError as error:
+        except Exception as error:  # a list of models is nice to have
             logger.debug("%s lists no models: %s", self.endpoint.name, error)
             return
         if models and self.endpoint.model not in models:
@@ -200,6 +222,16 @@ class Dispatcher:
                 self.endpoint.model,
                 ", ".join(models[:8]),
             )
+
+
+def _require_sound(response: Response) -> None:
+    """What the journal and the stages rely on, whoever wrote the provider."""
+    if not isinstance(response, Response) or not isinstance(response.usage, Usage):
+        raise TypeError(f"complete returned {response!r}, not a Response with its Usage")
+    response.text.encode()
+    for count in (response.usage.input_tokens, response.usage.output_tokens):
+        if count is not None and type(count) is not int:
+            raise TypeError(f"usage holds {count!r}, not a number of tokens")
 
 
 LEAST_TOKENS_PER_CHAR, MOST_TOKENS_PER_CHAR = 0.05, 2.0

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import takewhile
 
 from weave_async.dispatch import Dispatcher, Unsent
 from weave_async.errors import WeaveError
@@ -111,7 +112,7 @@ class Engine:
         return any(dispatcher.admission.is_sending(worker) for dispatcher in dispatchers)
 
     async def _work(self) -> None:
-        while True:
+        while not self.stopping:  # else a full window, behind a gap, would hold us for ever
             await self._window.acquire()
             try:
                 if self.stopping or (sample := next(self._plan, None)) is None:
@@ -199,15 +200,14 @@ class Reordering:
 
     def pop(self, at_most: int, *, over_gaps: bool = False) -> list[Sample]:
         """The next samples without a gap; or past gaps, when those will never be filled."""
-        ready: list[Sample] = []
-        while self._waiting and len(ready) < at_most:
-            if self._next not in self._waiting:
-                if not over_gaps:
-                    break
-                self._next = min(self._waiting)
-            ready.append(self._waiting.pop(self._next))
-            self._next += 1
-        return ready
+        if over_gaps:
+            ordinals = sorted(self._waiting)[:at_most]
+        else:
+            following = range(self._next, self._next + at_most)
+            ordinals = list(takewhile(self._waiting.__contains__, following))
+        if ordinals:
+            self._next = ordinals[-1] + 1
+        return [self._waiting.pop(ordinal) for ordinal in ordinals]
 
 
 def _answered(sample: Sample, outcome: Response | Failure) -> Sample:

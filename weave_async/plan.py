@@ -91,7 +91,7 @@ class Plan:
     def asks(self) -> dict[str, Any]:
         """All that shapes requests, and with it what answers cost. Addresses and keys do not."""
         resolved = self._recipe.resolved()
-        prompts = {key: resolved["prompts"][key] for key in ("source", "system", "template")}
+        prompts = {key: resolved["prompts"][key] for key in ("system", "template")}
         choices = {name: shape.model_dump(mode="json") for name, shape in self._attributes.items()}
         prompts["attributes"] = blake2b(orjson.dumps(choices), digest_size=8).hexdigest()
         generate = {key: resolved["generate"][key] for key in ("params", "api", "send_seed")}

@@ -142,7 +142,9 @@ class MixEntry(_Model):
     )
     model: str | None = Field(None, description="Model id; the provider's default if absent.")
     weight: float = Field(1.0, gt=0, description="Share of the samples, relative to the others.")
-    options: dict[str, Any] = Field({}, description="The provider's own options.")
+    options: Annotated[dict[str, Any], BeforeValidator(recipe_file.storable)] = Field(
+        {}, description="The provider's own options."
+    )
 
 
 class Generate(_Model):

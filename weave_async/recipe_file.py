@@ -29,19 +29,19 @@ def read(text: str, where: str) -> tuple[Any, yaml.Node]:
             if count > MAX_NODES:
                 raise RecipeError(f"{where}: more than {MAX_NODES} values; are anchors nested?")
             _refuse_repeated_keys(node, where)
-        return _storable(yaml.safe_load(text)), root
+        return storable(yaml.safe_load(text)), root
     except yaml.MarkedYAMLError as error:
         raise RecipeError(_explain_yaml(error, text, where)) from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise RecipeError(f"{where}: {error}") from error
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
     """``value`` as JSON can hold it. YAML can say more, and what is asked must fit the journal."""
     if isinstance(value, dict):
-        return {str(key): _storable(inner) for key, inner in value.items()}
+        return {str(key): storable(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_storable(inner) for inner in value]
+        return [storable(inner) for inner in value]
     if isinstance(value, str):  # YAML that was JSON may spell an emoji as two halves
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, float) and not math.isfinite(value):

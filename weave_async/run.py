@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -15,10 +16,10 @@ from typing import Any, Literal, Self
 from weave_async import registry
 from weave_async.dispatch import Dispatcher
 from weave_async.engine import Engine
-from weave_async.errors import InputError, RunFolderError, WeaveError
+from weave_async.errors import InputError, RecipeError, RunFolderError, WeaveError
 from weave_async.flow.channel import Channel
 from weave_async.flow.retry import Backoff
-from weave_async.interfaces import Sink
+from weave_async.interfaces import Provider, Sink
 from weave_async.journal.journal import Journal
 from weave_async.metrics import RunMetrics
 from weave_async.parts import endpoints_of, source_of, stages_of
@@ -37,6 +38,7 @@ Resume = Literal["if-possible", "always", "never"]
 
 WINDOW_PER_REQUEST, SMALLEST_WINDOW, WINDOW_PER_REQUEST_TO_ACCEPT = 8, 1024, 2
 DEFAULT_MAX_CONCURRENCY = 16
+NUM_SAMPLES_LOOKED_UP = 1000
 EXIT_ROWS_MISSING, EXIT_INTERRUPTED = 1, 130
 
 
@@ -98,9 +100,7 @@ class Run:
             self.endpoints = endpoints_of(self.recipe.generate.mix, self._settings)
             dispatchers = self._dispatchers()
             pipeline = Pipeline(stages_of(self.recipe))
-            self._sinks: list[Sink] = [
-                registry.build("sink", name, {}) for name in self.recipe.output.to
-            ]
+            self._sinks = [_new_sink(name) for name in self.recipe.output.to]
             source = source_of(self.recipe, stack)
             self.plan = Plan(self.recipe, source, self.endpoints, num_samples=self._num_samples)
             self._open_folder(stack)
@@ -212,7 +212,7 @@ class Run:
             self._outputs["rejected"][0].write(rejected_row(sample))
         else:
             for sink, file in zip(self._sinks, self._outputs["samples"], strict=True):
-                file.write(sink.encode(sample))
+                file.write(_encoded(sink, sample))
         self.metrics.count_end(sample)
         if self._on_sample is not None:
             self._on_sample(sample)
@@ -231,7 +231,7 @@ class Run:
             provider_class = registry.load("provider", endpoint.provider)
             dispatchers[endpoint.name] = Dispatcher(
                 endpoint,
-                provider_class(endpoint),
+                _new_provider(provider_class, endpoint),
                 max_concurrency=_concurrency_of(endpoint, provider_class),
                 backoff=Backoff(attempts=self.recipe.generate.attempts),
                 on_retry=self._count_retry,
@@ -274,6 +274,17 @@ class Run:
                 f"changed since: {', '.join(journal.changes)}. Choose another folder with -o, or "
                 "pass --accept-changes to ask anew for what changed"
             )
+        if journal.num_recalled and not self._accept_changes and not self._knows_any(journal):
+            raise RunFolderError(
+                f"{self.folder.path} holds {journal.num_recalled} answers, and none to the rows of "
+                f"{self.recipe.prompts.source}: is it another file, or has it other columns? "
+                "Choose another folder with -o, or pass --accept-changes to ask for all of them"
+            )
+
+    def _knows_any(self, journal: Journal) -> bool:
+        """Whether the first samples of the plan, or one of them, was answered before."""
+        first = islice(self.plan.samples(), NUM_SAMPLES_LOOKED_UP)
+        return any(journal.knows(sample.request.request_id) for sample in first)
 
     def _publish(self) -> RunSummary:
         files: dict[str, Mapping[str, Any]] = {}
@@ -338,9 +349,41 @@ class Run:
         return "complete", 0
 
 
+def _new_provider(provider_class: Callable[[Endpoint], Provider], endpoint: Endpoint) -> Provider:
+    try:
+        return provider_class(endpoint)
+    except WeaveError:
+        raise
+    except Exception as error:  # a provider of somebody else's may raise anything
+        raise RecipeError(
+            f"provider '{endpoint.provider}' cannot be made: {type(error).__name__}: {error}"
+        ) from error
+
+
 def _concurrency_of(endpoint: Endpoint, provider_class: object) -> int:
-    suggested: int = getattr(provider_class, "default_max_concurrency", DEFAULT_MAX_CONCURRENCY)
+    suggested = getattr(provider_class, "default_max_concurrency", DEFAULT_MAX_CONCURRENCY)
+    if not isinstance(suggested, int) or suggested < 1:
+        raise RecipeError(
+            f"provider '{endpoint.provider}': its default_max_concurrency is {suggested!r}"
+        )
     return endpoint.max_concurrency or suggested
+
+
+def _new_sink(name: str) -> Sink:
+    sink: Sink = registry.build("sink", name, {})
+    if not isinstance(getattr(sink, "suffix", None), str) or not hasattr(sink, "encode"):
+        raise RecipeError(f"sink '{name}' needs a suffix and an encode: see interfaces.Sink")
+    return sink
+
+
+def _encoded(sink: Sink, sample: Sample) -> bytes:
+    try:
+        return bytes(sink.encode(sample))
+    except Exception as error:  # a sink of somebody else's; without it there is no dataset
+        raise RecipeError(
+            f"sink {type(sink).__name__} raised on {sample.sample_id}: "
+            f"{type(error).__name__}: {error}. The answers are kept: mend it and run again"
+        ) from error
 
 
 def _first_of(error: BaseException) -> BaseException:

@@ -6,6 +6,7 @@ it, under the same prefix, and is sent nowhere else.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from weave_async.errors import RecipeError
 from weave_async.records import Endpoint
 from weave_async.registry import unknown
+
+logger = logging.getLogger(__name__)
 
 PREFIX = "WEAVE_ASYNC_"
 ENDPOINTS_PREFIX = "WEAVE_ASYNC_ENDPOINTS__"
@@ -83,7 +86,10 @@ class Settings:
         environ = os.environ if environ is None else environ
         stored = dotenv_values(dotenv, interpolate=False) if dotenv and dotenv.is_file() else {}
         lower, higher = _scopes_in(stored), _scopes_in(environ)
-        scopes = {name: _over(lower.get(name, {}), higher.get(name, {})) for name in lower | higher}
+        scopes = {
+            scope: _joined(scope, lower.get(scope, {}), higher.get(scope, {}))
+            for scope in lower | higher
+        }
         return cls(
             default=_validated(PREFIX, scopes.pop(PREFIX, {})),
             endpoints={
@@ -158,10 +164,12 @@ class Settings:
         theirs: dict[str, Any] = {}
         for source in self.sources:
             named = {name.lower(): source.get(f"{prefix}_{name}") for name in FALLBACK_VARIABLES}
-            theirs = _over(theirs, {name: value for name, value in named.items() if value})
+            theirs = _joined(f"{prefix}_", theirs, {k: v for k, v in named.items() if v})
         update: dict[str, Any] = {"model": found.model or theirs.get("model")}
         their_url, their_key = theirs.get("base_url"), theirs.get("api_key")
-        if found.api_key is None and found.base_url in (None, their_url):
+        if found.api_key is None and (
+            found.base_url is None or _same_address(found.base_url, their_url)
+        ):
             update["base_url"] = their_url
             update["api_key"] = SecretStr(their_key) if their_key else None
         return found.model_copy(update=update)
@@ -203,13 +211,37 @@ def _scope_of(variable: str) -> tuple[str | None, str]:
     return None, ""
 
 
-def _over(lower: dict[str, Any], higher: dict[str, Any]) -> dict[str, Any]:
-    """``higher`` on top of ``lower``, but for a key whose address ``higher`` has replaced."""
+def _joined(scope: str, lower: dict[str, Any], higher: dict[str, Any]) -> dict[str, Any]:
+    """Two sources, the higher on top. A key goes only to an address of its own source.
+
+    A ``.env`` that came with somebody's project must not direct a key of the environment.
+    """
     merged = {**lower, **higher}
+    if "api_key" not in merged or "base_url" not in merged:
+        return merged
+    of_key = higher if "api_key" in higher else lower
+    if not _same_address(of_key.get("base_url"), merged["base_url"]):
+        logger.warning(
+            "%sAPI_KEY is not sent to %sBASE_URL: one is in the environment, the other in .env; "
+            "put both in one place",
+            scope,
+            scope,
+        )
+        del merged["api_key"]
+    return merged
+
+
+def _over(lower: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
+    """Flags on top of settings, but for a key whose address a flag has replaced."""
+    merged = {**lower, **flags}
     address = lower.get("base_url")
-    if address is not None and merged["base_url"] != address and "api_key" not in higher:
+    if address is not None and not _same_address(address, merged["base_url"]):
         merged.pop("api_key", None)
     return merged
+
+
+def _same_address(one: str | None, other: str | None) -> bool:
+    return (one or "").rstrip("/") == (other or "").rstrip("/")
 
 
 def _updated(found: EndpointSettings, flags: Mapping[str, Any]) -> EndpointSettings:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from typing import Literal
 
+import orjson
+
 from weave_async.interfaces import Noise, Selector, Stage, Validator
 from weave_async.noise.spans import ProtectedSpans
 from weave_async.records import Message, NoiseEdit, Rejection, Sample, Verdict
@@ -95,7 +97,9 @@ class JudgingStage:
         verdict = self.rule(sample)
         if not isinstance(verdict, Verdict):
             raise TypeError(f"it must return a Verdict, and returned {verdict!r}")
-        return sample if verdict.passed else _rejected(sample, self.kind, self.name, verdict)
+        if verdict.passed:
+            return sample
+        return _rejected(sample, self.kind, self.name, _storable(verdict))
 
 
 class Guard:
@@ -117,6 +121,16 @@ class Guard:
             if self._num_raised <= NUM_RAISED_TOLD:
                 logger.warning("%s '%s' raised on %s: %s", self._kind, name, sample.sample_id, said)
             return _rejected(sample, self._kind, name, Verdict(False, PART_RAISED, {"error": said}))
+
+
+def _storable(verdict: Verdict) -> Verdict:
+    """A verdict that any file can hold: evidence that is no JSON is told as text.
+
+    Raises what orjson raises for what cannot be told at all: then it is the rule that failed.
+    """
+    verdict.reason.encode()
+    dumped = orjson.dumps(dict(verdict.evidence), default=str, option=orjson.OPT_NON_STR_KEYS)
+    return replace(verdict, evidence=orjson.loads(dumped))
 
 
 def _rejected(sample: Sample, stage: str, rule: str, verdict: Verdict) -> Sample:

@@ -75,7 +75,7 @@ class RunSummary:
         if not self.recalled:
             return f"{self.answers_per_s:,.1f} answers/s"
         if bought <= 0:
-            return f"all {self.recalled} answers were here already, nothing was asked"
+            return f"all {self.asked} answers were here already, nothing was asked"
         return f"{self.recalled} answers were here already, {bought} were asked for"
 
 

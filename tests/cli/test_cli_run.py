@@ -165,6 +165,13 @@ def test_a_closed_stderr_ends_no_paid_run(recipe_file: Path) -> None:
     assert json.loads(out)["asked"] == 60
 
 
+def test_streams_that_are_closed_from_the_start_are_no_obstacle(recipe_file: Path) -> None:
+    program = f"{sys.executable} -m weave_async.cli run {recipe_file} -o out"
+    done = subprocess.run(["sh", "-c", f"{program} 0<&- 1>&- 2>&-"], check=False, timeout=30)
+    assert done.returncode == 0
+    assert (Path("out") / "manifest.json").exists()
+
+
 def test_a_module_in_the_working_directory_is_found(
     weave_async: Program, recipe_file: Path
 ) -> None:

@@ -53,8 +53,22 @@ def _root(
     """Options of the program itself."""
 
 
+def _open_standard_streams() -> None:
+    """Where a stream was closed for us (``2>&-``), a file of ours would take its number."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+
+
 def main() -> None:
     """The entry point: our own errors become one message and their exit code, never a traceback."""
+    _open_standard_streams()
     sys.path.append(str(Path.cwd()))  # for module:Name; last, so that it hides nothing
     try:
         app(prog_name="weave-async")

@@ -117,6 +117,9 @@ def job_from(
 
     if (recipe_path is None) == (prompts is None):
         raise UsageError("name either a RECIPE or --prompts FILE; `weave-async new NAME` makes one")
+    for value in (template, system, flags.get("model"), flags.get("provider")):
+        if value is not None and not value.isprintable() and not _is_text(value):
+            raise UsageError(f"{value.encode(errors='replace')!r} is not UTF-8 text")
     if recipe_path is not None:
         if template is not None or system is not None:
             raise UsageError("--template and --system go with --prompts; a recipe has its own")
@@ -137,6 +140,14 @@ def job_from(
     )
     flags["options"] = _parse_options(flags.get("options"))
     return Job(recipe, Settings.from_environment().with_flags(**flags))
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _parse_options(given: list[str] | None) -> dict[str, str] | None:

@@ -16,6 +16,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import IO, Any
 
+import orjson
+
 from weave_async.errors import RunFolderError
 from weave_async.journal import frames
 from weave_async.records import Response, Sample, Usage
@@ -32,7 +34,7 @@ class Journal:
     """
 
     def __init__(self, folder: Path, *, asks: Mapping[str, Any]) -> None:
-        self._asks = dict(asks)
+        self._asks = orjson.loads(orjson.dumps(asks))  # as it will be read again
         opening = {"kind": "open", "format_version": FORMAT_VERSION, "asks": self._asks}
         self._opening = frames.encode(opening)
         self.asked_before: dict[str, Any] | None = None
@@ -47,6 +49,7 @@ class Journal:
         numbers = [int(path.stem) for path in self._paths()]
         self._tail_path = folder / f"{max(numbers, default=0) + 1:06d}.log"
         self._tail: IO[bytes] | None = None
+        self._is_sound = True
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._pending: list[bytes] = []
         self._samples: list[Sample] = []
@@ -72,6 +75,10 @@ class Journal:
         """Open a segment of our own, before anything is asked: a disk that refuses, refuses now."""
         with storage_errors(self._folder):
             self._tail = self._new_segment()
+
+    def knows(self, request_id: str) -> bool:
+        """Whether ``recall`` would find an answer."""
+        return request_id in self._offsets
 
     def recall(self, request_id: str) -> Response | None:
         """The answer to this request, if it was bought before. The first one counts."""
@@ -131,13 +138,15 @@ class Journal:
 
     def _write_and_sync(self, blob: bytes) -> None:
         assert self._tail is not None
+        is_sound, self._is_sound = self._is_sound, False
+        if not is_sound:
+            return  # behind a torn frame nothing would be found again
         with storage_errors(self._folder):
-            rest = memoryview(blob)
-            while rest:
-                rest = rest[self._tail.write(rest) :]
+            _write_all(self._tail, blob)
             os.fdatasync(self._tail.fileno())
             if os.fstat(self._tail.fileno()).st_nlink == 0:
                 raise RunFolderError(f"{self._tail_path} was deleted while the run wrote to it")
+        self._is_sound = True
 
     def _recover(self) -> None:
         paths = self._paths()
@@ -186,10 +195,17 @@ class Journal:
             self._tail_path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600
         )
         segment = os.fdopen(fd, "r+b", buffering=0)
-        segment.write(self._opening)
+        _write_all(segment, self._opening)
         sync_folder(self._folder)
         self._segments.append(segment)
         return segment
+
+
+def _write_all(file: IO[bytes], blob: bytes) -> None:
+    """An unbuffered write may take only a part."""
+    rest = memoryview(blob)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _as_record(sample: Sample) -> dict[str, Any]:

@@ -5,12 +5,12 @@ orjson writes dataclasses as objects, so records go in as they are.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 import orjson
 
-from weave_async.records import Sample
+from weave_async.records import Failure, Rejection, Sample
 
 
 def lineage(sample: Sample) -> dict[str, Any]:
@@ -36,17 +36,22 @@ def lineage(sample: Sample) -> dict[str, Any]:
 def rejected_row(sample: Sample) -> bytes:
     """A row of ``rejected.jsonl``: the verdict first, then the sample it fell on."""
     assert sample.rejection is not None
-    return _line({"sample_id": sample.sample_id, **asdict(sample.rejection)}, sample)
+    return _line(_told(sample, sample.rejection), sample)
 
 
 def failed_row(sample: Sample) -> bytes:
     """A row of ``failed.jsonl``: the error first, then what was asked."""
     assert sample.failure is not None
-    return _line({"sample_id": sample.sample_id, **asdict(sample.failure)}, sample)
+    return _line(_told(sample, sample.failure), sample)
+
+
+def _told(sample: Sample, end: Rejection | Failure) -> dict[str, Any]:
+    return {
+        "sample_id": sample.sample_id,
+        **{field.name: getattr(end, field.name) for field in fields(end)},
+    }
 
 
 def _line(head: dict[str, Any], sample: Sample) -> bytes:
     row = {**head, "messages": sample.messages, "lineage": lineage(sample)}
-    # Evidence is what authors of rules put there: what is not JSON is told as text.
-    options = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
-    return orjson.dumps(row, default=str, option=options)
+    return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -31,9 +32,9 @@ class CsvSource:
     def rows(self) -> Iterator[Row | BadRow]:
         with open_bytes(self.path) as lines:
             text = (line.decode(errors="surrogateescape") for line in lines)
-            first = next(text, "")
-            delimiter = self.delimiter or _delimiter_of(first)
-            reader = csv.reader(chain([first], text), delimiter=delimiter, strict=True)
+            head = list(_up_to_first_row(text))
+            delimiter = self.delimiter or _delimiter_of(head[-1] if head else "")
+            reader = csv.reader(chain(head, text), delimiter=delimiter, strict=True)
             header = self._header(reader)
             while True:
                 try:
@@ -60,8 +61,17 @@ class CsvSource:
         return header
 
 
+def _up_to_first_row(lines: Iterator[str]) -> Iterator[str]:
+    """Blank lines, and the line that ends them."""
+    for line in lines:
+        yield line
+        if line.strip():
+            return
+
+
 def _delimiter_of(header: str) -> str:
-    return next((mark for mark in ",;\t" if mark in header), ",")
+    outside_quotes = re.sub(r'"[^"]*"', "", header)
+    return next((mark for mark in ",;\t" if mark in outside_quotes), ",")
 
 
 def _row_of(header: list[str], cells: list[str], origin: str) -> Row | BadRow:
