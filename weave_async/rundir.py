@@ -96,23 +96,9 @@ class RunFolder:
         text = yaml.safe_dump(dict(resolved), sort_keys=False, allow_unicode=True)
         self._publish_bytes(self.recipe, text.encode())
 
-    def read_recipe(self) -> dict[str, Any] | None:
-        """The recipe of the run that is here, or ``None`` where there is none yet."""
-        if not self.recipe.is_file():
-            return None
-        loaded = yaml.safe_load(self.recipe.read_text(encoding="utf-8"))
-        return loaded if isinstance(loaded, dict) else None
-
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         body = {"format_version": FORMAT_VERSION, **manifest}
         self._publish_bytes(self.manifest, orjson.dumps(body, option=orjson.OPT_INDENT_2) + b"\n")
-
-    def read_manifest(self) -> dict[str, Any] | None:
-        """The manifest of the last run that ended here in good order, if any did."""
-        with suppress(FileNotFoundError, orjson.JSONDecodeError):
-            loaded: dict[str, Any] = orjson.loads(self.manifest.read_bytes())
-            return loaded
-        return None
 
     def _is_foreign(self) -> bool:
         try:
@@ -184,10 +170,6 @@ class OutputFile:
             os.replace(self._part, self.path)
             sync_folder(self.path.parent)
         return {"rows": self.rows, "bytes": self.num_bytes, "sha256": self._digest.hexdigest()}
-
-    def flush(self) -> None:
-        with storage_errors(self._part):
-            self._file.flush()
 
     def close(self) -> None:
         """Stop writing without publishing; the ``*.part`` stays as it is."""

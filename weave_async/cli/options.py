@@ -118,7 +118,7 @@ def job_from(
     if (recipe_path is None) == (prompts is None):
         raise UsageError("name either a RECIPE or --prompts FILE; `weave-async new NAME` makes one")
     for value in (template, system, flags.get("model"), flags.get("provider")):
-        if value is not None and not value.isprintable() and not _is_text(value):
+        if value is not None and not _is_text(value):
             raise UsageError(f"{value.encode(errors='replace')!r} is not UTF-8 text")
     if recipe_path is not None:
         if template is not None or system is not None:
