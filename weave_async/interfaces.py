@@ -12,7 +12,17 @@ from random import Random
 from types import TracebackType
 from typing import ClassVar, Protocol, Self
 
-from weave_async.records import BadRow, Chunk, Endpoint, Request, Response, Row, Sample, Verdict
+from weave_async.records import (
+    BadRow,
+    Chunk,
+    Endpoint,
+    Failure,
+    Request,
+    Response,
+    Row,
+    Sample,
+    Verdict,
+)
 
 
 class Provider(Protocol):
@@ -49,6 +59,16 @@ class Provider(Protocol):
 
     async def models(self) -> Sequence[str]:
         """Model ids the endpoint offers. Costs nothing, and fails if it cannot be reached."""
+
+
+class AttemptLog(Protocol):
+    """Who is told of every sending of a request: the journal. Neither call waits."""
+
+    def sent(self, request: Request, *, tokens: int) -> None:
+        """``request.attempt_id`` goes out now, and may cost ``tokens`` at worst."""
+
+    def missed(self, request: Request, failure: Failure) -> None:
+        """``request.attempt_id`` brought no answer; ``failure`` says why."""
 
 
 class Source(Protocol):

@@ -82,7 +82,8 @@ class Request:
     """What is sent to an endpoint: one completion of one prompt.
 
     ``request_id`` is the digest of all that can change the answer (model, messages, parameters,
-    draw). The journal keeps answers under it.
+    draw). The journal keeps answers under it. ``attempt_id`` names one sending of it: the
+    dispatcher gives each its own, and providers pass it on as ``X-Client-Request-Id``.
     """
 
     request_id: str
@@ -90,6 +91,7 @@ class Request:
     messages: tuple[Message, ...]
     params: SamplingParams
     api: Api = "chat"
+    attempt_id: str = ""
 
     @property
     def prompt_text(self) -> str:
@@ -121,6 +123,21 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimits:
+    """What an endpoint says of its limits (``x-ratelimit-*``), as far as it says it.
+
+    It is hearsay: headers lie, and limits over a second may be given as if over a minute.
+    """
+
+    limit_requests: float | None = None
+    remaining_requests: float | None = None
+    reset_requests_s: float | None = None
+    limit_tokens: float | None = None
+    remaining_tokens: float | None = None
+    reset_tokens_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """What came back for one request.
 
@@ -135,6 +152,7 @@ class Response:
     usage: Usage = field(default_factory=Usage)
     model: str | None = None
     e2e_s: float | None = None
+    rate_limits: RateLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)
