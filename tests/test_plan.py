@@ -80,7 +80,6 @@ def test_without_a_template_a_column_to_ask_is_needed() -> None:
         {"seed": 1},
         {"prompts": {"system": "Be brief."}},
         {"generate": {"params": {"temperature": 0.1}}},
-        {"generate": {"params": {"max_tokens": 9}}},
         {"generate": {"api": "completions"}},
         {"endpoint": Endpoint("sim", "simulated", "other-model")},
         {"endpoint": Endpoint("sim", "other-provider", "m")},
@@ -98,6 +97,7 @@ def test_whatever_can_change_the_answer_changes_the_requests_name(changed: dict[
         {"validation": [{"length": {"min_words": 3}}]},
         {"noise": ["typos"]},
         {"generate": {"attempts": 2}},
+        {"generate": {"params": {"max_tokens": 9}}},  # the journal looks at it: see there
     ],
 )
 def test_what_cannot_change_the_answer_leaves_the_name(changed: dict[str, Any]) -> None:
@@ -163,6 +163,26 @@ def test_a_missing_column_far_down_is_found_too() -> None:
     rows = [{"text": "a", "topic": "t"}] * 3000 + [{"text": "b"}]
     with pytest.raises(InputError, match=r"seeds\.jsonl:3001: template: 'topic' is undefined"):
         plan_of(rows, prompts={"template": "{{ text }} {{ topic }}"})
+
+
+def test_samples_can_be_named_without_reading_a_row() -> None:
+    rows = [{"text": "a"}, {"text": "b"}, {"text": "a"}]
+    plan = plan_of(rows, num_samples=8)
+    assert list(plan.sample_ids()) == [sample.sample_id for sample in plan.samples()]
+
+
+def test_samples_that_are_not_wanted_leave_the_others_as_they_are() -> None:
+    rows = [{"text": "a"}, {"text": "b"}, {"text": "a"}]
+    plan = plan_of(rows, num_samples=8, generate={"params": {"top_p": {"uniform": [0, 1]}}})
+    assert list(plan.samples(lambda ordinal: ordinal % 3 == 2)) == list(plan.samples())[2::3]
+
+
+@pytest.mark.parametrize("now", ["", '{"text": "a"}\n', '{"text": "a"}\n{"text": "c"}\n', "[1]\n"])
+def test_a_source_that_changes_while_the_run_goes_on_is_noticed(now: str) -> None:
+    plan = plan_of([{"text": "a"}, {"text": "b"}])
+    Path("seeds.jsonl").write_text(now)
+    with pytest.raises(InputError, match=r"seeds\.jsonl was changed while the run went on"):
+        list(plan.samples())
 
 
 def test_a_source_without_rows_is_refused() -> None:

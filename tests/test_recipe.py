@@ -124,8 +124,8 @@ def test_changes_keep_what_they_do_not_name() -> None:
 
 def test_draws_stay_within_their_bounds_and_weights() -> None:
     rng = Random(1)
-    assert all(0.6 <= Uniform(uniform=(0.6, 1.1)).draw(rng) <= 1.1 for _ in range(200))
-    drawn = {Choice(choice=["a", "b"], weights=[1, 0]).draw(rng) for _ in range(50)}
+    assert all(0.6 <= Uniform(uniform=(0.6, 1.1)).draw(rng.random()) <= 1.1 for _ in range(200))
+    drawn = {Choice(choice=["a", "b"], weights=[1, 0]).draw(rng.random()) for _ in range(50)}
     assert drawn == {"a"}
 
 

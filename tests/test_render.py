@@ -48,6 +48,18 @@ def test_blanks_around_a_prompt_are_cut_and_nothing_is_escaped() -> None:
     assert render("\n  {{ x }} & <b>\n\n", x="'q' \"<i>\"") == "'q' \"<i>\" & <b>"
 
 
+@pytest.mark.parametrize("value", ["x", " x ", 3, 2.50, None, True, ["a", {"b": None}], "é\n"])
+def test_a_template_that_only_fills_in_says_what_jinja_would(value: Any) -> None:
+    template = "A {{ x }}-{{x}}{# note #}\n{{ y }}\n"
+    assert render(template, x=value, y="z") == render(
+        template + "{% if 1 %}{% endif %}", x=value, y="z"
+    )
+
+
+def test_a_name_that_is_jinjas_own_is_filled_in_by_jinja() -> None:
+    assert render("{{ range }} {{ x }}", x=1).startswith("<function safe_range")
+
+
 def test_a_missing_column_names_the_row_and_the_known_columns() -> None:
     with pytest.raises(InputError) as caught:
         render("{{ nmae }}", {"tone": "cross"}, name="Ada", age=3)

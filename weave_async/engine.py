@@ -3,30 +3,42 @@
 ::
 
     plan ──▶ workers ──▶ journal ──▶ back in order ──▶ stages ──▶ deliver
-               │  (one request each)    (durable)
-               └──────── window: samples started and not yet delivered ────────┘
+               │  (one request each)    (durable)         ▲
+               └── window: samples in memory ─────────────┘
 
 No task per row and no list of rows: the window is the one bound, and memory follows it. Answers
 come and are journalled in any order; stages and outputs see them in the order of asking, so that
 the dataset does not depend on timing.
+
+A sample that waits for an earlier one waits in memory or, when that takes long, in the journal
+alone; from there it comes back just as the answers of an earlier run do.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import replace
-from itertools import takewhile
+from dataclasses import dataclass, field
 
 from weave_async.dispatch import Dispatcher, Unsent
-from weave_async.errors import WeaveError
+from weave_async.errors import RunFolderError, WeaveError
 from weave_async.journal.journal import Journal
 from weave_async.metrics import RunMetrics
-from weave_async.records import Failure, Message, Response, Sample
+from weave_async.records import Sample
 from weave_async.stages import Pipeline
 
-BATCH = 256
-"""Samples that go through the stages together, at most."""
+BATCH = 128
+"""Samples that go through the stages together, at most: the loop belongs to the network again
+after a few milliseconds."""
+SHARE_BEFORE_SHELVING = 0.75
+"""Of the window, filled by samples that wait for an earlier one."""
+RECALLED, SHELVED = 1, 2
+"""Where an answer is that is not in memory: in the journal, from an earlier run or from this one."""
+
+Plan = Callable[[Callable[[int], object]], Iterator[Sample]]
+"""Samples in their order; only those whose ordinal is wanted."""
+Recall = Callable[[Sample], Sample]
+"""A sample as asked, to the same one with the answer that the journal holds."""
 
 
 class Engine:
@@ -34,29 +46,39 @@ class Engine:
 
     def __init__(
         self,
-        plan: Iterator[Sample],
+        plan: Plan,
         *,
+        places: bytearray,
         dispatchers: Mapping[str, Dispatcher],
         journal: Journal,
         pipeline: Pipeline,
-        deliver: Callable[[Sample], Awaitable[None]],
+        deliver: Callable[[Sample], None],
+        hand_on: Callable[[], Awaitable[None]],
         metrics: RunMetrics,
         max_concurrency: int,
         window: int,
         accept: int | None = None,
     ) -> None:
-        self._plan = plan
+        """``places`` holds a byte per sample: ``RECALLED``, or 0 where it has to be asked for.
+
+        ``deliver`` takes each sample to its end; ``hand_on`` is awaited after some of them, and may
+        take its time: a slow reader slows the asking.
+        """
+        self._places = places
+        self._to_ask = plan(lambda ordinal: not places[ordinal])
         self._dispatchers = dispatchers
         self._journal = journal
         self._pipeline = pipeline
         self._deliver = deliver
+        self._hand_on = hand_on
         self._metrics = metrics
         self._num_workers = max_concurrency
+        self._window_size = window
         self._window = asyncio.Semaphore(window)
         self._accept = accept
-        self._ordered = Reordering()
+        self._ordered = Reordering(places, plan, self._recall)
         self._arrived = asyncio.Event()
-        self._gaps_are_final = self._all_arrived = False
+        self._gaps_are_final = False
         self._workers: list[asyncio.Task[None]] = []
         self._abandoned = False
         self.stopping = False
@@ -74,16 +96,13 @@ class Engine:
     async def run(self) -> None:
         """Return when every started sample is delivered, or has been given up by ``abandon``."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._finish())
+            group.create_task(self._deliver_in_order())
             committing = group.create_task(self._commit())
             async with asyncio.TaskGroup() as pool:
                 self._workers = [pool.create_task(self._work()) for _ in range(self._num_workers)]
             self._journal.finish()
             await committing
             self._gaps_are_final = True
-            self._arrived.set()
-            await self._recall_the_rest()
-            self._all_arrived = True
             self._arrived.set()
 
     def stop(self, because: WeaveError | None = None) -> None:
@@ -115,7 +134,7 @@ class Engine:
         while not self.stopping:  # else a full window, behind a gap, would hold us for ever
             await self._window.acquire()
             try:
-                if self.stopping or (sample := next(self._plan, None)) is None:
+                if self.stopping or (sample := next(self._to_ask, None)) is None:
                     return
                 await self._answer(sample)
             except Unsent:
@@ -126,57 +145,59 @@ class Engine:
 
     async def _answer(self, sample: Sample) -> None:
         self._metrics.started += 1
-        dispatcher = self._dispatchers[sample.endpoint]
-        if self._recall(sample):
-            dispatcher.count_success()
-            return
-        outcome = await dispatcher.dispatch(sample.request)
-        sample = _answered(sample, outcome)
+        outcome = await self._dispatchers[sample.endpoint].dispatch(sample.request)
+        sample = sample.answered(outcome)
         self._metrics.count_answer(sample)
         self._journal.record(sample)
 
-    def _recall(self, sample: Sample) -> bool:
-        """Use the answer that an earlier run has bought, if there is one."""
-        response = self._journal.recall(sample.request.request_id)
-        if response is None:
-            return False
-        self._metrics.count_recalled()
-        self._arrive([_answered(sample, response)])
-        return True
-
-    async def _recall_the_rest(self) -> None:
-        """A run that stops early still writes all that earlier runs have bought."""
-        while self._metrics.recalled < self._journal.num_recalled and not self._has_enough:
-            await self._window.acquire()
-            sample = None if self._abandoned else next(self._plan, None)
-            if sample is None:
-                return
-            if not self._recall(sample):
-                self._window.release()
-                await asyncio.sleep(0)  # it may be a long way to the next one: stay interruptible
+    def _recall(self, sample: Sample) -> Sample:
+        outcome = self._journal.recall(sample)
+        if outcome is None:
+            raise RunFolderError(f"the journal has lost its answer to {sample.sample_id}")
+        if self._places[sample.ordinal] == RECALLED:
+            self._metrics.recalled += 1
+            self._dispatchers[sample.endpoint].count_success()
+        return sample.answered(outcome)
 
     async def _commit(self) -> None:
         async for samples in self._journal.commits():
-            self._arrive(samples)
+            self._ordered.push(samples)
+            is_nearly_full = self._ordered.num_waiting > SHARE_BEFORE_SHELVING * self._window_size
+            if is_nearly_full and self._accept is None:  # else surplus would be bought
+                shelved = self._ordered.shelve()
+                self._journal.shelve(shelved)
+                self._make_room(len(shelved))
+            self._arrived.set()
 
-    def _arrive(self, samples: list[Sample]) -> None:
-        self._ordered.push(samples)
-        self._arrived.set()
-
-    async def _finish(self) -> None:
+    async def _deliver_in_order(self) -> None:
         while True:
+            gaps_are_final = self._gaps_are_final
+            while (batch := self._next_batch()).samples:
+                for sample in await self._pipeline.process(batch.samples):
+                    if not self._has_enough:
+                        self._deliver(sample)
+                await self._hand_on()
+                if not self._has_enough:
+                    self._make_room(batch.num_from_memory)
+                await asyncio.sleep(0)  # many batches may be ready: the network has its turn too
+            if self._has_enough and not self.stopping:
+                self.stop()
+            if gaps_are_final:
+                return
             await self._arrived.wait()
             self._arrived.clear()
-            # A stopped run leaves gaps; once nothing can fill them, they hold nobody up.
-            while batch := self._ordered.pop(BATCH, over_gaps=self._gaps_are_final):
-                for sample in await self._pipeline.process(batch):
-                    self._window.release()
-                    if not self._has_enough:
-                        await self._deliver(sample)
-                if self._has_enough and not self.stopping:
-                    self.stop()
-            if self._all_arrived:
-                return
+
+    def _next_batch(self) -> Batch:
+        if self._has_enough:
+            return Batch()
+        # A stopped run leaves gaps; once nothing can fill them, they hold nobody up.
+        return self._ordered.pop(
+            BATCH, over_gaps=self._gaps_are_final, from_journal=not self._abandoned
+        )
+
+    def _make_room(self, num_samples: int) -> None:
+        for _ in range(num_samples):
+            self._window.release()
 
     @property
     def _has_enough(self) -> bool:
@@ -184,34 +205,84 @@ class Engine:
         return self._accept is not None and self._metrics.written >= self._accept
 
 
-class Reordering:
-    """Samples in any order in, in the order of their ordinals out."""
+@dataclass(slots=True)
+class Batch:
+    """Samples whose turn it is."""
 
-    def __init__(self) -> None:
+    samples: list[Sample] = field(default_factory=list)
+    num_from_memory: int = 0
+
+
+class Reordering:
+    """Samples in any order in, in the order of their ordinals out.
+
+    Those that wait behind a gap can be shelved: their memory is freed, and when their turn comes
+    they are made again, from the source and the journal.
+    """
+
+    def __init__(self, places: bytearray, plan: Plan, recall: Recall) -> None:
+        self._places = places
+        self._replayed = plan(places.__getitem__)
+        self._recall = recall
         self._waiting: dict[int, Sample] = {}
         self._next = 0
+        self._num_shelved = self._high_water = places.count(RECALLED)
+        self._is_stuck = False
 
     def __repr__(self) -> str:
-        return f"<Reordering {len(self._waiting)} wait for {self._next}>"
+        return (
+            f"<Reordering {len(self._waiting)} in memory and {self._num_shelved} in the journal "
+            f"wait for {self._next}>"
+        )
+
+    @property
+    def num_waiting(self) -> int:
+        """Samples in memory."""
+        return len(self._waiting)
 
     def push(self, samples: list[Sample]) -> None:
         for sample in samples:
             self._waiting[sample.ordinal] = sample
 
-    def pop(self, at_most: int, *, over_gaps: bool = False) -> list[Sample]:
+    def pop(self, at_most: int, *, over_gaps: bool, from_journal: bool = True) -> Batch:
         """The next samples without a gap; or past gaps, when those will never be filled."""
-        if over_gaps:
-            ordinals = sorted(self._waiting)[:at_most]
-        else:
-            following = range(self._next, self._next + at_most)
-            ordinals = list(takewhile(self._waiting.__contains__, following))
-        if ordinals:
-            self._next = ordinals[-1] + 1
-        return [self._waiting.pop(ordinal) for ordinal in ordinals]
+        batch = Batch()
+        while len(batch.samples) < at_most and self._next < len(self._places):
+            if (sample := self._waiting.pop(self._next, None)) is not None:
+                batch.num_from_memory += 1
+            elif self._places[self._next] and from_journal:
+                sample = self._replay()
+            if sample is not None:
+                batch.samples.append(sample)
+            elif not over_gaps:
+                break
+            self._next += 1
+        self._note_whether_stuck(bool(batch.samples))
+        return batch
 
+    def shelve(self) -> list[Sample]:
+        """Take the samples in memory out of it, if they would wait there for long; they must be
+        durable, and found by ``recall`` from now on.
 
-def _answered(sample: Sample, outcome: Response | Failure) -> Sample:
-    if isinstance(outcome, Failure):
-        return replace(sample, messages=sample.request.messages, failure=outcome)
-    messages = (*sample.request.messages, Message("assistant", outcome.text.strip()))
-    return replace(sample, messages=messages, response=outcome)
+        While a gap is open, any number is put away, so that one slow answer does not hold up all
+        others. Afterwards no more than there are already: whoever is slow then is the reader, and
+        the asking has to wait for it.
+        """
+        if not self._is_stuck and self._num_shelved >= self._high_water:
+            return []
+        shelved = list(self._waiting.values())
+        for ordinal in self._waiting:
+            self._places[ordinal] = SHELVED
+        self._num_shelved += len(shelved)
+        self._waiting = {}
+        return shelved
+
+    def _replay(self) -> Sample:
+        sample = next(self._replayed)
+        self._num_shelved -= 1
+        return self._recall(sample)
+
+    def _note_whether_stuck(self, has_moved: bool) -> None:
+        if has_moved and self._is_stuck:
+            self._high_water = self._num_shelved
+        self._is_stuck = not has_moved

@@ -1,12 +1,14 @@
 """What a run counts while it goes on, and what the figures mean.
 
 - ``asked``: samples this run is to end with; ``written + rejected + failed + pending == asked``.
-- ``recalled``: samples whose answer an earlier run in the same folder had already bought.
+- ``recallable``: samples whose answer an earlier run in the same folder has already bought;
+  ``recalled``: those of them that have reached their end.
 - ``e2e_s``: from the send of a request to the last byte of its answer, on the client's monotonic
   clock, retries and time in our queues left out.
+- ``asked_now``: samples that endpoints have answered, or failed to, in this run.
 - ``answered``: samples that have an answer, or have failed; those ahead of a slower one wait to be
   written in order.
-- ``answers_per_s``: answers that came from endpoints, per second of this run's wall time.
+- ``answers_per_s``: ``asked_now`` per second of this run's wall time.
 - ``output_tokens``: as endpoints report them; ``None`` counts as nothing.
 """
 
@@ -29,8 +31,9 @@ class RunMetrics:
 
     asked: int = 0
     started: int = 0
+    recallable: int = 0
     recalled: int = 0
-    answered: int = 0
+    asked_now: int = 0
     written: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
@@ -56,6 +59,10 @@ class RunMetrics:
         return (self.stopped_at_s or time.monotonic()) - self.started_at_s
 
     @property
+    def answered(self) -> int:
+        return self.recallable + self.asked_now
+
+    @property
     def ended(self) -> int:
         return self.written + self.rejected.total() + self.failed.total()
 
@@ -65,8 +72,7 @@ class RunMetrics:
 
     @property
     def answers_per_s(self) -> float:
-        bought = self.answered - self.recalled
-        return bought / self.elapsed_s if self.elapsed_s > 0 else 0.0
+        return self.asked_now / self.elapsed_s if self.elapsed_s > 0 else 0.0
 
     @property
     def output_tokens_per_s(self) -> float:
@@ -84,18 +90,13 @@ class RunMetrics:
 
     def count_answer(self, sample: Sample) -> None:
         """An answer has just come from an endpoint, or will not come."""
-        self.answered += 1
+        self.asked_now += 1
         if sample.response is None:
             return
         self.input_tokens += sample.response.usage.input_tokens or 0
         self.output_tokens += sample.response.usage.output_tokens or 0
         if sample.response.e2e_s is not None:
             self._recent_e2e_s.append(sample.response.e2e_s)
-
-    def count_recalled(self) -> None:
-        """An answer was found in the journal."""
-        self.answered += 1
-        self.recalled += 1
 
     def count_end(self, sample: Sample) -> None:
         """A sample has reached its end, and its row is in the file for that end."""

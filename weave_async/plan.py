@@ -1,7 +1,8 @@
 """What a run will ask: rows × draws, in order, as samples that have no answer yet.
 
 The source is read once before the first request, to know that every row is good and how many
-samples there will be, and once again for each round of draws. Rows are never held in memory.
+samples there will be, and once again for each round of draws. Of a row, only a digest of 8 bytes
+stays in memory: with it, samples can be named and passed over without reading their rows.
 """
 
 from __future__ import annotations
@@ -10,18 +11,17 @@ import logging
 import os
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import pairwise
-from pathlib import Path
+from itertools import chain, islice, pairwise, repeat
 from typing import Any
 
 import orjson
 
 from weave_async.errors import InputError
 from weave_async.interfaces import Source
-from weave_async.recipe import Choice, FileChoice, Recipe, Uniform
+from weave_async.recipe import Choice, FileChoice, Params, Recipe, Uniform
 from weave_async.records import (
     BadRow,
     Endpoint,
@@ -33,7 +33,7 @@ from weave_async.records import (
     SamplingParams,
 )
 from weave_async.render import Renderer
-from weave_async.seeding import rng_for, seed_for
+from weave_async.seeding import fraction_for, seed_for
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,8 @@ class Inspection:
     num_rows: int = 0
     num_skipped: int = 0
     skipped: list[BadRow] = field(default_factory=list)
+    digests: array[int] = field(default_factory=lambda: array("Q"), repr=False)
+    """One for each good row, in order."""
     repeated: frozenset[int] = frozenset()
     """Digests of rows that stand in the source more than once."""
 
@@ -77,6 +79,8 @@ class Plan:
         self._mix = Choice(
             choice=list(range(len(endpoints))), weights=[m.weight for m in recipe.generate.mix]
         )
+        self._named_by = [_namer(endpoint, recipe.generate.api) for endpoint in endpoints]
+        self._fixed_params, self._drawn_params = _fixed_and_drawn(recipe.generate.params)
         if not self._renderer.uses_columns:
             logger.warning(
                 "the template names no column or attribute, so all prompts are equal; "
@@ -115,15 +119,24 @@ class Plan:
             for entry, endpoint in mix
         ]
 
-    def samples(self) -> Iterator[Sample]:
-        """Round after round over the source, a new draw in each, until there are enough."""
-        ordinal = 0
-        for sample_index in range(-(-self.num_samples // max(1, self.inspection.num_rows))):
-            for prompt_id, row in self._identified_rows():
-                if ordinal == self.num_samples:
-                    return
-                yield self._sample(ordinal, prompt_id, sample_index, row)
-                ordinal += 1
+    def samples(self, is_wanted: Callable[[int], object] | None = None) -> Iterator[Sample]:
+        """Round after round over the source, a new draw in each, until there are enough.
+
+        ``is_wanted`` is asked by ordinal, when its turn comes; other samples cost next to nothing.
+        Raises ``InputError`` when the source is no longer what it was at the first reading.
+        """
+        rows = chain.from_iterable(self._good_rows() for _ in repeat(None))
+        for ordinal, (prompt_id, sample_index) in enumerate(self._names()):
+            row = next(rows, None)
+            if is_wanted is not None and not is_wanted(ordinal):
+                continue
+            if row is None or _digest(row.values) != self._digest_of(ordinal):
+                raise self._changed_meanwhile()
+            yield self._sample(ordinal, prompt_id, sample_index, row)
+
+    def sample_ids(self) -> Iterator[str]:
+        """The ids of all samples in their order, without reading a row."""
+        return (f"{prompt_id}-{sample_index}" for prompt_id, sample_index in self._names())
 
     def _count(self, num_samples: int | None) -> int:
         recipe, num_rows = self._recipe, self.inspection.num_rows
@@ -137,18 +150,18 @@ class Plan:
 
     def _inspect(self) -> Inspection:
         """Read every row; render the first ones, then one of each kind of columns that turns up."""
-        found, digests, kinds = Inspection(), array("Q"), set()
+        found, kinds = Inspection(), set()
         for row in self._source.rows():
             if isinstance(row, BadRow):
                 self._skip(row, found)
                 continue
             found.num_rows += 1
-            digests.append(_digest(row.values))
+            found.digests.append(_digest(row.values))
             kind = tuple(row.values)
             if found.num_rows <= NUM_ROWS_RENDERED or kind not in kinds:
                 kinds.add(kind)
                 self._renderer.messages(row, self._draw_attributes("inspection", 0))
-        found.repeated = _repeated(digests)
+        found.repeated = _repeated(found.digests)
         return found
 
     def _skip(self, bad: BadRow, found: Inspection) -> None:
@@ -162,30 +175,55 @@ class Plan:
             found.skipped.append(bad)
             logger.warning("%s: %s; skipped", bad.origin, bad.reason)
 
-    def _identified_rows(self) -> Iterator[tuple[str, Row]]:
-        occurrences: Counter[int] = Counter()
+    def _good_rows(self) -> Iterator[Row]:
+        """One round; an empty one, of a source that has lost its rows, must not go on for ever."""
+        found_any = False
         for row in self._source.rows():
-            if isinstance(row, BadRow):
-                continue
-            digest = _digest(row.values)
-            prompt_id = f"{digest:016x}"
-            if digest in self.inspection.repeated:
-                if occurrences[digest]:
-                    prompt_id += f".{occurrences[digest]}"
-                occurrences[digest] += 1
-            yield prompt_id, row
+            if not isinstance(row, BadRow):
+                found_any = True
+                yield row
+        if not found_any:
+            raise self._changed_meanwhile()
+
+    def _names(self) -> Iterator[tuple[str, int]]:
+        """(prompt id, sample index) of each sample: a prompt id is its row's digest, and which
+        occurrence of the row it is, where rows repeat.
+        """
+        digests, repeated = self.inspection.digests, self.inspection.repeated
+        num_left = self.num_samples
+        for sample_index in range(-(-num_left // len(digests))):
+            occurrences: Counter[int] = Counter()
+            for digest in islice(digests, num_left):
+                prompt_id = f"{digest:016x}"
+                if digest in repeated:
+                    if occurrences[digest]:
+                        prompt_id += f".{occurrences[digest]}"
+                    occurrences[digest] += 1
+                yield prompt_id, sample_index
+            num_left -= len(digests)
+
+    def _digest_of(self, ordinal: int) -> int:
+        return self.inspection.digests[ordinal % len(self.inspection.digests)]
+
+    def _changed_meanwhile(self) -> InputError:
+        return InputError(
+            f"{self._recipe.prompts.source} was changed while the run went on: restore it, or run "
+            "again to ask for what is new in it"
+        )
 
     def _sample(self, ordinal: int, prompt_id: str, sample_index: int, row: Row) -> Sample:
         recipe = self._recipe
         attributes = self._draw_attributes(prompt_id, sample_index)
         messages = self._renderer.messages(row, attributes)
-        rng = rng_for(recipe.seed, prompt_id, sample_index, "mix")
-        endpoint = self._endpoints[self._mix.draw(rng)]
+        number = 0
+        if len(self._endpoints) > 1:
+            number = self._mix.draw(fraction_for(recipe.seed, prompt_id, sample_index, "mix"))
+        endpoint = self._endpoints[number]
         seed = seed_for(recipe.seed, prompt_id, sample_index, "request") >> (64 - SEED_BITS)
         params = self._draw_params(prompt_id, sample_index, seed)
         request = Request(
             request_id=_request_id(
-                endpoint, messages, params, recipe.generate.api, prompt_id, sample_index
+                self._named_by[number], messages, params, prompt_id, sample_index
             ),
             model=endpoint.model,
             messages=messages,
@@ -198,25 +236,38 @@ class Plan:
     def _draw_attributes(self, prompt_id: str, sample_index: int) -> dict[str, Any]:
         seed = self._recipe.seed
         return {
-            name: attribute.draw(rng_for(seed, prompt_id, sample_index, f"attribute:{name}"))
+            name: attribute.draw(fraction_for(seed, prompt_id, sample_index, f"attribute:{name}"))
             for name, attribute in self._attributes.items()
         }
 
     def _draw_params(self, prompt_id: str, sample_index: int, seed: int) -> SamplingParams:
-        generate = self._recipe.generate
-        drawn: dict[str, Any] = {}
-        for name in type(generate.params).model_fields:
-            value = getattr(generate.params, name)
-            if isinstance(value, Choice | Uniform):
-                stage = f"params:{name}"
-                value = value.draw(rng_for(self._recipe.seed, prompt_id, sample_index, stage))
-            drawn[name] = tuple(value) if isinstance(value, list) else value
-        return SamplingParams(**drawn, seed=seed if generate.send_seed else None)
+        drawn: dict[str, Any] = {
+            name: value.draw(
+                fraction_for(self._recipe.seed, prompt_id, sample_index, f"params:{name}")
+            )
+            for name, value in self._drawn_params.items()
+        }
+        sent_seed = seed if self._recipe.generate.send_seed else None
+        return SamplingParams(**self._fixed_params, **drawn, seed=sent_seed)
+
+
+def _fixed_and_drawn(params: Params) -> tuple[dict[str, Any], dict[str, Choice | Uniform]]:
+    """Those that are the same for all samples, and those that each sample draws its own of."""
+    fixed: dict[str, Any] = {}
+    drawn: dict[str, Choice | Uniform] = {}
+    for name in type(params).model_fields:
+        value = getattr(params, name)
+        if isinstance(value, Choice | Uniform):
+            drawn[name] = value
+        else:
+            fixed[name] = tuple(value) if isinstance(value, list) else value
+    return fixed, drawn
 
 
 def _name_of(origin: str) -> str:
     """``folder/file:line`` → ``file:line``, as text that any file can hold."""
-    return os.fsencode(Path(origin).name).decode(errors="replace")
+    name = origin.rpartition(os.sep)[2]
+    return name if name.isascii() else os.fsencode(name).decode(errors="replace")
 
 
 def _digest(values: Mapping[str, Any]) -> int:
@@ -224,25 +275,32 @@ def _digest(values: Mapping[str, Any]) -> int:
     return int.from_bytes(blake2b(canonical, digest_size=8).digest(), "big")
 
 
+def _namer(endpoint: Endpoint, api: str) -> blake2b:
+    """The part of a request's name that all requests to this endpoint share.
+
+    The provider is in it: a simulated answer must never pass for a bought one.
+    """
+    shared = [endpoint.provider, dict(endpoint.options), endpoint.model, api]
+    return blake2b(orjson.dumps(shared, option=orjson.OPT_SORT_KEYS), digest_size=16)
+
+
 def _request_id(
-    endpoint: Endpoint,
+    namer: blake2b,
     messages: tuple[Message, ...],
     params: SamplingParams,
-    api: str,
     prompt_id: str,
     sample_index: int,
 ) -> str:
     """Names all that can change the answer, and whose it is: equal questions get an answer each.
 
-    The provider is part of it: a simulated answer must never pass for a bought one.
+    All but ``max_tokens``: an answer that ended before the old limit stands under another one
+    too, and the journal looks at that.
     """
-    turns = [(message.role, message.content) for message in messages]
-    asked = [
-        *(endpoint.provider, dict(endpoint.options), endpoint.model),
-        *(api, turns, params.as_dict(), prompt_id, sample_index),
-    ]
-    canonical = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
-    return blake2b(canonical, digest_size=16).hexdigest()
+    named_params = params.as_dict()
+    named_params.pop("max_tokens", None)
+    name = namer.copy()
+    name.update(orjson.dumps((messages, named_params, prompt_id, sample_index)))
+    return name.hexdigest()
 
 
 def _repeated(digests: array[int]) -> frozenset[int]:

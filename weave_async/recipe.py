@@ -7,8 +7,10 @@ Keys that are not here are refused, with the nearest one that is.
 from __future__ import annotations
 
 import os
+from bisect import bisect
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
-from random import Random
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -47,8 +49,13 @@ class Choice(_Model):
             raise ValueError("weights must not be negative, nor all be zero")
         return self
 
-    def draw(self, rng: Random) -> Any:
-        return rng.choices(self.choice, self.weights)[0]
+    @cached_property
+    def _cumulative(self) -> list[float]:
+        return list(accumulate(self.weights or [1.0] * len(self.choice)))
+
+    def draw(self, fraction: float) -> Any:
+        """The value at ``fraction``, in [0, 1), of the weights laid end to end."""
+        return self.choice[bisect(self._cumulative, fraction * self._cumulative[-1])]
 
 
 class Uniform(_Model):
@@ -62,8 +69,10 @@ class Uniform(_Model):
             raise ValueError("the lower bound comes first")
         return self
 
-    def draw(self, rng: Random) -> float:
-        return round(rng.uniform(*self.uniform), 4)
+    def draw(self, fraction: float) -> float:
+        """The number at ``fraction``, in [0, 1), of the way up."""
+        lower, upper = self.uniform
+        return round(lower + fraction * (upper - lower), 4)
 
 
 class FileChoice(_Model):

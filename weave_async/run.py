@@ -8,14 +8,13 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from weave_async import registry
 from weave_async.dispatch import Dispatcher
-from weave_async.engine import Engine
+from weave_async.engine import RECALLED, Engine
 from weave_async.errors import InputError, RecipeError, RunFolderError, WeaveError
 from weave_async.flow.channel import Channel
 from weave_async.flow.retry import Backoff
@@ -36,9 +35,8 @@ logger = logging.getLogger(__name__)
 
 Resume = Literal["if-possible", "always", "never"]
 
-WINDOW_PER_REQUEST, SMALLEST_WINDOW, WINDOW_PER_REQUEST_TO_ACCEPT = 8, 1024, 2
+WINDOW_PER_REQUEST, SMALLEST_WINDOW, WINDOW_PER_REQUEST_TO_ACCEPT = 8, 4096, 2
 DEFAULT_MAX_CONCURRENCY = 16
-NUM_SAMPLES_LOOKED_UP = 1000
 EXIT_ROWS_MISSING, EXIT_INTERRUPTED = 1, 130
 
 
@@ -84,6 +82,7 @@ class Run:
         self._stack = AsyncExitStack()
         self._engine_task: asyncio.Task[None] | None = None
         self._written: Channel[Sample] | None = None
+        self._to_hand_on: list[Sample] = []
         self._entered = False
         self._engine_or_none: Engine | None = None
         self._has_failed = False
@@ -106,7 +105,8 @@ class Run:
             self._open_folder(stack)
             journal = Journal(self.folder.journal, asks=self.plan.asks())
             stack.callback(journal.close)
-            self._refuse_changes(journal)
+            places = self._places(journal)
+            self._refuse_surprises(journal, num_to_ask=places.count(0))
             journal.begin()
             self._journal = journal
             self.folder.write_recipe(self.recipe.with_absolute_paths().resolved())
@@ -115,14 +115,17 @@ class Run:
                 await stack.enter_async_context(dispatcher)
             concurrency = sum(d.admission.max_concurrency for d in dispatchers.values())
             self.metrics.asked = self.plan.num_samples
+            self.metrics.recallable = self.plan.num_samples - places.count(0)
             self._engine_or_none = Engine(
-                self.plan.samples(),
+                self.plan.samples,
+                places=places,
                 dispatchers=dispatchers,
                 journal=journal,
                 pipeline=pipeline,
                 deliver=self._deliver,
+                hand_on=self._hand_on,
                 metrics=self.metrics,
-                max_concurrency=min(concurrency, self.plan.num_samples),
+                max_concurrency=min(concurrency, places.count(0)),
                 window=self._window(concurrency),
                 accept=self.recipe.accept,
             )
@@ -205,7 +208,8 @@ class Run:
             if self._written is not None:
                 await self._written.close()
 
-    async def _deliver(self, sample: Sample) -> None:
+    def _deliver(self, sample: Sample) -> None:
+        """Bring a sample to its end: a row in the file for that end, and a count."""
         if sample.failure is not None:
             self._outputs["failed"][0].write(failed_row(sample))
         elif sample.rejection is not None:
@@ -217,6 +221,13 @@ class Run:
         if self._on_sample is not None:
             self._on_sample(sample)
         if self._written is not None and sample.rejection is None and sample.failure is None:
+            self._to_hand_on.append(sample)
+
+    async def _hand_on(self) -> None:
+        """Give what was written to whoever iterates over the run, at their pace."""
+        samples, self._to_hand_on = self._to_hand_on, []
+        for sample in samples:
+            assert self._written is not None
             await self._written.send(sample)
 
     def _window(self, concurrency: int) -> int:
@@ -266,25 +277,46 @@ class Run:
                 stack.callback(file.close)
         return outputs
 
-    def _refuse_changes(self, journal: Journal) -> None:
+    def _places(self, journal: Journal) -> bytearray:
+        """For each sample, ``RECALLED`` where an earlier run has its answer, else 0.
+
+        While nothing has changed that shapes requests, a sample's id tells; a look into the
+        journal, and at the row, is needed only where something has.
+        """
+        places = bytearray(self.plan.num_samples)
+        if not journal.num_recalled:
+            return places
+        for ordinal, sample_id in enumerate(self.plan.sample_ids()):
+            if journal.may_hold(sample_id):
+                places[ordinal] = RECALLED
+        if not journal.asked_alike:
+            for sample in self.plan.samples(places.__getitem__):
+                if journal.recall(sample) is None:
+                    places[sample.ordinal] = 0
+        return places
+
+    def _refuse_surprises(self, journal: Journal, num_to_ask: int) -> None:
         """Answers are kept by what was asked: other questions would silently be bought anew."""
-        if journal.changes and journal.num_recalled and not self._accept_changes:
+        if not (journal.num_recalled and num_to_ask) or self._accept_changes:
+            return
+        num_recalled = self.plan.num_samples - num_to_ask
+        cost = (
+            f"{num_recalled} of the {self.plan.num_samples} samples would be recalled and "
+            f"{num_to_ask} asked for, at most "
+            f"{num_to_ask * self.recipe.generate.params.max_tokens} output tokens"
+        )
+        if journal.changes:
             raise RunFolderError(
                 f"{self.folder.path} holds {journal.num_recalled} answers to other requests; "
-                f"changed since: {', '.join(journal.changes)}. Choose another folder with -o, or "
-                "pass --accept-changes to ask anew for what changed"
+                f"changed since: {', '.join(journal.changes)}. {cost}. Choose another folder with "
+                "-o, or pass --accept-changes to ask for what changed"
             )
-        if journal.num_recalled and not self._accept_changes and not self._knows_any(journal):
+        if not num_recalled:
             raise RunFolderError(
                 f"{self.folder.path} holds {journal.num_recalled} answers, and none to the rows of "
                 f"{self.recipe.prompts.source}: is it another file, or has it other columns? "
-                "Choose another folder with -o, or pass --accept-changes to ask for all of them"
+                f"{cost}. Choose another folder with -o, or pass --accept-changes to ask for them"
             )
-
-    def _knows_any(self, journal: Journal) -> bool:
-        """Whether the first samples of the plan, or one of them, was answered before."""
-        first = islice(self.plan.samples(), NUM_SAMPLES_LOOKED_UP)
-        return any(journal.knows(sample.request.request_id) for sample in first)
 
     def _publish(self) -> RunSummary:
         files: dict[str, Mapping[str, Any]] = {}
