@@ -112,3 +112,27 @@ def explode(sample: Sample) -> Verdict:
 def refuse_oddly(sample: Sample) -> Verdict:
     """A validator whose evidence no JSON can hold."""
     return Verdict(False, "odd", {"set": {1}, 3: Path("x")})  # type: ignore[dict-item]
+
+
+class StragglerProvider(CountingProvider):
+    """Answers the first request only when ``others`` more have been answered."""
+
+    others: ClassVar[int] = 0
+    enough: ClassVar[asyncio.Event]
+    num_answered: ClassVar[int] = 0
+
+    async def __aenter__(self) -> Self:
+        cls = type(self)
+        cls.num_answered, cls.enough = 0, asyncio.Event()
+        return self
+
+    async def complete(self, request: Request) -> Response:
+        cls = type(self)
+        is_first = not cls.asked
+        response = await super().complete(request)
+        if is_first:
+            await cls.enough.wait()
+        cls.num_answered += 1
+        if cls.num_answered == cls.others:
+            cls.enough.set()
+        return response

@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 
+from weave_async.metrics import StageTimes
 from weave_async.noise.spans import ProtectedSpans
 from weave_async.noise.typos import TyposNoise
 from weave_async.records import ACCEPTED, Failure, NoiseEdit, Rejection, Sample, Verdict
@@ -27,7 +28,7 @@ def numbered(text: str, rng: Random) -> str:
 
 
 def process(samples: list[Sample], *stages: NoiseStage | JudgingStage) -> list[Sample]:
-    return list(asyncio.run(Pipeline(stages).process(samples)))
+    return list(asyncio.run(Pipeline(stages, StageTimes()).process(samples)))
 
 
 def noise_stage(noise: Callable[[str, Random], str] = shout, **changes: object) -> NoiseStage:

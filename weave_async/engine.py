@@ -33,7 +33,7 @@ after a few milliseconds."""
 SHARE_BEFORE_SHELVING = 0.75
 """Of the window, filled by samples that wait for an earlier one."""
 RECALLED, SHELVED = 1, 2
-"""Where an answer is that is not in memory: in the journal, from an earlier run or from this one."""
+"""Where an answer is that is not in memory: in the journal, of an earlier run or of this one."""
 
 Plan = Callable[[Callable[[int], object]], Iterator[Sample]]
 """Samples in their order; only those whose ordinal is wanted."""
@@ -173,9 +173,11 @@ class Engine:
         while True:
             gaps_are_final = self._gaps_are_final
             while (batch := self._next_batch()).samples:
-                for sample in await self._pipeline.process(batch.samples):
-                    if not self._has_enough:
-                        self._deliver(sample)
+                samples = await self._pipeline.process(batch.samples)
+                with self._metrics.stage_times.timed("output", len(samples)):
+                    for sample in samples:
+                        if not self._has_enough:
+                            self._deliver(sample)
                 await self._hand_on()
                 if not self._has_enough:
                     self._make_room(batch.num_from_memory)
@@ -246,7 +248,7 @@ class Reordering:
 
     def pop(self, at_most: int, *, over_gaps: bool, from_journal: bool = True) -> Batch:
         """The next samples without a gap; or past gaps, when those will never be filled."""
-        batch = Batch()
+        batch, num_shelved = Batch(), self._num_shelved
         while len(batch.samples) < at_most and self._next < len(self._places):
             if (sample := self._waiting.pop(self._next, None)) is not None:
                 batch.num_from_memory += 1
@@ -257,7 +259,9 @@ class Reordering:
             elif not over_gaps:
                 break
             self._next += 1
-        self._note_whether_stuck(bool(batch.samples))
+        if batch.samples and self._is_stuck:
+            self._high_water = num_shelved
+        self._is_stuck = not batch.samples
         return batch
 
     def shelve(self) -> list[Sample]:
@@ -281,8 +285,3 @@ class Reordering:
         sample = next(self._replayed)
         self._num_shelved -= 1
         return self._recall(sample)
-
-    def _note_whether_stuck(self, has_moved: bool) -> None:
-        if has_moved and self._is_stuck:
-            self._high_water = self._num_shelved
-        self._is_stuck = not has_moved

@@ -9,6 +9,7 @@
     ├── RunFolderError              73  the run folder cannot be made or used
     ├── StorageError                74  a write or a sync failed
     ├── RunLockedError              75  somebody else is writing this run
+    ├── BudgetError                 1   what is left of the budget does not pay the next request
     └── ProviderError               69  .retryable .retry_after_s .status_code .stops_endpoint
         ├── ConnectError                retryable   refused, DNS, reset, TLS
         ├── DeadlineError               retryable   no answer in time
@@ -62,6 +63,10 @@ class StorageError(WeaveError):
 
 class RunLockedError(WeaveError):
     exit_code = 75
+
+
+class BudgetError(WeaveError):
+    exit_code = 1
 
 
 class ProviderError(WeaveError):

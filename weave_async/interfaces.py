@@ -99,6 +99,14 @@ class Selector(Protocol):
 class Stage(Protocol):
     """What the engine sees: samples in, the same number of samples out, in the same order."""
 
+    @property
+    def kind(self) -> str:
+        """``noise``, ``validation`` or ``selection``."""
+
+    @property
+    def name(self) -> str:
+        """As in the recipe."""
+
     async def process(self, samples: Sequence[Sample]) -> Sequence[Sample]: ...
 
 

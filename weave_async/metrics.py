@@ -10,24 +10,57 @@
   written in order.
 - ``answers_per_s``: ``asked_now`` per second of this run's wall time.
 - ``output_tokens``: as endpoints report them; ``None`` counts as nothing.
+- ``StageTime``: what a stage, or the writing, has taken. ``cpu_s`` is that of the main thread;
+  ``wall_s`` is more where the stage waited, or the machine was busy with something else.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import quantiles
 from typing import Any
 
+from weave_async.flow.lag import LagProbe
 from weave_async.records import Sample
 
 _RECENT = 1000
 
 
 @dataclass(slots=True)
+class StageTime:
+    """How many samples went through a stage, and how long that took."""
+
+    num_samples: int = 0
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+
+
+class StageTimes(dict[str, StageTime]):
+    """A ledger of time, by stage, in the order of the journey."""
+
+    @contextmanager
+    def timed(self, stage: str, num_samples: int) -> Iterator[None]:
+        """Add what happens inside to the stage's account."""
+        wall_s, cpu_s = time.perf_counter(), time.thread_time()
+        try:
+            yield
+        finally:
+            account = self.setdefault(stage, StageTime())
+            account.num_samples += num_samples
+            account.wall_s += time.perf_counter() - wall_s
+            account.cpu_s += time.thread_time() - cpu_s
+
+
+@dataclass(slots=True)
 class RunMetrics:
-    """Live counters of one run. Everything else is computed from them when asked for."""
+    """The ledger of one run: what became of its samples, what it took and what it cost.
+
+    Progress, summary, manifest and ``metrics.json`` all read from here.
+    """
 
     asked: int = 0
     started: int = 0
@@ -42,6 +75,8 @@ class RunMetrics:
     num_retryable_failures: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    loop_lag: LagProbe = field(default_factory=LagProbe)
+    stage_times: StageTimes = field(default_factory=StageTimes)
     started_at_s: float | None = None
     stopped_at_s: float | None = None
     _recent_e2e_s: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))

@@ -7,6 +7,7 @@ Keys that are not here are refused, with the nearest one that is.
 from __future__ import annotations
 
 import os
+import re
 from bisect import bisect
 from functools import cached_property
 from itertools import accumulate
@@ -166,6 +167,33 @@ class Generate(_Model):
     attempts: int = Field(6, ge=1, description="Tries per request, the first one counted.")
 
 
+_UNITS_S = {"h": 3600, "m": 60, "s": 1}
+
+
+def _seconds(value: Any) -> Any:
+    """``90``, ``30m``, ``1h30m`` → seconds."""
+    if not isinstance(value, str):
+        return value
+    if not re.fullmatch(r"(\d+(\.\d+)?[hms])+", value):
+        raise ValueError("a time is written 90s, 30m or 1h30m")
+    parts = re.findall(r"([\d.]+)([hms])", value)
+    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+
+
+Seconds = Annotated[
+    float, BeforeValidator(_seconds), WithJsonSchema({"type": ["number", "string"]}), Field(gt=0)
+]
+
+
+class Budget(_Model):
+    """What a run may cost. It stops before the next request could cost more, and can be continued
+    with a larger budget. Tokens and money count over all runs in the folder, time in each anew."""
+
+    usd: float | None = Field(None, gt=0, description="US dollars, by public list prices.")
+    tokens: int | None = Field(None, ge=1, description="Tokens, sent and received.")
+    wall: Seconds | None = Field(None, description="Time from the first request: 90s, 30m, 1h30m.")
+
+
 class Part(_Model):
     """A stage by name, with its options: ``exact``, ``{length: {min_words: 5}}``."""
 
@@ -210,6 +238,7 @@ class Recipe(_Model):
     seed: int = Field(0, ge=-(2**63), lt=2**63, description="Seeds every random choice.")
     accept: int | None = Field(None, ge=1, description="Stop at so many written samples.")
     candidates: int | None = Field(None, ge=1, description="Samples to ask for, at most.")
+    budget: Budget = Budget()
     prompts: Prompts
     generate: Generate = Generate()
     noise: list[PartSpec] = Field([], description="Variations, in order.")

@@ -15,8 +15,9 @@ from typing import Any, Literal, Self
 from weave_async import registry
 from weave_async.dispatch import Dispatcher
 from weave_async.engine import RECALLED, Engine
-from weave_async.errors import InputError, RecipeError, RunFolderError, WeaveError
+from weave_async.errors import BudgetError, InputError, RecipeError, RunFolderError, WeaveError
 from weave_async.flow.channel import Channel
+from weave_async.flow.descriptors import PER_CONNECTION, room_for_connections
 from weave_async.flow.retry import Backoff
 from weave_async.interfaces import Provider, Sink
 from weave_async.journal.journal import Journal
@@ -98,7 +99,7 @@ class Run:
         async with AsyncExitStack() as stack:
             self.endpoints = endpoints_of(self.recipe.generate.mix, self._settings)
             dispatchers = self._dispatchers()
-            pipeline = Pipeline(stages_of(self.recipe))
+            pipeline = Pipeline(stages_of(self.recipe), self.metrics.stage_times)
             self._sinks = [_new_sink(name) for name in self.recipe.output.to]
             source = source_of(self.recipe, stack)
             self.plan = Plan(self.recipe, source, self.endpoints, num_samples=self._num_samples)
@@ -201,9 +202,17 @@ class Run:
 
     async def _run_engine(self, engine: Engine) -> None:
         self.metrics.start()
+        probing = asyncio.create_task(self.metrics.loop_lag.run(), name="lag probe")
+        wall_s = self.recipe.budget.wall
+        if wall_s is not None:
+            spent = BudgetError(f"the budget's time, {wall_s:g} s, is over: run again to continue")
+            self._stack.callback(
+                asyncio.get_running_loop().call_later(wall_s, engine.stop, spent).cancel
+            )
         try:
             await engine.run()
         finally:
+            probing.cancel()
             self.metrics.stop()
             if self._written is not None:
                 await self._written.close()
@@ -237,13 +246,15 @@ class Run:
         return max(SMALLEST_WINDOW, WINDOW_PER_REQUEST * concurrency)
 
     def _dispatchers(self) -> dict[str, Dispatcher]:
+        endpoints = {endpoint.name: endpoint for endpoint in self.endpoints}.values()
+        classes = {e.name: registry.load("provider", e.provider) for e in endpoints}
+        concurrency = _fitted({e.name: _concurrency_of(e, classes[e.name]) for e in endpoints})
         dispatchers = {}
-        for endpoint in {endpoint.name: endpoint for endpoint in self.endpoints}.values():
-            provider_class = registry.load("provider", endpoint.provider)
+        for endpoint in endpoints:
             dispatchers[endpoint.name] = Dispatcher(
                 endpoint,
-                _new_provider(provider_class, endpoint),
-                max_concurrency=_concurrency_of(endpoint, provider_class),
+                _new_provider(classes[endpoint.name], endpoint),
+                max_concurrency=concurrency[endpoint.name],
                 backoff=Backoff(attempts=self.recipe.generate.attempts),
                 on_retry=self._count_retry,
             )
@@ -399,6 +410,22 @@ def _concurrency_of(endpoint: Endpoint, provider_class: object) -> int:
             f"provider '{endpoint.provider}': its default_max_concurrency is {suggested!r}"
         )
     return endpoint.max_concurrency or suggested
+
+
+def _fitted(concurrency: dict[str, int]) -> dict[str, int]:
+    """What is wanted of each endpoint, cut down to the connections that this process may open."""
+    wanted = sum(concurrency.values())
+    room = room_for_connections(wanted)
+    if room == wanted:
+        return concurrency
+    logger.warning(
+        "only %d of %d requests can be in flight, as this process may not open more files: "
+        "raise the limit with `ulimit -n %d`",
+        room,
+        wanted,
+        wanted * PER_CONNECTION + 128,
+    )
+    return {name: max(1, wanted_here * room // wanted) for name, wanted_here in concurrency.items()}
 
 
 def _new_sink(name: str) -> Sink:

@@ -15,6 +15,7 @@ from typing import Literal
 import orjson
 
 from weave_async.interfaces import Noise, Selector, Stage, Validator
+from weave_async.metrics import StageTimes
 from weave_async.noise.spans import ProtectedSpans
 from weave_async.records import Message, NoiseEdit, Rejection, Sample, Verdict
 from weave_async.seeding import rng_for
@@ -30,13 +31,15 @@ NoiseField = Literal["prompt", "completion"]
 class Pipeline:
     """The stages of a run, one after the other."""
 
-    def __init__(self, stages: Iterable[Stage]) -> None:
+    def __init__(self, stages: Iterable[Stage], times: StageTimes) -> None:
         self._stages = list(stages)
+        self._times = times
 
     async def process(self, samples: Sequence[Sample]) -> Sequence[Sample]:
         """All samples, in the same order; those that a stage refused carry their rejection."""
         for stage in self._stages:
-            samples = await stage.process(samples)
+            with self._times.timed(f"{stage.kind}:{stage.name}", len(samples)):
+                samples = await stage.process(samples)
         return samples
 
 
@@ -55,6 +58,7 @@ class NoiseStage:
     field: NoiseField = "prompt"
     probability: float = 1.0
     guard: Guard = dataclass_field(default_factory=lambda: Guard("noise"))
+    kind: Literal["noise"] = "noise"
 
     async def process(self, samples: Sequence[Sample]) -> Sequence[Sample]:
         return [self.guard.apply(self._vary, sample, self.name) for sample in samples]

@@ -1,0 +1,171 @@
+"""The engine's bounds: what waits, where it waits, and who slows whom down."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from doubles import CountingProvider, StragglerProvider
+from weave_async import Recipe, Run, RunSummary, Settings
+from weave_async.engine import RECALLED, Reordering
+from weave_async.records import Message, Prompt, Request, Sample, SamplingParams
+from weave_async.run import SMALLEST_WINDOW
+
+
+@pytest.fixture(autouse=True)
+def _fresh_counts() -> None:
+    CountingProvider.reset()
+    StragglerProvider.reset()
+
+
+def recipe_of(num_rows: int, provider: str = "doubles:CountingProvider", **more: object) -> Recipe:
+    rows = (json.dumps({"text": f"Question {i} about my account"}) for i in range(num_rows))
+    Path("seeds.jsonl").write_text("\n".join(rows) + "\n")
+    generate = {"mix": [{"endpoint": provider}], "params": {"max_tokens": 60}}
+    return Recipe.model_validate(
+        {"prompts": {"source": "seeds.jsonl"}, "generate": generate, **more}
+    )
+
+
+def run_of(recipe: Recipe, folder: str = "out", concurrency: int = 16) -> Run:
+    environment = Settings.from_environment({}, None).with_flags(max_concurrency=concurrency)
+    return Run(recipe, output_dir=folder, settings=environment)
+
+
+async def finished(run: Run) -> RunSummary:
+    async with run:
+        return await run.finish()
+
+
+def test_one_slow_answer_holds_up_no_other_and_memory_stays_bounded() -> None:
+    num_rows = 3 * SMALLEST_WINDOW
+    StragglerProvider.others = num_rows - 100
+    run = run_of(recipe_of(num_rows, "doubles:StragglerProvider"))
+    most_waiting = 0
+
+    async def watched() -> RunSummary:
+        nonlocal most_waiting
+        async with run:
+            ending = asyncio.create_task(run.finish())
+            while not ending.done():
+                most_waiting = max(most_waiting, run._engine._ordered.num_waiting)
+                await asyncio.sleep(0.001)
+            return await ending
+
+    # Were others held up behind the first one, it would never be answered.
+    slow = asyncio.run(asyncio.wait_for(watched(), 60))
+    StragglerProvider.reset()
+    StragglerProvider.others = 1
+    even = asyncio.run(finished(run_of(recipe_of(num_rows, "doubles:StragglerProvider"), "even")))
+    assert slow.written == even.written == num_rows
+    assert most_waiting <= SMALLEST_WINDOW
+    slow_rows, even_rows = (
+        [json.loads(line)["messages"] for line in Path(f, "samples.jsonl").read_text().splitlines()]
+        for f in ("out", "even")
+    )
+    assert slow_rows == even_rows
+
+
+def test_a_slow_reader_slows_the_asking_and_loses_nothing() -> None:
+    num_rows = 3 * SMALLEST_WINDOW
+    run = run_of(recipe_of(num_rows))
+
+    async def read_slowly() -> tuple[int, int]:
+        async with run:
+            seen = 0
+            async for _ in run:
+                seen += 1
+                if seen == 1:
+                    await asyncio.sleep(1.0)
+                    asked_meanwhile = len(CountingProvider.asked)
+            return asked_meanwhile, seen
+
+    asked_meanwhile, seen = asyncio.run(read_slowly())
+    assert asked_meanwhile <= SMALLEST_WINDOW + 16 + 128
+    assert seen == num_rows
+
+
+def test_a_budget_of_time_ends_the_asking_and_the_run_goes_on_later() -> None:
+    slow = {"mix": [{"endpoint": "simulated", "options": {"latency_s": 0.05}}]}
+    recipe = recipe_of(200, generate=slow, budget={"wall": "0.3s"})
+    summary = asyncio.run(finished(run_of(recipe, concurrency=8)))
+    assert (summary.status, summary.exit_code) == ("stopped", 1)
+    assert "the budget's time, 0.3 s, is over" in (summary.error or "")
+    assert 0 < summary.written < 200
+    later = recipe.with_changes(budget={"wall": None})
+    again = asyncio.run(finished(run_of(later, concurrency=64)))
+    assert (again.written, again.recalled) == (200, summary.written)
+
+
+def test_each_stage_keeps_its_time() -> None:
+    recipe = recipe_of(50, validation=[{"length": {"min_words": 1}}], selection=["exact"])
+    run = run_of(recipe)
+    asyncio.run(finished(run))
+    times = run.metrics.stage_times
+    stages = ["validation:completion", "validation:length", "selection:exact", "output"]
+    assert list(times) == stages
+    for name in stages:
+        assert times[name].num_samples == 50
+        assert 0 < times[name].cpu_s <= times[name].wall_s * 1.5 + 0.01
+
+
+# --- back in order ---------------------------------------------------------------------------
+
+
+def sample_of(ordinal: int) -> Sample:
+    request = Request(f"r{ordinal}", "m", (Message("user", "?"),), SamplingParams())
+    prompt = Prompt(f"{ordinal}", 0, request.messages, {}, "rows:1")
+    return Sample(ordinal, prompt, request, "here", 0)
+
+
+def planned(num_samples: int) -> Callable[[Callable[[int], object]], Iterator[Sample]]:
+    return lambda is_wanted: (sample_of(i) for i in range(num_samples) if is_wanted(i))
+
+
+def recalled(sample: Sample) -> Sample:
+    return replace(sample, endpoint="recalled")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_samples_come_out_in_order_wherever_they_waited(data: st.DataObject) -> None:
+    num_samples = data.draw(st.integers(1, 30))
+    places = bytearray(data.draw(st.lists(st.sampled_from([0, RECALLED]), min_size=num_samples)))
+    places = places[:num_samples]
+    lost = {i for i in range(num_samples) if not places[i] and data.draw(st.booleans())}
+    arriving = [i for i in range(num_samples) if not places[i] and i not in lost]
+    arriving = data.draw(st.permutations(arriving))
+    from_journal = {i for i in range(num_samples) if places[i]}
+    ordered = Reordering(places, planned(num_samples), recalled)
+    out: list[Sample] = []
+    for ordinal in arriving:
+        ordered.push([sample_of(ordinal)])
+        if data.draw(st.booleans()):
+            out += ordered.pop(data.draw(st.integers(1, 5)), over_gaps=False).samples
+        if data.draw(st.booleans()):
+            from_journal |= {sample.ordinal for sample in ordered.shelve()}
+    while batch := ordered.pop(4, over_gaps=True).samples:
+        out += batch
+    assert [sample.ordinal for sample in out] == sorted(set(range(num_samples)) - lost)
+    assert {sample.ordinal for sample in out if sample.endpoint == "recalled"} == from_journal
+
+
+def test_behind_a_gap_any_number_is_shelved_and_afterwards_no_more_than_that() -> None:
+    ordered = Reordering(bytearray(100), planned(100), recalled)
+    ordered.push([sample_of(i) for i in range(1, 20)])
+    assert ordered.shelve() == []  # nobody has looked for the next one yet
+    assert ordered.pop(10, over_gaps=False).samples == []
+    assert len(ordered.shelve()) == 19
+    ordered.push([sample_of(0)])
+    assert len(ordered.pop(10, over_gaps=False).samples) == 10  # 10 of 19 are left, on disk
+    ordered.push([sample_of(i) for i in range(20, 50)])
+    assert len(ordered.shelve()) == 30  # fewer than 19 were left
+    ordered.push([sample_of(i) for i in range(50, 60)])
+    assert ordered.shelve() == []  # the reader is slow, not the answers
