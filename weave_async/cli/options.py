@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -109,9 +110,12 @@ def job_from(
     seed: int | None = None,
     accept: int | None = None,
     on_bad_row: str | None = None,
+    budget: Mapping[str, Any] | None = None,
     **flags: Any,
 ) -> Job:
     """The recipe and the settings, with the flags on top of both."""
+    from pydantic import ValidationError
+
     from weave_async.recipe import Recipe
     from weave_async.settings import Settings
 
@@ -133,13 +137,23 @@ def job_from(
                 "prompts": {key: value for key, value in given.items() if value is not None},
             }
         )
-    top = {"seed": seed, "accept": accept}
-    recipe = recipe.with_changes(
-        **{key: value for key, value in top.items() if value is not None},
-        **({"prompts": {"on_bad_row": on_bad_row}} if on_bad_row else {}),
-    )
+    try:
+        recipe = recipe.with_changes(
+            **_given({"seed": seed, "accept": accept}),
+            prompts=_given({"on_bad_row": on_bad_row}),
+            budget=_given(budget or {}),
+        )
+    except ValidationError as error:
+        problem = error.errors()[0]
+        flag = "--" + "-".join(str(step) for step in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{flag} {problem['input']}: {message}") from None
     flags["options"] = _parse_options(flags.get("options"))
     return Job(recipe, Settings.from_environment().with_flags(**flags))
+
+
+def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in flags.items() if value is not None}
 
 
 def _is_text(value: str) -> bool:

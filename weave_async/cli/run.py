@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 from enum import StrEnum
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
     from weave_async.run import Run
     from weave_async.summary import RunSummary
 
+logger = logging.getLogger(__name__)
+
 LONGEST_DRAIN_S = 30.0
 EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
-_OUTPUT = "Output"
+_OUTPUT, _BUDGET = "Output", "Budget"
 
 
 class Resume(StrEnum):
@@ -68,6 +71,33 @@ def run(
         int | None,
         typer.Option(
             "--accept", min=1, rich_help_panel=_OUTPUT, help="Stop at so many written samples."
+        ),
+    ] = None,
+    budget_usd: Annotated[
+        float | None,
+        typer.Option(
+            "--budget-usd",
+            min=0.0,
+            rich_help_panel=_BUDGET,
+            help="Dollars that all runs in the folder may cost, by list prices.",
+        ),
+    ] = None,
+    budget_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--budget-tokens",
+            min=1,
+            rich_help_panel=_BUDGET,
+            help="Tokens that all runs in the folder may use, sent and received.",
+        ),
+    ] = None,
+    budget_wall: Annotated[
+        str | None,
+        typer.Option(
+            "--budget-wall",
+            metavar="TIME",
+            rich_help_panel=_BUDGET,
+            help="Time that this run may take: 90s, 30m, 1h30m.",
         ),
     ] = None,
     output: Annotated[
@@ -119,6 +149,7 @@ def run(
         system=system,
         seed=seed,
         accept=accept,
+        budget={"usd": budget_usd, "tokens": budget_tokens, "wall": budget_wall},
         on_bad_row=on_bad_row,
         provider=provider,
         model=model,
@@ -169,12 +200,20 @@ async def drive(run: Run, progress: Progress) -> tuple[RunSummary, int]:
     """Take a run to its end, with progress and with signals that lose nothing."""
     async with run:
         _Signals(run, progress)
-        showing = asyncio.create_task(progress.show(), name="progress")
+        showing = asyncio.create_task(_show(progress), name="progress")
         try:
             summary = await run.finish()
         finally:
             showing.cancel()
     return summary, summary.exit_code
+
+
+async def _show(progress: Progress) -> None:
+    """A display that breaks, as on an odd terminal, costs the display and nothing else."""
+    try:
+        await progress.show()
+    except Exception:
+        logger.warning("the progress display broke; the run goes on without it", exc_info=True)
 
 
 class _Signals:
