@@ -137,11 +137,11 @@ class Engine:
 
     def _recall(self, sample: Sample) -> bool:
         """Use the answer that an earlier run has bought, if there is one."""
-        response = self._journal.recall(sample.request.request_id)
-        if response is None:
+        outcome = self._journal.recall(sample)
+        if outcome is None:
             return False
         self._metrics.count_recalled()
-        self._arrive([_answered(sample, response)])
+        self._arrive([_answered(sample, outcome)])
         return True
 
     async def _recall_the_rest(self) -> None:

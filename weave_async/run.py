@@ -104,7 +104,9 @@ class Run:
             source = source_of(self.recipe, stack)
             self.plan = Plan(self.recipe, source, self.endpoints, num_samples=self._num_samples)
             self._open_folder(stack)
-            journal = Journal(self.folder.journal, asks=self.plan.asks())
+            journal = Journal(
+                self.folder.journal, asks=self.plan.asks(), on_trouble=self._stop_asking
+            )
             stack.callback(journal.close)
             self._refuse_changes(journal)
             journal.begin()
@@ -238,6 +240,9 @@ class Run:
             )
         return dispatchers
 
+    def _stop_asking(self, error: WeaveError) -> None:
+        self._engine.stop(because=error)
+
     def _count_retry(self, error: str) -> None:
         self.metrics.retries[error] += 1
 
@@ -284,7 +289,7 @@ class Run:
     def _knows_any(self, journal: Journal) -> bool:
         """Whether the first samples of the plan, or one of them, was answered before."""
         first = islice(self.plan.samples(), NUM_SAMPLES_LOOKED_UP)
-        return any(journal.knows(sample.request.request_id) for sample in first)
+        return any(journal.recall(sample) is not None for sample in first)
 
     def _publish(self) -> RunSummary:
         files: dict[str, Mapping[str, Any]] = {}

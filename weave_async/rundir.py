@@ -31,7 +31,7 @@ import yaml
 
 from weave_async.errors import RunFolderError, RunLockedError, StorageError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600
 _BEFORE_A_RUN = {"lock", "probe", "probe.part"}
 """What a crash while a folder is opened may leave in it."""
@@ -187,6 +187,11 @@ def storage_errors(path: Path) -> Iterator[None]:
             f"cannot write {path}: {error.strerror}. What was answered so far is kept; "
             "run the same command again once there is space"
         ) from error
+
+
+def reserve_of(journal: Path) -> Path:
+    """The file that keeps room on the disk while a run writes, and is deleted when it needs it."""
+    return journal / "reserve"
 
 
 def sync_folder(folder: Path) -> None:
