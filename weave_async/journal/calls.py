@@ -31,6 +31,8 @@ class Calls:
     num_sent: int = 0
     num_answered: int = 0
     num_missed: int = 0
+    num_unsent: int = 0
+    """Outcomes of calls that nobody has sent: a part of the journal is missing."""
     unknown: list[UnknownCall] = field(default_factory=list)
     _epoch: int = 0
     _waiting: dict[bytes, tuple[str, int]] = field(default_factory=dict)
@@ -59,9 +61,10 @@ class Calls:
         self.num_sent += len(entry["calls"])
 
     def answered(self, attempt_id: bytes) -> int | None:
-        """The worst case that this call was sent with; ``None`` if it is counted already."""
+        """The worst case that this call was sent with; ``None`` if it is not known to be out."""
         call = self._waiting.pop(attempt_id, None)
         if call is None:
+            self.num_unsent += attempt_id != b""  # recorded without calls, as in format 1
             return None
         self.num_answered += 1
         return call[1]
@@ -70,6 +73,7 @@ class Calls:
         """The same for a call that brought no answer."""
         call = self._waiting.pop(entry["attempt_id"].encode(), None)
         if call is None:
+            self.num_unsent += 1
             return None
         self.num_missed += 1
         return call[1]

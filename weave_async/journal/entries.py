@@ -23,6 +23,10 @@ from weave_async.records import Failure, Request, Response, Sample, Usage
 
 ids_in = re.compile(rb'\{"kind":"answer","sample_id":"([^"\\]*)","attempt_id":"([^"\\]*)"').match
 """Sample and call of an ``answer`` frame without parsing it; no match where that cannot be."""
+question_in = re.compile(
+    rb'\{"kind":"answer","sample_id":"([^"\\]*)","attempt_id":"([^"\\]*)","request_id":"([^"\\]*)"'
+).match
+"""The same with the request."""
 _RESPONSE_FIELDS = tuple(field.name for field in fields(Response) if field.name != "rate_limits")
 
 

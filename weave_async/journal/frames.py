@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any
 from zlib import crc32
 
@@ -27,7 +27,11 @@ _LIKE_A_HEAD = re.compile(rb"[0-9a-f]{8} [0-9a-f]{8} \{")
 
 def encode(record: dict[str, Any]) -> bytes:
     """One frame, ready to append."""
-    body = orjson.dumps(record)
+    return wrap(orjson.dumps(record))
+
+
+def wrap(body: bytes) -> bytes:
+    """The frame of a record that is encoded already."""
     return b"%08x %08x %s\n" % (len(body), crc32(body), body)
 
 
@@ -53,6 +57,14 @@ def scan(
 def end_of(offset: int, body: bytes) -> int:
     """Where the next frame would start."""
     return offset + len(body) + FRAME_OVERHEAD
+
+
+def end_of_last(found: Iterable[tuple[int, bytes]]) -> int:
+    """Go through what ``scan`` finds, for where the last whole frame ends."""
+    end = 0
+    for offset, body in found:
+        end = offset + len(body) + FRAME_OVERHEAD
+    return end
 
 
 def next_whole(file: IO[bytes], offset: int) -> int | None:

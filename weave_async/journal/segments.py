@@ -87,7 +87,7 @@ def with_limits(segments: Sequence[Segment]) -> list[Segment]:
     return [
         replace(
             segment,
-            limit=cuts.get(segment.number, segment.limit),
+            limit=min(segment.limit, cuts.get(segment.number, segment.limit)),
             may_be_torn=place >= first_torn,
         )
         for place, segment in enumerate(segments)
