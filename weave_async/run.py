@@ -104,10 +104,13 @@ class Run:
             source = source_of(self.recipe, stack)
             self.plan = Plan(self.recipe, source, self.endpoints, num_samples=self._num_samples)
             self._open_folder(stack)
-            journal = Journal(self.folder.journal, asks=self.plan.asks())
+            journal = Journal(
+                self.folder.journal, asks=self.plan.asks(), on_trouble=self._stop_asking
+            )
             stack.callback(journal.close)
             places = self._places(journal)
             self._refuse_surprises(journal, num_to_ask=places.count(0))
+            _tell_of_unknown(journal)
             journal.begin()
             self._journal = journal
             self.folder.write_recipe(self.recipe.with_absolute_paths().resolved())
@@ -260,6 +263,9 @@ class Run:
             )
         return dispatchers
 
+    def _stop_asking(self, error: WeaveError) -> None:
+        self._engine.stop(because=error)
+
     def _count_retry(self, error: str) -> None:
         self.metrics.retries[error] += 1
 
@@ -390,6 +396,18 @@ class Run:
         if self.metrics.failed or too_few or raised:
             return "incomplete", EXIT_ROWS_MISSING
         return "complete", 0
+
+
+def _tell_of_unknown(journal: Journal) -> None:
+    """The calls that were out when the last run died: nobody can know what became of them."""
+    unknown = [call for call in journal.unknown if call.epoch == journal.epoch - 1]
+    if unknown:
+        logger.warning(
+            "%d requests were out when the last run ended: they may have been billed, and are "
+            "asked again (at most %d tokens)",
+            len(unknown),
+            sum(call.max_cost_tokens for call in unknown),
+        )
 
 
 def _new_provider(provider_class: Callable[[Endpoint], Provider], endpoint: Endpoint) -> Provider:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -29,19 +30,26 @@ from typing import IO, Any
 import orjson
 import yaml
 
-from weave_async.errors import RunFolderError, RunLockedError, StorageError
+from weave_async.errors import InputError, RunFolderError, RunLockedError, StorageError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600
 _BEFORE_A_RUN = {"lock", "probe", "probe.part"}
 """What a crash while a folder is opened may leave in it."""
 
 
+NETWORK_FILESYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "fuse.sshfs"}
+NUM_LOOKS_AT_LOCK, LOOK_AT_LOCK_EVERY_S = 20, 0.01
+OUTPUTS = ("samples", "rejected", "failed")
+"""Stems of the files in which samples end."""
+
+
 class RunFolder:
     """One run on disk. ``open`` it before the first request: it proves that writing works."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, allow_network_fs: bool = False) -> None:
         self.path = path
+        self._allow_network_fs = allow_network_fs
         self._lock: IO[str] | None = None
 
     def __repr__(self) -> str:
@@ -66,6 +74,27 @@ class RunFolder:
     def holds_a_run(self) -> bool:
         return self.journal.is_dir() or self.manifest.is_file()
 
+    def require_run(self) -> None:
+        """Raises ``RunFolderError`` where there is no run to look at."""
+        if not self.holds_a_run():
+            raise RunFolderError(f"{self.path} holds no run: name the folder that -o named")
+
+    def read_manifest(self) -> dict[str, Any] | None:
+        """What the last run that came to its end published; ``None`` if none has."""
+        try:
+            manifest = orjson.loads(self.manifest.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, orjson.JSONDecodeError) as error:
+            raise InputError(f"cannot read {self.manifest}: {error}") from error
+        if not isinstance(manifest, dict):
+            raise InputError(f"{self.manifest} is not a manifest")
+        return manifest
+
+    def unfinished(self) -> list[Path]:
+        """Outputs of a run that goes on, or was cut short."""
+        return sorted(self.path.glob("*.part"))
+
     def open(self) -> None:
         """Create the folder, take its lock, and try a write, a sync and a rename in it."""
         if self.path.exists() and not self.path.is_dir():
@@ -76,6 +105,7 @@ class RunFolder:
             )
         try:
             self.path.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+            self._require_local_disk()
             self._take_lock()
             self._probe()
             self.journal.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
@@ -88,7 +118,9 @@ class RunFolder:
             ) from error
 
     def close(self) -> None:
+        """Give the lock back. Who finds it taken right afterwards must not read our name in it."""
         if self._lock is not None:
+            self._lock.truncate(0)
             self._lock.close()
             self._lock = None
 
@@ -107,15 +139,24 @@ class RunFolder:
             raise RunFolderError(f"cannot read {self.path}: {error.strerror}") from error
         return bool(names - _BEFORE_A_RUN) and not self.holds_a_run()
 
+    def _require_local_disk(self) -> None:
+        """Locks and appends of a network file system promise less than a journal needs."""
+        kind = filesystem_of(self.path)
+        if kind in NETWORK_FILESYSTEMS and not self._allow_network_fs:
+            raise RunFolderError(
+                f"{self.path} is on a network file system ({kind}), where two machines might write "
+                "at once: choose a folder on a local disk with -o, or pass --allow-network-fs"
+            )
+
     def _take_lock(self) -> None:
         # flock, not lockf: closing any other descriptor of the file would drop a lockf lock.
-        fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE_FILE)
-        lock = os.fdopen(fd, "r+")
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        lock = os.fdopen(os.open(self.path / "lock", flags, _PRIVATE_FILE), "r+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = lock.read().strip() or "another process"
-            lock.close()
+            with lock:
+                holder = _holder(lock)
             raise RunLockedError(
                 f"{self.path} is being written by {holder}: wait for it, or choose another folder"
             ) from None
@@ -187,6 +228,40 @@ def storage_errors(path: Path) -> Iterator[None]:
             f"cannot write {path}: {error.strerror}. What was answered so far is kept; "
             "run the same command again once there is space"
         ) from error
+
+
+def filesystem_of(path: Path, mounts: str = "/proc/self/mountinfo") -> str | None:
+    """The kind of file system that ``path`` is on, as ``ext4``; ``None`` where nobody says."""
+    device = os.stat(path).st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    with suppress(OSError), open(mounts, encoding="utf-8", errors="replace") as lines:
+        for line in lines:  # 36 35 98:0 /root /mount/point rw master:1 - ext4 /dev/sda1 rw
+            before, _, after = line.partition(" - ")
+            if before.split()[2] == number:
+                return after.split()[0]
+    return None
+
+
+def _holder(lock: IO[str]) -> str:
+    """Who holds the lock, by its content; written right after it was taken, so look twice."""
+    for _ in range(NUM_LOOKS_AT_LOCK):
+        lock.seek(0)
+        holder = lock.read()
+        if holder.endswith("\n") and not _is_of_dead_process(holder):
+            return holder.strip()
+        time.sleep(LOOK_AT_LOCK_EVERY_S)
+    return "another process"
+
+
+def _is_of_dead_process(holder: str) -> bool:
+    """A killed process leaves its name behind, and the next one may not have written its own."""
+    _, pid, _, host = holder.split()
+    return host == socket.gethostname() and not Path(f"/proc/{pid}").exists()
+
+
+def reserve_of(journal: Path) -> Path:
+    """The file that keeps room on the disk while a run writes, and is deleted when it needs it."""
+    return journal / "reserve"
 
 
 def sync_folder(folder: Path) -> None:

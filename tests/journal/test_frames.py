@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,11 +33,11 @@ SAMPLE = [
 
 
 def scanned(blob: bytes) -> list[Any]:
-    return [frame.decode() for frame in frames.scan(BytesIO(blob))]
+    return [orjson.loads(body) for _, body in frames.scan(BytesIO(blob))]
 
 
 def end_of_last(blob: bytes) -> int:
-    return max((frame.end for frame in frames.scan(BytesIO(blob))), default=0)
+    return max((frames.end_of(*frame) for frame in frames.scan(BytesIO(blob))), default=0)
 
 
 @given(records)
@@ -51,8 +52,9 @@ def test_records_come_back_as_they_went_in(written: list[dict[str, Any]]) -> Non
 @settings(deadline=None)
 def test_each_frame_can_be_read_at_its_offset(written: list[dict[str, Any]]) -> None:
     file = BytesIO(b"".join(map(frames.encode, written)))
-    offsets = [frame.offset for frame in frames.scan(file)]
-    assert [frames.read_at(file, offset) for offset in reversed(offsets)] == written[::-1]
+    offsets = [offset for offset, _ in frames.scan(file)]
+    at_offsets = [next(frames.scan(file, offset))[1] for offset in reversed(offsets)]
+    assert [orjson.loads(body) for body in at_offsets] == written[::-1]
 
 
 @given(records, records)
@@ -62,7 +64,8 @@ def test_a_scan_can_begin_at_any_frame(
 ) -> None:
     start = len(b"".join(map(frames.encode, before)))
     file = BytesIO(b"".join(map(frames.encode, before + after)))
-    assert [frame.decode() for frame in frames.scan(file, start)] == after
+    assert [orjson.loads(body) for _, body in frames.scan(file, start)] == after
+    assert [orjson.loads(body) for _, body in frames.scan(file, limit=start)] == before
 
 
 def test_every_cut_leaves_exactly_the_whole_frames_before_it() -> None:
@@ -111,3 +114,22 @@ def test_people_can_read_a_frame() -> None:
 
 def test_an_empty_file_holds_nothing() -> None:
     assert scanned(b"") == []
+
+
+def test_a_whole_frame_is_found_behind_any_damage() -> None:
+    parts = [frames.encode(record) for record in SAMPLE]
+    blob, last = b"".join(parts), len(b"".join(parts[:-1]))
+    for at in range(len(parts[0]), last):
+        for flip in (0x01, ord("\n") ^ blob[at] or 0x01, 0xFF):
+            damaged = bytearray(blob)
+            damaged[at] ^= flip
+            end = end_of_last(bytes(damaged))
+            found = frames.next_whole(BytesIO(bytes(damaged)), end)
+            assert found is not None
+            assert end < found <= last
+            assert end_of_last(bytes(damaged[found:])) == len(blob) - found
+
+
+def test_nothing_whole_is_found_in_a_torn_tail() -> None:
+    torn = frames.encode({"text": frames.encode({"kind": "note"}).decode()})[:-1]
+    assert frames.next_whole(BytesIO(torn), 0) is None

@@ -15,12 +15,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from weave_async.errors import RunFolderError, StorageError
 from weave_async.journal import frames
 from weave_async.journal.journal import Journal
-from weave_async.records import Failure, Response, Sample, Usage
+from weave_async.records import (
+    Failure,
+    Message,
+    Prompt,
+    Request,
+    Response,
+    Sample,
+    SamplingParams,
+    Usage,
+)
 from weave_async.rundir import FORMAT_VERSION
 
 MakeSample = Callable[..., Sample]
@@ -50,22 +60,32 @@ def write(folder: Path, *samples: Sample, asks: dict[str, Any] | None = None) ->
     return asyncio.run(scenario())
 
 
-def recall(folder: Path, *request_ids: str) -> list[Response | None]:
-    """A later run: what it finds of these requests."""
+def recall(folder: Path, *samples: Sample) -> list[Response | Failure | None]:
+    """A later run: what it finds of these samples."""
     journal = Journal(folder, asks={})
     try:
-        return [journal.recall(request_id) for request_id in request_ids]
+        return [journal.recall(sample) for sample in samples]
     finally:
         journal.close()
 
 
+def texts(outcomes: list[Response | Failure | None]) -> list[str | None]:
+    return [each.text if isinstance(each, Response) else None for each in outcomes]
+
+
 def segments(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir())
+    return sorted(path for path in folder.iterdir() if path.suffix == ".log")
 
 
 def stored(path: Path) -> list[Any]:
     with path.open("rb") as file:
-        return [frame.decode() for frame in frames.scan(file)]
+        return [orjson.loads(body) for _, body in frames.scan(file)]
+
+
+def last_frame(path: Path) -> tuple[int, int]:
+    """Where it begins and ends."""
+    with path.open("rb") as file:
+        return [(offset, frames.end_of(offset, body)) for offset, body in frames.scan(file)][-1]
 
 
 def test_samples_are_handed_on_in_the_order_in_which_they_were_recorded(
@@ -116,11 +136,10 @@ def test_nothing_is_handed_on_while_the_sync_has_not_returned(
     def refuse(fd: int) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(os, "fdatasync", refuse)
-
     async def scenario() -> None:
         journal = Journal(folder, asks={})
         journal.begin()
+        monkeypatch.setattr(os, "fdatasync", refuse)
         try:
             journal.record(make_sample())
             with pytest.raises(StorageError, match="Input/output error"):
@@ -144,31 +163,34 @@ def test_every_field_of_a_response_is_recalled(folder: Path, make_sample: MakeSa
     )
     bare = Response(text="", finish_reason="unknown")
     write(folder, make_sample(response=full), make_sample(ordinal=1, response=bare))
-    assert recall(folder, "request-0", "request-1") == [full, bare]
+    assert recall(folder, make_sample(), make_sample(ordinal=1)) == [full, bare]
 
 
 def test_a_large_answer_is_recalled(folder: Path, make_sample: MakeSample) -> None:
     text = "🦆 quack " * 1_000_000
     write(folder, make_sample(text))
-    (found,) = recall(folder, "request-0")
-    assert found is not None
-    assert found.text == text
+    assert texts(recall(folder, make_sample())) == [text]
 
 
 def test_answers_of_all_earlier_runs_are_recalled(folder: Path, make_sample: MakeSample) -> None:
     for run in range(3):
         write(folder, make_sample(f"Answer {run}.", ordinal=run))
     assert len(segments(folder)) == 3
-    found = recall(folder, "request-0", "request-1", "request-2", "request-3")
-    assert [each and each.text for each in found] == ["Answer 0.", "Answer 1.", "Answer 2.", None]
+    assert texts(
+        recall(
+            folder,
+            make_sample(),
+            make_sample(ordinal=1),
+            make_sample(ordinal=2),
+            make_sample(ordinal=3),
+        )
+    ) == ["Answer 0.", "Answer 1.", "Answer 2.", None]
 
 
 def test_the_first_answer_to_a_request_counts(folder: Path, make_sample: MakeSample) -> None:
     write(folder, make_sample("First."), make_sample("Second."))
     write(folder, make_sample("Third."))
-    (found,) = recall(folder, "request-0")
-    assert found is not None
-    assert found.text == "First."
+    assert texts(recall(folder, make_sample())) == ["First."]
 
 
 def test_num_recalled_counts_requests_once(folder: Path, make_sample: MakeSample) -> None:
@@ -184,7 +206,7 @@ def test_failures_are_kept_for_people_but_not_recalled(
     failure = Failure("deadline", "no answer within 600 s", attempts=6)
     failed = replace(make_sample(), response=None, failure=failure)
     assert write(folder, failed) == [failed]
-    assert recall(folder, "request-0") == [None]
+    assert recall(folder, make_sample()) == [None]
     (segment,) = segments(folder)
     assert stored(segment)[-1]["failure"]["message"] == "no answer within 600 s"
 
@@ -192,9 +214,7 @@ def test_failures_are_kept_for_people_but_not_recalled(
 def test_an_answer_after_a_failure_is_recalled(folder: Path, make_sample: MakeSample) -> None:
     write(folder, replace(make_sample(), response=None, failure=Failure("deadline", "late", 6)))
     write(folder, make_sample("At last."))
-    (found,) = recall(folder, "request-0")
-    assert found is not None
-    assert found.text == "At last."
+    assert texts(recall(folder, make_sample())) == ["At last."]
 
 
 def test_a_torn_tail_is_cut_at_every_byte_and_said(
@@ -203,16 +223,15 @@ def test_a_torn_tail_is_cut_at_every_byte_and_said(
     write(folder, make_sample("Kept."), make_sample("Torn.", ordinal=1))
     (segment,) = segments(folder)
     whole = segment.read_bytes()
-    with segment.open("rb") as file:
-        last = list(frames.scan(file))[-1]
-    for cut in range(last.offset, last.end):
+    start, end = last_frame(segment)
+    for cut in range(start, end):
         segment.write_bytes(whole[:cut])
         caplog.clear()
-        found = recall(folder, "request-0", "request-1")
-        assert [each and each.text for each in found] == ["Kept.", None]
-        assert segment.read_bytes() == whole[: last.offset]
-        if cut > last.offset:
-            assert f"{segment}: cut {cut - last.offset} torn bytes" in caplog.text
+        found = recall(folder, make_sample(), make_sample(ordinal=1))
+        assert texts(found) == ["Kept.", None]
+        assert segment.read_bytes() == whole[:start]
+        if cut > start:
+            assert f"{segment}: cut {cut - start} torn bytes" in caplog.text
         else:
             assert not caplog.records
 
@@ -234,8 +253,7 @@ def test_a_run_goes_on_after_a_torn_tail(
     (segment,) = segments(folder)
     segment.write_bytes(segment.read_bytes() + tail)
     write(folder, make_sample("After.", ordinal=1))
-    found = recall(folder, "request-0", "request-1")
-    assert [each and each.text for each in found] == ["Before.", "After."]
+    assert texts(recall(folder, make_sample(), make_sample(ordinal=1))) == ["Before.", "After."]
 
 
 @pytest.mark.parametrize("content", [b"", b"00000"], ids=["empty", "opening torn"])
@@ -245,19 +263,18 @@ def test_a_segment_that_was_just_begun_is_no_obstacle(
     write(folder, make_sample("Before."), asks={"seed": 7})
     (folder / "000002.log").write_bytes(content)
     write(folder, make_sample("After.", ordinal=1))
-    found = recall(folder, "request-0", "request-1")
-    assert [each and each.text for each in found] == ["Before.", "After."]
+    assert texts(recall(folder, make_sample(), make_sample(ordinal=1))) == ["Before.", "After."]
 
 
 def _damage_first_of_two(folder: Path, make_sample: MakeSample) -> tuple[Path, int]:
     write(folder, make_sample("One."), make_sample("Two.", ordinal=1))
     write(folder, make_sample("Three.", ordinal=2))
     first = segments(folder)[0]
+    start, _ = last_frame(first)
     with first.open("r+b") as file:
-        last = list(frames.scan(file))[-1]
-        file.seek(last.offset + 40)
+        file.seek(start + 40)
         file.write(b"#")
-    return first, last.offset
+    return first, start
 
 
 def test_damage_before_later_segments_is_refused_with_file_and_offset(
@@ -292,8 +309,11 @@ def test_a_damaged_segment_can_be_moved_away_as_the_message_says(
     first, _ = _damage_first_of_two(folder, make_sample)
     first.rename(tmp_path / "damaged.log")
     write(folder, make_sample("One again."))
-    found = recall(folder, "request-0", "request-1", "request-2")
-    assert [each and each.text for each in found] == ["One again.", None, "Three."]
+    assert texts(recall(folder, make_sample(), make_sample(ordinal=1), make_sample(ordinal=2))) == [
+        "One again.",
+        None,
+        "Three.",
+    ]
 
 
 def test_a_newer_format_is_refused(folder: Path) -> None:
@@ -308,8 +328,7 @@ def test_unknown_kinds_of_frames_are_passed_over(folder: Path, make_sample: Make
     (segment,) = segments(folder)
     with segment.open("ab") as file:
         file.write(frames.encode({"kind": "review", "sample_id": "x"}))
-    (found,) = recall(folder, "request-0")
-    assert found is not None
+    assert recall(folder, make_sample()) != [None]
 
 
 def test_no_file_is_made_while_nothing_is_recorded(folder: Path) -> None:
@@ -319,7 +338,7 @@ def test_no_file_is_made_while_nothing_is_recorded(folder: Path) -> None:
 
 def test_a_replay_adds_no_segment(folder: Path, make_sample: MakeSample) -> None:
     write(folder, make_sample())
-    recall(folder, "request-0")
+    recall(folder, make_sample())
     assert len(segments(folder)) == 1
 
 
@@ -348,9 +367,7 @@ def test_what_was_recorded_but_not_synced_is_written_on_close(
         journal.close()
 
     asyncio.run(scenario())
-    (found,) = recall(folder, "request-0")
-    assert found is not None
-    assert found.text == "Paid for."
+    assert texts(recall(folder, make_sample())) == ["Paid for."]
 
 
 def test_segments_are_private(folder: Path, make_sample: MakeSample) -> None:
@@ -406,6 +423,13 @@ asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
 """
 
 
+def asked(name: str) -> Sample:
+    """What the writer asked under this name."""
+    messages = (Message("user", name),)
+    request = Request(name, "tiny", messages, SamplingParams())
+    return Sample(0, Prompt(name, 0, messages, {}, "x:1"), request, "here", 0, messages)
+
+
 def test_every_answer_that_was_handed_on_survives_kill_minus_nine(folder: Path) -> None:
     handed_on: list[str] = []
     for run in range(5):
@@ -419,6 +443,7 @@ def test_every_answer_that_was_handed_on_survives_kill_minus_nine(folder: Path) 
             rest = writer.stdout.read().decode()
             handed_on += rest[: rest.rfind("\n") + 1].split()
         assert writer.returncode == -signal.SIGKILL
-    found = recall(folder, *handed_on)
-    assert [each and each.text for each in found] == [f"answer to {name}" for name in handed_on]
+    assert texts(recall(folder, *map(asked, handed_on))) == [
+        f"answer to {name}" for name in handed_on
+    ]
     assert len(handed_on) > 500

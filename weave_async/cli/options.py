@@ -90,6 +90,9 @@ SeedOption = Annotated[
     int | None,
     typer.Option("--seed", rich_help_panel=_INPUT, help="Seed of every random choice."),
 ]
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run folder, as `run -o` names it.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 

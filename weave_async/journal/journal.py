@@ -1,63 +1,86 @@
 """Answers, durable before any stage sees them.
 
-Samples are appended as they come in, in any order. One thread of our own writes and syncs whatever
-has gathered since its last sync (group commit), and only then are the samples handed on. So a crash
-loses at most the answers whose sync had not returned, and none that a stage has seen.
+What happens in one turn of the event loop is gathered and written at its end, so that a killed
+process loses no more than that turn. A thread of our own syncs whatever has been written since its
+last sync (group commit), and only then are samples handed on: no stage ever sees an answer that a
+power cut could take back.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import orjson
 
-from weave_async.errors import RunFolderError
-from weave_async.journal import frames
-from weave_async.records import Response, Sample, Usage
-from weave_async.rundir import FORMAT_VERSION, storage_errors, sync_folder
-
-logger = logging.getLogger(__name__)
+from weave_async.errors import RunFolderError, WeaveError
+from weave_async.journal import calls, entries, frames
+from weave_async.journal.commit import GroupCommit
+from weave_async.journal.disk import Disk
+from weave_async.journal.index import key_of
+from weave_async.journal.recovery import recover
+from weave_async.journal.segments import FrameReader, Segment, list_segments
+from weave_async.journal.writer import Writer
+from weave_async.records import Failure, Request, Response, Sample
+from weave_async.rundir import FORMAT_VERSION, storage_errors
 
 
 class Journal:
     """The append-only log of one run. ``recall`` finds what earlier runs in this folder bought.
 
-    ``asks`` is what shapes this run's requests. It opens every segment, and ``asked_before`` is
-    what the last earlier segment was opened with.
+    ``asks`` is what shapes this run's requests. It opens every segment; ``asked_before`` is what
+    the last earlier one was opened with, and ``asked_alike`` is whether all of them asked the same
+    as this one: then ``may_hold`` is enough to know. ``epoch`` is the number of this run in its
+    folder. ``unknown`` are the calls that were out when an earlier run ended: they may have been billed.
+
+    When the disk refuses, ``failed`` says so and ``on_trouble`` is called, once, from the loop:
+    nothing more should be asked, but what still comes in can be recorded, into a reserve kept for
+    that. Without ``on_trouble``, ``commits`` raises.
     """
 
-    def __init__(self, folder: Path, *, asks: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        asks: Mapping[str, Any],
+        on_trouble: Callable[[WeaveError], None] | None = None,
+        disk: Disk | None = None,
+    ) -> None:
         self._asks = orjson.loads(orjson.dumps(asks))  # as it will be read again
-        opening = {"kind": "open", "format_version": FORMAT_VERSION, "asks": self._asks}
-        self._opening = frames.encode(opening)
-        self.asked_before: dict[str, Any] | None = None
-        self._offsets: dict[str, tuple[IO[bytes], int]] = {}
-        self._segments: list[IO[bytes]] = []
         self._folder = folder
         try:
-            self._recover()
-        except BaseException:
-            self._close_segments()
-            raise
-        numbers = [int(path.stem) for path in self._paths()]
-        self._tail_path = folder / f"{max(numbers, default=0) + 1:06d}.log"
-        self._tail: IO[bytes] | None = None
-        self._is_sound = True
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
-        self._pending: list[bytes] = []
-        self._samples: list[Sample] = []
-        self._changed = asyncio.Event()
-        self._finished = False
+            found = recover(folder)
+        except OSError as error:
+            raise RunFolderError(f"cannot read {folder}: {error.strerror}") from error
+        self.asked_before = found.openings[-1]["asks"] if found.openings else None
+        self.asked_alike = all(self._is_like_ours(opening) for opening in found.openings)
+        self.epoch = found.last_epoch + 1
+        self.num_recalled = found.index.num_keys
+        self.unknown = found.calls.unknown
+        self._index = found.index
+        self._reader = FrameReader(folder)
+        self._writer = Writer(
+            folder, found.last_number + 1, opening=self._opening, disk=disk or Disk()
+        )
+        self._commit = GroupCommit(self._writer, gather=self._sent_frame, on_trouble=on_trouble)
+        self._attempts: dict[str, str] = {}  # request → its call that is out
+        self._sends: list[tuple[str, str, int]] = []
+        self._started_at = time.time()
+        self._started_s = time.monotonic()
+        self._at_s = 0.0
 
     def __repr__(self) -> str:
-        return f"<Journal {len(self._offsets)} recalled, {len(self._samples)} to sync>"
+        return f"<Journal run {self.epoch}, {self.num_recalled} recalled, {self._commit!r}>"
+
+    @property
+    def failed(self) -> WeaveError | None:
+        """Why the disk takes no more, if it does not."""
+        return self._commit.failed
 
     @property
     def changes(self) -> list[str]:
@@ -66,176 +89,110 @@ class Journal:
             [] if self.asked_before is None else list(_differences(self.asked_before, self._asks))
         )
 
-    @property
-    def num_recalled(self) -> int:
-        """Answers that earlier runs left here."""
-        return len(self._offsets)
+    @cached_property
+    def spent_tokens(self) -> int:
+        """What earlier runs have cost at worst. Parses the whole journal, once."""
+        return calls.spent_tokens(self._earlier_segments())
 
     def begin(self) -> None:
         """Open a segment of our own, before anything is asked: a disk that refuses, refuses now."""
         with storage_errors(self._folder):
-            self._tail = self._new_segment()
-
-    asked_alike = False
-    epoch = 1
+            self._writer.begin()
 
     def may_hold(self, sample_id: str) -> bool:
-        return True
+        """Whether there is an answer to this sample, be it to another request. Reads no disk."""
+        return key_of(sample_id) in self._index
 
-    def sent(self, request, *, tokens):
-        pass
+    def recall(self, sample: Sample) -> Response | Failure | None:
+        """The outcome of this very request, if it was bought before. The first that fits counts."""
+        for place in self._index.get(key_of(sample.sample_id)):
+            entry = self._reader.read(place)
+            if entries.fits(entry, sample):
+                return entries.outcome_of(entry)
+        return None
 
-    def missed(self, request, failure):
-        pass
+    def shelve(self, samples: Iterable[Sample]) -> None:
+        """Have ``recall`` find these samples of this run, which ``commits`` has handed on."""
+        for sample in samples:
+            self._index.insert(key_of(sample.sample_id), self._commit.place_of(sample))
 
-    def shelve(self, samples):
-        self._shelved = getattr(self, "_shelved", {})
-        for s in samples:
-            self._shelved[s.request.request_id] = s.response or s.failure
+    def sent(self, request: Request, *, tokens: int) -> None:
+        """A call goes out. All of one turn of the loop make one frame."""
+        self._expect_entry()
+        self._attempts[request.request_id] = request.attempt_id
+        self._sends.append((request.attempt_id, request.request_id, tokens))
 
-    def recall(self, sample: Sample) -> Response | None:
-        """The answer to this request, if it was bought before. The first one counts."""
-        self._shelved = getattr(self, "_shelved", {})
-        if sample.request.request_id in self._shelved:
-            return self._shelved.pop(sample.request.request_id)
-        place = self._offsets.get(sample.request.request_id)
-        return None if place is None else _response_from(frames.read_at(*place)["response"])
+    def missed(self, request: Request, failure: Failure) -> None:
+        """A call brought no answer."""
+        self._expect_entry()
+        self._attempts.pop(request.request_id, None)
+        entry = entries.missed(request, failure, at_s=self._at_s)
+        self._commit.put(frames.encode(entry))
 
     def record(self, sample: Sample) -> None:
         """Take an answered or failed sample; ``commits`` yields it once it is durable.
 
         Never waits: whoever starts samples bounds how many there can be.
         """
-        self._pending.append(frames.encode(_as_record(sample)))
-        self._samples.append(sample)
-        self._changed.set()
+        self._expect_entry()
+        request = sample.request
+        attempt_id = self._attempts.pop(request.request_id, request.attempt_id)
+        entry = entries.from_sample(sample, attempt_id=attempt_id, at_s=self._at_s)
+        self._commit.put(frames.encode(entry), sample)
 
     def finish(self) -> None:
         """No more samples will come: ``commits`` ends when the last group is durable."""
-        self._finished = True
-        self._changed.set()
+        self._commit.finish()
 
-    async def commits(self) -> AsyncIterator[list[Sample]]:
-        """Groups of samples whose frames are on disk, in the order in which they were recorded."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await self._changed.wait()
-            self._changed.clear()
-            group, blob = self._samples, b"".join(self._pending)
-            self._samples, self._pending = [], []
-            if group:
-                await loop.run_in_executor(self._thread, self._write_and_sync, blob)
-                yield group
-            elif self._finished:
-                return
-            if self._finished:
-                self._changed.set()
+    def commits(self) -> AsyncIterator[list[Sample]]:
+        """Groups of samples whose frames are on disk, in the order in which they were recorded.
+
+        Raises ``StorageError`` when answers cannot be kept, ``RunFolderError`` when the folder has
+        gone.
+        """
+        return self._commit.groups()
 
     def close(self) -> None:
-        """Let go of the files; what was not yet synced is written first."""
-        self._thread.shutdown(wait=True)
+        """Let go of the files; what was not yet written and synced is, first."""
         try:
-            if self._pending:
-                self._write_and_sync(b"".join(self._pending))
-                self._pending = []
-            if self._tail is not None and self._says_nothing_new(self._tail):
-                self._tail_path.unlink(missing_ok=True)
+            self._commit.close()
         finally:
-            self._close_segments()
+            self._writer.close(discard=self.asked_before in (None, self._asks))
+            self._reader.close()
 
-    def _says_nothing_new(self, segment: IO[bytes]) -> bool:
-        """Nothing was recorded in it, and what is asked was known or does not matter yet."""
-        is_empty = segment.seek(0, os.SEEK_END) == len(self._opening)
-        return is_empty and self.asked_before in (None, self._asks)
+    def _expect_entry(self) -> None:
+        if self._commit.expect():
+            self._at_s = round(time.monotonic() - self._started_s, 3)
 
-    def _close_segments(self) -> None:
-        for segment in self._segments:
-            segment.close()
+    def _sent_frame(self) -> bytes | None:
+        """The calls of this turn of the loop."""
+        if not self._sends:
+            return None
+        entry = {"kind": "sent", "at_s": self._at_s, "calls": self._sends}
+        self._sends = []
+        return frames.encode(entry)
 
-    def _write_and_sync(self, blob: bytes) -> None:
-        assert self._tail is not None
-        is_sound, self._is_sound = self._is_sound, False
-        if not is_sound:
-            return  # behind a torn frame nothing would be found again
-        with storage_errors(self._folder):
-            _write_all(self._tail, blob)
-            os.fdatasync(self._tail.fileno())
-            if os.fstat(self._tail.fileno()).st_nlink == 0:
-                raise RunFolderError(f"{self._tail_path} was deleted while the run wrote to it")
-        self._is_sound = True
+    def _opening(self, cut: Mapping[int, int]) -> bytes:
+        """``cut``: how far earlier segments count that the disk would not sync to their end."""
+        entry = {
+            "kind": "open",
+            "format_version": FORMAT_VERSION,
+            "epoch": self.epoch,
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "started_at": self._started_at,
+            "asks": self._asks,
+        }
+        if cut:
+            entry["cut"] = {str(number): size for number, size in cut.items()}
+        return frames.encode(entry)
 
-    def _recover(self) -> None:
-        paths = self._paths()
-        for path in paths:
-            segment = path.open("r+b")
-            self._segments.append(segment)
-            end = 0
-            for frame in frames.scan(segment):
-                end = frame.end
-                self._index(segment, frame, path)
-            torn_bytes = segment.seek(0, os.SEEK_END) - end
-            if torn_bytes and (path != paths[-1] or frames.has_frame_after(segment, end)):
-                raise RunFolderError(
-                    f"{path} is damaged at byte {end}, with whole answers after it: "
-                    "restore it from a copy, or move it away to buy its answers again"
-                )
-            if torn_bytes:
-                logger.warning("%s: cut %d torn bytes off its end", path, torn_bytes)
-                segment.truncate(end)
-                os.fsync(segment.fileno())
+    def _is_like_ours(self, opening: Mapping[str, Any]) -> bool:
+        ours = {"asks": self._asks, "format_version": FORMAT_VERSION}
+        return all(opening[key] == value for key, value in ours.items())
 
-    def _paths(self) -> list[Path]:
-        return sorted(path for path in self._folder.glob("*.log") if path.stem.isdecimal())
-
-    def _index(self, segment: IO[bytes], frame: frames.Frame, path: Path) -> None:
-        record = frame.decode()
-        try:
-            if record["kind"] == "answer":
-                self._offsets.setdefault(record["request_id"], (segment, frame.offset))
-            elif record["kind"] == "open":
-                self._read_opening(path, record)
-        except (KeyError, TypeError) as error:
-            raise RunFolderError(
-                f"{path} holds at byte {frame.offset} what this version does not write ({error}): "
-                "was it written by a newer weave-async?"
-            ) from error
-
-    def _read_opening(self, path: Path, record: dict[str, Any]) -> None:
-        if record["format_version"] > FORMAT_VERSION:
-            raise RunFolderError(f"{path} was written by a newer weave-async: upgrade first")
-        self.asked_before = record["asks"]
-
-    def _new_segment(self) -> IO[bytes]:
-        """A file of this process alone: earlier ones are only read, so a torn tail stays a tail."""
-        fd = os.open(
-            self._tail_path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600
-        )
-        segment = os.fdopen(fd, "r+b", buffering=0)
-        _write_all(segment, self._opening)
-        sync_folder(self._folder)
-        self._segments.append(segment)
-        return segment
-
-
-def _write_all(file: IO[bytes], blob: bytes) -> None:
-    """An unbuffered write may take only a part."""
-    rest = memoryview(blob)
-    while rest:
-        rest = rest[file.write(rest) :]
-
-
-def _as_record(sample: Sample) -> dict[str, Any]:
-    record: dict[str, Any] = {
-        "kind": "answer" if sample.response is not None else "failure",
-        "request_id": sample.request.request_id,
-        "sample_id": sample.sample_id,
-        "endpoint": sample.endpoint,
-    }
-    if sample.response is not None:
-        record["response"] = sample.response
-    elif sample.failure is not None:
-        record["failure"] = sample.failure
-    return record
+    def _earlier_segments(self) -> list[Segment]:
+        return [each for each in list_segments(self._folder) if each.epoch < self.epoch]
 
 
 def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
@@ -246,13 +203,3 @@ def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
         return
     for key in sorted({*before, *now}):
         yield from _differences(before.get(key), now.get(key), f"{path}.{key}".lstrip("."))
-
-
-def _response_from(stored: dict[str, Any]) -> Response:
-    usage = _known(Usage, stored["usage"])
-    return Response(**{**_known(Response, stored), "usage": Usage(**usage)})
-
-
-def _known(noun: type, stored: dict[str, Any]) -> dict[str, Any]:
-    """The fields we know; a later version may have written more."""
-    return {field.name: stored[field.name] for field in fields(noun) if field.name in stored}

@@ -1,0 +1,140 @@
+"""What earlier runs left: torn tails are cut off, damage is refused, answers are indexed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from weave_async.errors import RunFolderError
+from weave_async.journal import entries, frames
+from weave_async.journal.calls import Calls
+from weave_async.journal.index import Index, key_of, place_of
+from weave_async.journal.segments import Segment, list_segments, path_of
+from weave_async.rundir import sync_folder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Recovered:
+    """The journal as the next run finds it."""
+
+    index: Index = field(default_factory=Index)
+    calls: Calls = field(default_factory=Calls)
+    openings: list[dict[str, Any]] = field(default_factory=list)
+    """Those that differ in what is asked, or in their format; the last one's stands last."""
+    last_epoch: int = 0
+    last_number: int = 0
+
+    def is_known(self, opening: Mapping[str, Any]) -> bool:
+        """Whether the last opening says the same."""
+        last = self.openings[-1] if self.openings else {}
+        return all(opening.get(key) == last.get(key) for key in ("asks", "format_version"))
+
+
+def recover(folder: Path) -> Recovered:
+    """Mend what a crash leaves, and index every answer. Raises ``RunFolderError`` on damage."""
+    segments = list_segments(folder)
+    found = Recovered(Index(_num_expected(segments)))
+    for segment in segments:
+        if segment.is_new:
+            segment = _named(segment)
+        end = _index(segment, found)
+        if end < segment.limit:
+            _cut_torn_tail(segment, end)
+        found.last_number = segment.number
+        found.last_epoch = max(found.last_epoch, segment.epoch)
+        if "asks" in segment.opening and not found.is_known(segment.opening):
+            found.openings.append(segment.opening)
+    found.calls.end()
+    return found
+
+
+def _index(segment: Segment, found: Recovered) -> int:
+    """Take up a segment's answers and calls; returns where its last whole frame ends."""
+    found.calls.begin_run(segment.epoch)
+    answers = _Answers(segment, found.calls)
+    found.index.insert_all(answers)
+    return answers.end
+
+
+class _Answers:
+    """Iterates over key and place of a segment's answers, and matches its calls on the way."""
+
+    def __init__(self, segment: Segment, calls: Calls) -> None:
+        self._segment = segment
+        self._calls = calls
+        self.end = 0
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        ids_in, answered = entries.ids_in, self._calls.answered
+        place, offset, body = place_of(self._segment.number, 0), 0, b""
+        with self._segment.open() as file:
+            for offset, body in self._segment.frames(file):
+                ids = ids_in(body)
+                if ids is not None:
+                    sample_id, attempt_id = ids.groups()
+                    answered(attempt_id)
+                    yield hash(sample_id), place + offset
+                else:
+                    key = self._slowly(offset, body)
+                    if key is not None:
+                        yield key, place + offset
+        self.end = frames.end_of(offset, body) if body else 0
+
+    def _slowly(self, offset: int, body: bytes) -> int | None:
+        """The key, if this is an answer in another shape than we write today."""
+        try:
+            entry = orjson.loads(body)
+            kind = entry["kind"]
+            if kind == "answer":
+                self._calls.answered(entry.get("attempt_id", "").encode())
+                return key_of(entry["sample_id"])
+            if kind == "sent":
+                self._calls.sent(entry)
+            elif kind == "missed":
+                self._calls.missed(entry)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise RunFolderError(
+                f"{self._segment.path} holds at byte {offset} what this version does not write "
+                f"({error}): was it written by a newer weave-async?"
+            ) from error
+        return None
+
+
+def _named(segment: Segment) -> Segment:
+    """What a killed run did not come to: all segments before this one are sound now."""
+    path = path_of(segment.path.parent, segment.number)
+    os.rename(segment.path, path)
+    sync_folder(path.parent)
+    return Segment(path, segment.number, segment.opening, segment.limit, segment.may_be_torn)
+
+
+def _cut_torn_tail(segment: Segment, end: int) -> None:
+    with segment.path.open("r+b") as file:
+        if not segment.may_be_torn or frames.next_whole(file, end) is not None:
+            raise RunFolderError(
+                f"{segment.path} is damaged at byte {end}, with whole answers after it: "
+                "restore it from a copy, or keep what is whole of it with "
+                "`weave-async verify RUN --repair`"
+            )
+        logger.warning("%s: cut %d torn bytes off its end", segment.path, segment.limit - end)
+        file.truncate(end)
+        os.fsync(file.fileno())
+
+
+def _num_expected(segments: Sequence[Segment]) -> int:
+    """About how many answers there are, by the first block of the last full segment."""
+    largest = max(segments, key=lambda segment: segment.limit, default=None)
+    if largest is None or not largest.limit:
+        return 0
+    with largest.open() as file:
+        block = file.read(frames.BLOCK_BYTES)
+    num_bytes = sum(segment.limit for segment in segments)
+    return block.count(b'{"kind":"answer"') * num_bytes // max(1, len(block))
