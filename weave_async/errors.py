@@ -11,12 +11,14 @@
     ├── RunLockedError              75  somebody else is writing this run
     ├── BudgetError                 1   what is left of the budget does not pay the next request
     └── ProviderError               69  .retryable .retry_after_s .status_code .stops_endpoint
-        ├── ConnectError                retryable   refused, DNS, reset, TLS
-        ├── DeadlineError               retryable   no answer in time
+        │                               .may_be_billed
+        ├── ConnectError                retryable   refused, DNS; reset before any answer: billed?
+        │   └── TlsError            78  endpoint    certificate expired, foreign, untrusted; no TLS
+        ├── DeadlineError               retryable   no answer in time: billed?
         ├── RateLimitError          75  retryable   429
-        ├── ServerError                 retryable   5xx, 408, 409, an error inside a 200
-        ├── BadResponseError            retryable   not JSON, cut short, nothing in it
-        ├── ResponseTooLargeError       this row    over the cap on the body
+        ├── ServerError                 retryable   5xx, an error inside a 200: billed?; 408, 409
+        ├── BadResponseError            retryable   not JSON, cut short, nothing in it: billed?
+        ├── ResponseTooLargeError       this row    over the cap on the body: billed?
         ├── RequestRefusedError     65  this row    400, 413, 422 and kin
         │   ├── ContextLengthError      this row
         │   └── ContentFilterError      this row
@@ -27,7 +29,8 @@
 
 Providers raise only from the ``ProviderError`` branch; ``retryable`` and ``retry_after_s`` are all
 that the retry policy looks at. "endpoint" means that every further request would end the same way:
-the run stops asking and keeps its rows pending.
+the run stops asking and keeps its rows pending. "billed?" marks ``may_be_billed``: the request was
+sent, and nobody has said that it was not served, so that a budget must count it at its worst cost.
 """
 
 from __future__ import annotations
@@ -75,6 +78,8 @@ class ProviderError(WeaveError):
     exit_code = 69
     retryable: ClassVar[bool] = False
     stops_endpoint: ClassVar[bool] = False
+    may_be_billed: bool = True
+    """The class's own value, unless the one who raised it knew better."""
 
     def __init__(
         self,
@@ -82,14 +87,24 @@ class ProviderError(WeaveError):
         *,
         status_code: int | None = None,
         retry_after_s: float | None = None,
+        may_be_billed: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.status_code = status_code
         self.retry_after_s = retry_after_s
+        if may_be_billed is not None:
+            self.may_be_billed = may_be_billed
 
 
 class ConnectError(ProviderError):
     retryable = True
+    may_be_billed = False
+
+
+class TlsError(ConnectError):
+    exit_code = 78
+    retryable = False
+    stops_endpoint = True
 
 
 class DeadlineError(ProviderError):
@@ -99,6 +114,7 @@ class DeadlineError(ProviderError):
 class RateLimitError(ProviderError):
     exit_code = 75
     retryable = True
+    may_be_billed = False
 
 
 class ServerError(ProviderError):
@@ -115,6 +131,7 @@ class ResponseTooLargeError(ProviderError):
 
 class RequestRefusedError(ProviderError):
     exit_code = 65
+    may_be_billed = False
 
 
 class ContextLengthError(RequestRefusedError):
@@ -128,16 +145,19 @@ class ContentFilterError(RequestRefusedError):
 class AuthenticationError(ProviderError):
     exit_code = 77
     stops_endpoint = True
+    may_be_billed = False
 
 
 class QuotaError(ProviderError):
     exit_code = 78
     stops_endpoint = True
+    may_be_billed = False
 
 
 class ModelNotFoundError(ProviderError):
     exit_code = 78
     stops_endpoint = True
+    may_be_billed = False
 
 
 class EndpointGoneError(ProviderError):

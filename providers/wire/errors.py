@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from weave_async.errors import (
@@ -26,7 +25,8 @@ from weave_async.errors import (
     ServerError,
 )
 
-from .retry_after import Header, retry_after_in_text, retry_after_s
+from .durations import Header
+from .retry_after import retry_after_in_text, retry_after_s
 from .text import MAX_SHOWN_CHARS, encodable, parse_json, shown
 
 CODES: Mapping[str, type[ProviderError]] = {
@@ -102,7 +102,7 @@ class ErrorReader:
         if 300 <= status < 400:
             return self._redirect(status, url, header("location") or "nowhere")
         complaint = complaint_in(body)
-        wait_s = retry_after_s(header, datetime.now(UTC))
+        wait_s = retry_after_s(header)
         if wait_s is None:
             wait_s = complaint.retry_after_s
         return self._error(complaint, status, f"HTTP {status} from {url}", wait_s)
@@ -127,7 +127,12 @@ class ErrorReader:
             message += f" ({self.key_advice})"
         if status == 404 and "model_not_found" not in complaint.codes:
             message += f" ({self.address_advice})"
-        return kind(message, status_code=status, retry_after_s=wait_s)
+        return kind(
+            message,
+            status_code=status,
+            retry_after_s=wait_s,
+            may_be_billed=False if 400 <= status < 500 else None,
+        )
 
     def _redirect(self, status: int, url: str, target: str) -> ProviderError:
         target = shown(re.sub(r"[?#].*|//[^/@]*@", "", target), self.secret)

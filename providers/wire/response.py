@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from weave_async.errors import ServerError
-from weave_async.records import FinishReason, Response, Usage
+from weave_async.records import FinishReason, RateLimits, Response, Usage
 
 from .errors import ErrorReader, holds_error
 from .fields import (
@@ -22,7 +22,12 @@ from .text import encodable, parse_json, string
 
 
 def parse_response(
-    body: bytes | memoryview, url: str, errors: ErrorReader, e2e_s: float | None = None
+    body: bytes | memoryview,
+    url: str,
+    errors: ErrorReader,
+    *,
+    e2e_s: float | None = None,
+    limits: RateLimits | None = None,
 ) -> Response:
     """Normalise the body of a 200; raise the ``ProviderError`` that it is when it is no answer."""
     document = parse_answer(body, url, errors)
@@ -42,6 +47,7 @@ def parse_response(
         usage=usage_of(document) or Usage(),
         model=string(document.get("model")) or None,
         e2e_s=e2e_s,
+        rate_limits=limits,
     )
 
 

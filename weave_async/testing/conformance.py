@@ -155,6 +155,7 @@ async def deadline_ends_a_slow_answer(provider: Provider, request: Request) -> N
         started = loop.time()
         for error in await _errors(provider, request):
             _require(isinstance(error, DeadlineError), f"a late answer ended as {error!r}")
+            _require(error.may_be_billed, "a late answer may still be billed")
     _require(loop.time() - started < 10 * SLOW_DEADLINE_S, "the deadline came late")
 
 
@@ -173,6 +174,7 @@ async def breakdown_is_retryable(provider: Provider, request: Request) -> None:
     for error in errors:
         _require(error.retryable, f"a breakdown of the server is not retryable: {error!r}")
         _require(not error.stops_endpoint, f"a breakdown stops the endpoint: {error!r}")
+        _require(error.may_be_billed, f"a breakdown may be billed all the same: {error!r}")
         _require(bool(str(error)), "the error says nothing")
 
 
@@ -182,12 +184,14 @@ async def rejection_stops_the_endpoint(provider: Provider, request: Request) -> 
     for error in errors:
         _require(error.stops_endpoint, f"a refused key does not stop the endpoint: {error!r}")
         _require(not error.retryable, f"a refused key is retryable: {error!r}")
+        _require(not error.may_be_billed, f"a refused request is never billed: {error!r}")
 
 
 async def absence_is_a_connect_error(provider: Provider, request: Request) -> None:
     async with provider:
         for error in [*await _errors(provider, request), await _error_of(provider.models())]:
             _require(isinstance(error, ConnectError), f"no server ended as {error!r}")
+            _require(not error.may_be_billed, f"what was not sent is not billed: {error!r}")
 
 
 CHECKS: tuple[Check, ...] = (

@@ -322,7 +322,7 @@ async def _send(reply: Reply, writer: asyncio.StreamWriter) -> bool:
     whole = await _send_body(reply, framing, writer)
     await writer.drain()
     if reply.reset:
-        _reset(writer)
+        reset_connection(writer)
     return whole and framing != "close" and not reply.close_after
 
 
@@ -374,7 +374,7 @@ def _chunked(piece: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""
 
 
-def _reset(writer: asyncio.StreamWriter) -> None:
+def reset_connection(writer: asyncio.StreamWriter) -> None:
     """End the connection with RST: the peer loses what it has not read yet."""
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     writer.transport.abort()
