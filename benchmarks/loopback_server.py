@@ -2,9 +2,9 @@
 
     python benchmarks/loopback_server.py [--latency-ms 500] [--rpm 600] [--error-rate 0.01]
 
-It prints its port as a line of JSON and serves until its standard input ends. ``POST
-/v1/chat/completions`` gets the same 1.2 KB answer each time, ``GET /v1/models`` a list, and ``GET
-/stats`` what it saw, by the monotonic clock that all processes of a machine share.
+It prints its port and its event loop as a line of JSON, and serves until its standard input ends.
+``POST /v1/chat/completions`` gets the same 1.2 KB answer each time, ``GET /v1/models`` a list, and
+``GET /stats`` what it saw, by the monotonic clock that all processes of a machine share.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from math import ceil
 from typing import cast
+
+from weave_async.cli.loop import run_in_loop
 
 TAIL_FACTOR = 10
 BURST_S = 1.0
@@ -125,7 +127,7 @@ class Connection(asyncio.Protocol):
         self._last_due_s = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
         self._endpoint.stats.connections += 1
 
     def data_received(self, data: bytes) -> None:
@@ -182,9 +184,9 @@ REASONS = {200: "OK", 404: "Not Found", 429: "Too Many Requests", 500: "Internal
 TEXT = (
     "To dispute a card payment, open the app, choose the payment and tap 'Report a problem'. "
     "You will be asked what happened and whether you still have the card. If it is lost or stolen, "
-    "freeze it first: that takes effect at once and can be undone. We look into each dispute within "
-    "ten working days and tell you by e-mail what we found. While we do, the amount is credited to "
-    "your account for the time being; should the payment turn out to be yours, it is taken back. "
+    "freeze it first: that takes effect at once and can be undone. We look into each dispute "
+    "within ten working days and tell you by e-mail what we found. Meanwhile the amount is put "
+    "back into your account; should the payment turn out to be yours, it is taken back. "
 )
 MODELS = reply(200, {"object": "list", "data": [{"id": "m", "object": "model", "created": 1}]})
 COMPLETION = reply(
@@ -243,12 +245,7 @@ def main() -> None:
     parser.add_argument("--rpm", type=float, help="requests per minute; 429 above that")
     given = parser.parse_args()
     behaviour = Behaviour(given.latency_ms / 1000, given.tail, given.error_rate, given.rpm)
-    try:
-        from uvloop import new_event_loop
-    except ImportError:  # slower; a benchmark says which loop it was
-        from asyncio import new_event_loop
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(serve(behaviour, given.port))
+    run_in_loop(serve(behaviour, given.port))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,14 @@ _libc = ctypes.CDLL(None)
 _open = build_opener(ProxyHandler({})).open
 
 
+class ChildFailed(Exception):
+    """A process that ended badly or took too long; ``str`` of it ends with its last messages."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 @dataclass(frozen=True, slots=True)
 class Finished:
     """A process that has ended well; ``started_s`` is by ``time.monotonic()``."""
@@ -40,10 +48,10 @@ class Finished:
 
 
 class Child:
-    """A running process on the client's core. It dies with us."""
+    """A Python program on the client's core, started in ``folder``. It dies with us."""
 
-    def __init__(self, command: Sequence[str | Path], folder: Path) -> None:
-        self._command = [str(word) for word in command]
+    def __init__(self, arguments: Sequence[str | Path], folder: Path) -> None:
+        self._command = [sys.executable, *(str(word) for word in arguments)]
         self._stdout, self._stderr = folder / "stdout", folder / "stderr"
         self.started_s = time.monotonic()
         with self._stdout.open("wb") as out, self._stderr.open("wb") as err:
@@ -66,7 +74,7 @@ class Child:
         return int(statm[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20 or None
 
     def wait(self, *, timeout_s: float) -> Finished:
-        """Raise ``SystemExit`` with the end of its messages where it failed or took too long."""
+        """Raise ``ChildFailed`` where it did not end by itself, in time and with 0."""
         try:
             pidfd = os.pidfd_open(self._process.pid)
             try:
@@ -82,7 +90,7 @@ class Child:
         if code or not ready:
             why = f"ended with {code}" if ready else f"took longer than {timeout_s:.0f} s"
             tail = self._stderr.read_text(errors="replace")[-2000:]
-            raise SystemExit(f"{' '.join(self._command)} {why}\n{tail}")
+            raise ChildFailed(f"{' '.join(self._command)} {why}\n{tail}", code)
         cpu_s, peak_mb = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
         return Finished(self.started_s, wall_s, cpu_s, peak_mb, self._stdout.read_text())
 
