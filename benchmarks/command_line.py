@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import quantiles
 from typing import Any
 
 from processes import HERE, Child, Finished
@@ -80,15 +79,11 @@ def write_rows(path: Path, num_rows: int) -> Path:
     return path
 
 
-def e2e_percentiles_s(folder: Path) -> tuple[float, float]:
-    """p50 and p99 of send to answer, as the run measured each request."""
-    values = sorted(e2e_s(folder))
-    percentiles = quantiles([*values, values[-1]], n=100)
-    return percentiles[49], percentiles[98]
-
-
 def e2e_s(folder: Path) -> Iterator[float]:
-    """The journal is the only file that has it."""
+    """Send to answer, as the run measured each request, in the order in which they were answered.
+
+    The journal is the only file that has it.
+    """
     for segment in sorted((output_of(folder) / "journal").glob("*.log")):
         with segment.open("rb") as file:
             for frame in frames.scan(file):

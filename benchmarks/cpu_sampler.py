@@ -25,7 +25,7 @@ from types import FrameType
 from weave_async.cli.main import main as command_line
 
 INTERVAL_S = 0.001
-THREADS_EVERY_S = 0.2
+THREADS_EVERY_S = 0.05
 ROOT = Path(sys.modules["weave_async"].__path__[0]).parent
 PARTS = {  # the first that fits counts
     "weave_async/cli/": "command line",
@@ -77,6 +77,8 @@ class Sampler:
         cpu_s = self._main_s.copy()
         for thread_id, used_s in self._thread_s.items():
             cpu_s[self._part_of_thread(thread_id)] += used_s
+        # What threads used between the last look at them and their end.
+        cpu_s[OTHER_THREADS] += max(0.0, time.process_time() - sum(cpu_s.values()))
         return dict(sorted(cpu_s.items(), key=lambda part: -part[1]))
 
     def _look(self, number: int, frame: FrameType | None) -> None:

@@ -29,7 +29,7 @@ from throughput import COMMAND_LINE, RATIOS_OVER, Conditions, compare
 
 STACK_HEADER = (
     *("stack", "rows/s", "start to exit", "µs CPU/row", "core", "added p50 ms", "p99 ms"),
-    *("failed", "peak MB", "server core", "× raw", "× openai SDK"),
+    *("settled p99", "failed", "peak MB", "server core", "× raw", "× openai SDK"),
 )
 
 
@@ -119,6 +119,7 @@ def show_throughput(figures: dict[str, Any]) -> str:
                 shown(stack["core"], 2),
                 shown(stack["added_p50_ms"], 1),
                 shown(stack["added_p99_ms"], 1),
+                shown(stack["settled_p99_ms"], 1),
                 shown(stack["num_failed"]),
                 shown(stack["peak_rss_mb"]),
                 shown(stack["server_core"], 2),

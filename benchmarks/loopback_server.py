@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
 import sys
 import time
@@ -232,7 +233,7 @@ async def serve(behaviour: Behaviour, port: int) -> None:
     address = server.sockets[0].getsockname()
     print(json.dumps({"port": address[1], "loop": type(loop).__module__}), flush=True)
     ended = asyncio.Event()
-    loop.add_reader(sys.stdin, lambda: sys.stdin.buffer.read1(64) or ended.set())
+    loop.add_reader(sys.stdin, lambda: None if os.read(sys.stdin.fileno(), 64) else ended.set())
     await ended.wait()
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.request import ProxyHandler, build_opener
 
 HERE = Path(__file__).parent
@@ -48,7 +48,7 @@ class Finished:
 
 
 class Child:
-    """A Python program on the client's core, started in ``folder``. It dies with us."""
+    """A Python program on the client's core, started in ``folder``; not to outlive its ``with``."""
 
     def __init__(self, arguments: Sequence[str | Path], folder: Path) -> None:
         self._command = [sys.executable, *(str(word) for word in arguments)]
@@ -65,6 +65,14 @@ class Child:
                 preexec_fn=lambda: prepare_child(CLIENT_CORE),
             )
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+            self._process.wait()
+
     def rss_mb(self) -> float | None:
         """Resident memory now; None once the process has ended."""
         try:
@@ -75,15 +83,13 @@ class Child:
 
     def wait(self, *, timeout_s: float) -> Finished:
         """Raise ``ChildFailed`` where it did not end by itself, in time and with 0."""
+        pidfd = os.pidfd_open(self._process.pid)
         try:
-            pidfd = os.pidfd_open(self._process.pid)
-            try:
-                ready, _, _ = select.select([pidfd], [], [], timeout_s)
-            finally:
-                os.close(pidfd)
+            ready, _, _ = select.select([pidfd], [], [], timeout_s)
         finally:
-            if not self.has_ended():
-                self._process.send_signal(signal.SIGKILL)
+            os.close(pidfd)
+        if not ready:
+            os.kill(self._process.pid, signal.SIGKILL)
         wall_s = time.monotonic() - self.started_s
         _, status, usage = os.wait4(self._process.pid, 0)
         code = self._process.returncode = os.waitstatus_to_exitcode(status)

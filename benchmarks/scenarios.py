@@ -22,10 +22,12 @@ def measure_startup(repeats: int, in_flight: int, folder: Path) -> dict[str, Any
     first_request_s, help_s = [], []
     for _ in range(repeats + 1):
         with tempfile.TemporaryDirectory() as place, loopback_server() as server:
-            run = Job(rows, num_rows, server.base_url, in_flight).start(Path(place))
-            started_s = run.wait(timeout_s=SPARE_S).started_s
+            job = Job(rows, num_rows, server.base_url, in_flight)
+            with job.start(Path(place)) as run:
+                started_s = run.wait(timeout_s=SPARE_S).started_s
             first_request_s.append(server.stats()["first_request_s"] - started_s)
-            help_s.append(command_line(["--help"], Path(place)).wait(timeout_s=SPARE_S).wall_s)
+            with command_line(["--help"], Path(place)) as asked:
+                help_s.append(asked.wait(timeout_s=SPARE_S).wall_s)
     # The first round may still have compiled modules and filled the page cache.
     return {"first_request_s": spread(first_request_s[1:]), "help_s": spread(help_s[1:])}
 
@@ -36,9 +38,9 @@ def measure_memory(num_rows: int, in_flight: int, folder: Path) -> dict[str, Any
     early_rows = min(EARLY_ROWS, num_rows // 10)
     with loopback_server() as server:
         job = Job(rows, num_rows, server.base_url, in_flight)
-        run = job.start(folder)
-        rss_mb = watch(run, server, early_rows, until_s=time.monotonic() + job.timeout_s)
-        finished = run.wait(timeout_s=SPARE_S)
+        with job.start(folder) as run:
+            rss_mb = watch(run, server, early_rows, until_s=time.monotonic() + job.timeout_s)
+            finished = run.wait(timeout_s=SPARE_S)
     return {
         "rows": num_rows,
         "written": job.summary(finished)["written"],
@@ -75,7 +77,8 @@ def measure_limit(rpm: float, seconds: float, in_flight: int, folder: Path) -> d
     rows = write_rows(folder / "rows.jsonl", num_rows)
     with loopback_server(rpm=rpm, latency_ms=50) as server:
         job = Job(rows, num_rows, server.base_url, in_flight, requests_per_minute=rpm)
-        finished = job.start(folder).wait(timeout_s=job.timeout_s)
+        with job.start(folder) as run:
+            finished = run.wait(timeout_s=job.timeout_s)
         stats = server.stats()
     span_s = stats["last_request_s"] - stats["first_request_s"]
     num_sent = stats["answered"] + stats["refused"]

@@ -17,9 +17,10 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from statistics import quantiles
+from dataclasses import asdict
 from typing import Any
 
+from tables import Latencies
 from weave_async.cli.loop import run_in_loop
 
 EXIT_MISSING = 3
@@ -166,14 +167,12 @@ async def drive(name: str, base_url: str, num_workers: int, seconds: float) -> d
             cpu_s = time.process_time() - started_cpu_s
     if not latencies_s:
         raise SystemExit(f"{name} got no answer at all; {num_failed} failed")
-    percentiles = quantiles([*latencies_s, latencies_s[0]], n=100)
     return {
         "num_answered": len(latencies_s),
         "num_failed": num_failed,
         "started_s": started_s,
         "cpu_s": cpu_s,
-        "p50_s": percentiles[49],
-        "p99_s": percentiles[98],
+        "latencies": asdict(Latencies.of(latencies_s, num_workers)),
     }
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from command_line import SPARE_S, Job, e2e_percentiles_s, write_rows
+from command_line import SPARE_S, Job, e2e_s, write_rows
 from processes import HERE, Child, ChildFailed, Server, loopback_server
 from stacks import EXIT_MISSING, STACKS
-from tables import spread
+from tables import Latencies, spread
 
 COMMAND_LINE = "weave-async"
 RATIOS_OVER = ("raw_transport", "openai_sdk")
@@ -27,7 +27,8 @@ class Measurement:
 
     ``process_rows_per_s`` is from start to exit, where the process did nothing else; ``cpu_us`` of
     the command line is the whole process's, of a loop the loop's. ``server_core`` is how busy the
-    server was: near 1 it, and not the client, was measured.
+    server was: near 1 it, and not the client, was measured. ``settled_p99_ms`` is added latency as
+    well, without the first answers, which waited for their connections.
     """
 
     rows_per_s: float
@@ -37,6 +38,7 @@ class Measurement:
     peak_rss_mb: float
     added_p50_ms: float
     added_p99_ms: float
+    settled_p99_ms: float | None
     num_failed: int
     server_core: float
 
@@ -58,6 +60,15 @@ class Conditions:
 
     def job(self, rows: Path, server: Server) -> Job:
         return Job(rows, self.rows, server.base_url, self.in_flight, self.latency_ms / 1000)
+
+    def added_ms(self, latencies: Latencies) -> dict[str, Any]:
+        """What is not the server's."""
+        settled_s = latencies.settled_p99_s
+        return {
+            "added_p50_ms": latencies.p50_s * 1000 - self.latency_ms,
+            "added_p99_ms": latencies.p99_s * 1000 - self.latency_ms,
+            "settled_p99_ms": settled_s and settled_s * 1000 - self.latency_ms,
+        }
 
 
 @dataclass(slots=True)
@@ -127,18 +138,18 @@ def measure_command_line(
     conditions: Conditions, rows: Path, server: Server, folder: Path
 ) -> Measurement:
     job = conditions.job(rows, server)
-    finished = job.start(folder).wait(timeout_s=job.timeout_s)
+    with job.start(folder) as run:
+        finished = run.wait(timeout_s=job.timeout_s)
     stats, summary = server.stats(), job.summary(finished)
     span_s = stats["last_answer_s"] - stats["first_request_s"]
-    p50_s, p99_s = e2e_percentiles_s(folder)
+    latencies = Latencies.of(list(e2e_s(folder)), conditions.in_flight)
     return Measurement(
         rows_per_s=stats["answered"] / span_s,
         process_rows_per_s=conditions.rows / finished.wall_s,
         cpu_us=finished.cpu_s / conditions.rows * 1e6,
         core=finished.cpu_s / finished.wall_s,
         peak_rss_mb=finished.peak_rss_mb,
-        added_p50_ms=p50_s * 1000 - conditions.latency_ms,
-        added_p99_ms=p99_s * 1000 - conditions.latency_ms,
+        **conditions.added_ms(latencies),
         num_failed=summary["failed"] + summary["pending"],
         server_core=stats["cpu_s"] / span_s,
     )
@@ -147,7 +158,8 @@ def measure_command_line(
 def measure_stack(conditions: Conditions, stack: str, server: Server, folder: Path) -> Measurement:
     program = [str(HERE / "stacks.py"), stack, "--base-url", server.base_url]
     program += ["--in-flight", str(conditions.in_flight), "--seconds", str(conditions.seconds)]
-    finished = Child(program, folder).wait(timeout_s=conditions.seconds + SPARE_S)
+    with Child(program, folder) as loop:
+        finished = loop.wait(timeout_s=conditions.seconds + SPARE_S)
     stats, result = server.stats(), json.loads(finished.stdout)
     span_s = stats["last_answer_s"] - result["started_s"]
     return Measurement(
@@ -156,8 +168,7 @@ def measure_stack(conditions: Conditions, stack: str, server: Server, folder: Pa
         cpu_us=result["cpu_s"] / result["num_answered"] * 1e6,
         core=result["cpu_s"] / span_s,
         peak_rss_mb=finished.peak_rss_mb,
-        added_p50_ms=result["p50_s"] * 1000 - conditions.latency_ms,
-        added_p99_ms=result["p99_s"] * 1000 - conditions.latency_ms,
+        **conditions.added_ms(Latencies(**result["latencies"])),
         num_failed=result["num_failed"],
         server_core=stats["cpu_s"] / span_s,
     )
@@ -168,7 +179,8 @@ def attribute(
 ) -> None:
     """Where the CPU of a row goes: the shares of a sampled run, of the cost of those without."""
     job = conditions.job(rows, server)
-    finished = job.start_sampled(folder).wait(timeout_s=job.timeout_s)
+    with job.start_sampled(folder) as run:
+        finished = run.wait(timeout_s=job.timeout_s)
     cpu_s = json.loads((folder / "parts.json").read_text())["cpu_s"]
     cpu_us = median(m.cpu_us for m in comparison.rounds[COMMAND_LINE])
     sampled_s = sum(cpu_s.values())
