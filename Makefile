@@ -2,13 +2,14 @@
 # make test   every default test
 # make check  format, lint, types, import order
 # make fmt    format the code
-# make bench  rows per second and memory, on the simulated endpoint
+# make bench  rows per second and their cost: on the simulated endpoint, and over loopback HTTP
 # make docs   write the generated pages of docs/ again
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+BENCH_READY := $(VENV)/.bench-ready
 
 .PHONY: demo test check fmt bench docs clean
 .DEFAULT_GOAL := test
@@ -39,8 +40,13 @@ fmt: $(READY)
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(READY)
+$(BENCH_READY): $(READY)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	@touch $@
+
+bench: $(BENCH_READY)
 	@$(BIN)/python benchmarks/simulated.py
+	@$(BIN)/python benchmarks/engine.py
 
 docs: $(READY)
 	@$(BIN)/python -m typer weave_async.cli.main utils docs --name weave-async --output docs/cli.md
