@@ -25,7 +25,7 @@ from weave_async.metrics import RunMetrics
 from weave_async.parts import endpoints_of, source_of, stages_of
 from weave_async.plan import Plan
 from weave_async.recipe import Recipe
-from weave_async.records import Endpoint, Sample
+from weave_async.records import Endpoint, Failure, Request, Sample
 from weave_async.rundir import OutputFile, RunFolder
 from weave_async.settings import Settings
 from weave_async.sinks.rows import failed_row, rejected_row
@@ -235,6 +235,8 @@ class Run:
                 max_concurrency=_concurrency_of(endpoint, provider_class),
                 backoff=Backoff(attempts=self.recipe.generate.attempts),
                 on_retry=self._count_retry,
+                log=_NoLog(),
+                epoch=0,
             )
         return dispatchers
 
@@ -347,6 +349,16 @@ class Run:
         if self.metrics.failed or too_few or raised:
             return "incomplete", EXIT_ROWS_MISSING
         return "complete", 0
+
+
+class _NoLog:
+    """Nobody keeps a log of the attempts yet."""
+
+    def sent(self, request: Request, *, tokens: int) -> None:
+        pass
+
+    def missed(self, request: Request, failure: Failure) -> None:
+        pass
 
 
 def _new_provider(provider_class: Callable[[Endpoint], Provider], endpoint: Endpoint) -> Provider:
