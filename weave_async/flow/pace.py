@@ -51,7 +51,7 @@ class Pace:
 
     def is_news(self, sent_at_s: float) -> bool:
         """Whether a refusal is more than the rest of a storm that we have heeded already."""
-        return sent_at_s >= self._refused_at_s
+        return sent_at_s > self._refused_at_s
 
     def sent(self, now_s: float, amount_s: float) -> None:
         """Taken for accepted, until it is refused."""
@@ -94,7 +94,7 @@ class Pace:
 
     def answered(self, now_s: float, sent_at_s: float, *, is_saturated: bool) -> bool:
         """Whether that ends a time of refusals: it was sent after the first of them."""
-        if not self.is_refusing or sent_at_s < self._event_began_at_s:
+        if not self.is_refusing or sent_at_s <= self._event_began_at_s:
             return False
         self._accepting_again(now_s, is_saturated)
         return True
