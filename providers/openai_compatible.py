@@ -59,6 +59,7 @@ class OpenAICompatibleProvider:
     default_max_concurrency: ClassVar[int] = 32
     default_model: ClassVar[str | None] = None
     environment_fallback: ClassVar[str | None] = "OPENAI"
+    default_base_url: ClassVar[str | None] = DEFAULT_BASE_URL
 
     def __init__(self, endpoint: Endpoint) -> None:
         """Check all that can be checked without the network; raise ``RecipeError`` if it fails.

@@ -1,7 +1,7 @@
 """One request to one outcome: admit, attempt, back off.
 
-This is the only place that retries. A refusal for going too fast (429) pauses the endpoint for
-everybody and costs the request no attempt.
+This is the only place that retries. What is not the request's own fault costs it no attempt: a
+refusal for going too fast (429) pauses the endpoint for everybody, and an outage opens its breaker.
 """
 
 from __future__ import annotations
@@ -9,61 +9,104 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from typing import Self
 
 from weave_async.errors import (
-    AuthenticationError,
-    ConnectError,
-    EndpointGoneError,
+    DeadlineError,
+    OutageError,
     ProviderError,
     RateLimitError,
+    RecipeError,
     RequestRefusedError,
-    WeaveError,
 )
-from weave_async.flow.limits import Admission
-from weave_async.flow.retry import Backoff
-from weave_async.interfaces import Provider
-from weave_async.records import Endpoint, Failure, Request, Response, Usage
+from weave_async.estimate import TokenEstimate, most_input_tokens
+from weave_async.flow.admission import Admission, Slot
+from weave_async.flow.budget import NO_COST, Budget, Cost
+from weave_async.flow.retry import Backoff, RetryBudget
+from weave_async.guard import GuardedProvider
+from weave_async.interfaces import AttemptLog, Provider
+from weave_async.pricing import Price
+from weave_async.records import Endpoint, Failure, Request, Response
 
 logger = logging.getLogger(__name__)
 
 GIVE_UP_AFTER_FAILURES = 20
 """Requests that fail one after the other, with no success between, before the endpoint is left."""
 LONGEST_OUTAGE_S = 3600.0
-"""How long an endpoint may answer with nothing but 429, or ask us to wait, before we leave it."""
+"""How long an endpoint may fail, or answer with nothing but 429, or ask us to wait."""
+LONGEST_OUTAGE_AT_FIRST_S = 120.0
+"""The same for an endpoint that has never answered: is it there at all?"""
+MOST_FAILED_PROBES = 20
+"""A request that failed so often where others were to show an outage's end may be its cause."""
+MOST_THROTTLED_IN_FRONT = 3
+"""A request refused so often (429) goes to the back: it may be one that never gets through."""
 LONGEST_RETRY_WAIT_S = 60.0
 PAUSE_WORTH_SAYING_S = 10.0
+LONGEST_MESSAGE_CHARS = 2000
+OVERLOADED = frozenset({503, 529})
 
 
 class Unsent(Exception):
     """The request was not sent, or will not be sent again, because the run is stopping."""
 
 
+class _Tries:
+    """What has become of one request so far. ``attempts`` are those that were its own."""
+
+    __slots__ = ("attempts", "failed_probes", "is_retry", "sends", "throttled", "throttled_since_s")
+
+    def __init__(self) -> None:
+        self.attempts = self.sends = self.failed_probes = self.throttled = 0
+        self.throttled_since_s = 0.0
+        self.is_retry = False
+
+
 class Dispatcher:
-    """Sends requests to one endpoint, made ready on the first of them: a replay needs none."""
+    """Sends requests to one endpoint, made ready on the first of them: a replay needs none.
+
+    ``epoch`` is the number of this run in its folder; ``log`` is told of each sending.
+    ``max_concurrency`` is a person's word; without it, ``start_concurrency`` is where it begins.
+    """
 
     def __init__(
         self,
         endpoint: Endpoint,
         provider: Provider,
         *,
-        max_concurrency: int,
         backoff: Backoff,
         on_retry: Callable[[str], None],
+        log: AttemptLog,
+        epoch: int,
+        max_concurrency: int | None = None,
+        start_concurrency: int = 16,
+        budget: Budget | None = None,
+        price: Price | None = None,
     ) -> None:
+        if budget is not None and budget.max_usd is not None and price is None:
+            raise RecipeError(
+                f"a budget in money needs a price, and the one of '{endpoint.model}' at "
+                f"{endpoint.name} is not known: limit the tokens instead"
+            )
         self.endpoint = endpoint
         self.admission = Admission(
             max_concurrency=max_concurrency,
+            start_concurrency=start_concurrency,
             requests_per_minute=endpoint.requests_per_minute,
             tokens_per_minute=endpoint.tokens_per_minute,
+            budget=budget,
+            name=endpoint.name,
         )
-        self._provider = provider
+        self.admission.breaker.longest_outage_s = LONGEST_OUTAGE_AT_FIRST_S
+        self._provider = GuardedProvider(endpoint, provider)
         self._backoff = backoff
+        self._retry_budget = RetryBudget()
         self._on_retry = on_retry
+        self._log = log
+        self._epoch = epoch
+        self._budget = budget
+        self._price = price
         self._estimate = TokenEstimate()
-        self._becoming_ready = asyncio.Lock()
-        self._entered: AsyncExitStack | None = None
+        self._num_sent = 0
         self._failures_in_a_row = 0
         self._ever_succeeded = False
         self._stopping = False
@@ -75,12 +118,7 @@ class Dispatcher:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        if self._entered is None:
-            return
-        try:
-            await self._entered.aclose()
-        except Exception as error:  # all answers are in: no reason to lose the run
-            logger.warning("%s did not close in good order: %r", self.endpoint.name, error)
+        await self._provider.close()
 
     def stop(self) -> None:
         """Send nothing more. What is out comes back; what would be sent again is not."""
@@ -89,30 +127,25 @@ class Dispatcher:
     def count_success(self) -> None:
         """This endpoint has answered, now or in an earlier run."""
         self._failures_in_a_row = 0
-        self._ever_succeeded = True
+        if not self._ever_succeeded:
+            self._ever_succeeded = True
+            self.admission.breaker.longest_outage_s = LONGEST_OUTAGE_S
 
     async def dispatch(self, request: Request) -> Response | Failure:
         """The answer, or why this request has none.
 
         Raises the error instead where no further request could do better: the endpoint cannot be
-        made ready, refuses our key or model, or has failed too often in a row. Raises ``Unsent``
-        when the run stops before there is an answer.
+        made ready, refuses our key or model, has failed for too long or too often in a row, or the
+        budget is spent. Raises ``Unsent`` when the run stops before there is an answer.
         """
-        await self._wait_until_ready()
-        attempts = 0
-
-        async def attempt_once() -> Response:
-            nonlocal attempts
-            attempts += 1
-            return await self._admit_and_send(request)
-
+        if not self._provider.is_ready:
+            await self._provider.wait_until_ready()
+        tries = _Tries()
         try:
-            response = await self._backoff.run(
-                attempt_once,
-                is_retryable=lambda error: _is_retryable(error) and not self._stopping,
-                retry_after_s=_retry_after_s,
-                on_retry=lambda error: self._on_retry(code_of(error)),
-            )
+            try:
+                response = await self._attempt(request, tries)
+            except ProviderError as error:
+                response = await self._try_again(request, tries, error)
         except ProviderError as error:
             if self._stopping and error.retryable:
                 raise Unsent from error
@@ -120,9 +153,28 @@ class Dispatcher:
                 raise
             if self._is_given_up(error):
                 raise
-            return Failure(code_of(error), str(error), attempts, error.status_code, error.retryable)
+            return _failure(error, tries.attempts)
         self.count_success()
         return response
+
+    async def _try_again(self, request: Request, tries: _Tries, error: ProviderError) -> Response:
+        """Back off and attempt again, as long as there are attempts."""
+
+        def is_retryable(error: BaseException) -> bool:
+            if self._stopping or tries.failed_probes >= MOST_FAILED_PROBES:
+                return False
+            # A 429 that comes this far has lasted for LONGEST_OUTAGE_S.
+            is_throttled = isinstance(error, RateLimitError)
+            return isinstance(error, ProviderError) and error.retryable and not is_throttled
+
+        return await self._backoff.try_again(
+            error,
+            lambda: self._attempt(request, tries),
+            is_retryable=is_retryable,
+            retry_after_s=_retry_after_s,
+            held_back_s=lambda: self._retry_budget.hold_back_s(_now_s(), self._num_sent),
+            on_retry=lambda error: self._on_retry(code_of(error)),
+        )
 
     def _is_given_up(self, error: ProviderError) -> bool:
         """Whether this failure is one too many in a row.
@@ -134,127 +186,121 @@ class Dispatcher:
             self._failures_in_a_row += 1
         return self._failures_in_a_row > GIVE_UP_AFTER_FAILURES
 
-    async def _admit_and_send(self, request: Request) -> Response:
-        loop = asyncio.get_running_loop()
-        throttled_since_s: float | None = None
+    async def _attempt(self, request: Request, tries: _Tries) -> Response:
+        """Send until there is an answer, or an error that costs the request an attempt."""
+        max_tokens = request.params.max_tokens
+        most_tokens = most_input_tokens(request) + (max_tokens or 0)
+        cost = NO_COST if self._budget is None else self._worst_cost(request, most_tokens)
         while not self._stopping:
-            async with self.admission.slot(tokens=self._estimate.tokens(request)):
+            tokens = self._estimate.tokens(request)
+            async with self.admission.slot(
+                tokens=tokens, is_retry=tries.is_retry, cost=cost
+            ) as slot:
                 if self._stopping:
                     break
+                tries.sends += 1
+                self._num_sent += 1
+                sent = self._named(request, tries.sends)
+                self._log.sent(sent, tokens=most_tokens)
                 try:
-                    response = await self._complete(request)
-                except RateLimitError as error:
-                    now_s = loop.time()
-                    throttled_since_s = throttled_since_s or now_s
-                    asked_to_wait_s = error.retry_after_s or 0.0
-                    if now_s - throttled_since_s + asked_to_wait_s > LONGEST_OUTAGE_S:
-                        raise
+                    response = await self._provider.complete(sent)
+                except ProviderError as error:
+                    self._log.missed(sent, _failure(error, tries.sends))
+                    self._heed(error, request, slot, tries)
                     self._on_retry(code_of(error))
-                    self._pause(error)
-                    continue
-            self.admission.succeeded()
-            self._estimate.learn(request, response)
-            return response
+                else:
+                    self._settle(request, response, slot)
+                    return response
         raise Unsent
 
-    def _pause(self, error: RateLimitError) -> None:
+    def _named(self, request: Request, number: int) -> Request:
+        """The request under this attempt's name; ``replace`` would take three times as long."""
+        return Request(
+            request.request_id,
+            request.model,
+            request.messages,
+            request.params,
+            request.api,
+            f"{request.request_id}-{self._epoch}.{number}",
+        )
+
+    def _settle(self, request: Request, response: Response, slot: Slot) -> None:
+        usage = response.usage
+        input_tokens, output_tokens = usage.input_tokens, usage.output_tokens
+        if input_tokens is None or output_tokens is None:
+            slot.settle(None)
+        else:
+            cost = None
+            if self._budget is not None:
+                cost = self._cost(input_tokens, output_tokens)
+            slot.settle(input_tokens + output_tokens, cost)
+        if response.rate_limits is not None:
+            self.admission.heard(response.rate_limits)
+        self._estimate.learn(request, response)
+
+    def _worst_cost(self, request: Request, most_tokens: int) -> Cost:
+        max_tokens = request.params.max_tokens
+        if max_tokens is None:
+            raise RecipeError(
+                "a budget needs generate.params.max_tokens: without it, nobody can tell what an "
+                "answer may cost"
+            )
+        return self._cost(most_tokens - max_tokens, max_tokens)
+
+    def _cost(self, input_tokens: int, output_tokens: int) -> Cost:
+        tokens = input_tokens + output_tokens
+        if self._price is None:
+            return Cost(tokens)
+        usd = self._price.usd(input_tokens=input_tokens, output_tokens=output_tokens)
+        return Cost(tokens, usd)
+
+    def _heed(self, error: ProviderError, request: Request, slot: Slot, tries: _Tries) -> None:
+        """Tell admission of a failure. Raises it, unless it costs the request no attempt."""
+        is_billed = error.may_be_billed
+        if isinstance(error, RateLimitError):
+            self._throttled(error, slot, tries)
+            return
+        if not error.retryable:
+            slot.refused(is_billed=is_billed)
+            tries.attempts += 1
+            raise error
+        is_own = slot.missed(
+            request.request_id,
+            str(error),
+            is_overload=isinstance(error, DeadlineError) or error.status_code in OVERLOADED,
+            is_billed=is_billed,
+            retry_after_s=_retry_after_s(error),
+        )
+        tries.is_retry = True
+        if slot.is_probe:
+            self._raise_if_outage_is_too_long(error)
+            tries.failed_probes += 1
+            tries.is_retry = False
+        if is_own or tries.failed_probes >= MOST_FAILED_PROBES:
+            tries.attempts += 1
+            raise error
+
+    def _throttled(self, error: RateLimitError, slot: Slot, tries: _Tries) -> None:
+        now_s = _now_s()
+        tries.throttled += 1
+        tries.is_retry = tries.throttled <= MOST_THROTTLED_IN_FRONT
+        tries.throttled_since_s = tries.throttled_since_s or now_s
         was_paused = self.admission.paused_for_s > 0
-        self.admission.pause(error.retry_after_s)
+        slot.throttled(error.retry_after_s)
+        if now_s - tries.throttled_since_s + (error.retry_after_s or 0.0) > LONGEST_OUTAGE_S:
+            raise error
         pause_s = self.admission.paused_for_s
         if pause_s > PAUSE_WORTH_SAYING_S and not was_paused:
             logger.warning("%s asks to wait %.0f s: %s", self.endpoint.name, pause_s, error)
 
-    async def _complete(self, request: Request) -> Response:
-        """The provider's answer. One of somebody else's may break its promises in any way."""
-        try:
-            response = await self._provider.complete(request)
-            _require_sound(response)
-            return response
-        except ProviderError:
-            raise
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise self._broken_promise(error) from error
-        except Exception as error:
-            logger.debug("provider '%s' raised", self.endpoint.provider, exc_info=True)
-            raise self._broken_promise(error) from error
-
-    def _broken_promise(self, error: BaseException) -> ProviderError:
-        return ProviderError(
-            f"provider '{self.endpoint.provider}' raised {type(error).__name__}: {error} "
-            "(a provider should raise ProviderError)"
-        )
-
-    async def _wait_until_ready(self) -> None:
-        if self._entered is not None:
-            return
-        async with self._becoming_ready:
-            if self._entered is not None:
-                return
-            async with AsyncExitStack() as stack:
-                try:
-                    provider = await stack.enter_async_context(self._provider)
-                except WeaveError:
-                    raise
-                except Exception as error:
-                    raise EndpointGoneError(
-                        f"provider '{self.endpoint.provider}' cannot be made ready: "
-                        f"{type(error).__name__}: {error}"
-                    ) from error
-                await self._probe(provider)
-                self._entered = stack.pop_all()
-
-    async def _probe(self, provider: Provider) -> None:
-        """Ask for the list of models, which is free: better to learn now that nobody is there."""
-        try:
-            models = [str(name) for name in await provider.models()]
-        except (ConnectError, AuthenticationError):
-            raise
-        except Exception as error:  # a list of models is nice to have
-            logger.debug("%s lists no models: %s", self.endpoint.name, error)
-            return
-        if models and self.endpoint.model not in models:
-            logger.warning(
-                "%s does not list the model '%s'; it lists %s",
-                self.endpoint.name,
-                self.endpoint.model,
-                ", ".join(models[:8]),
-            )
-
-
-def _require_sound(response: Response) -> None:
-    """What the journal and the stages rely on, whoever wrote the provider."""
-    if not isinstance(response, Response) or not isinstance(response.usage, Usage):
-        raise TypeError(f"complete returned {response!r}, not a Response with its Usage")
-    response.text.encode()
-    for count in (response.usage.input_tokens, response.usage.output_tokens):
-        if count is not None and type(count) is not int:
-            raise TypeError(f"usage holds {count!r}, not a number of tokens")
-
-
-LEAST_TOKENS_PER_CHAR, MOST_TOKENS_PER_CHAR = 0.05, 2.0
-"""Usage that says otherwise is wrong, and must not stall the tokens-per-minute limit."""
-
-
-class TokenEstimate:
-    """What a request may cost: its characters, by a ratio learned from answers, plus max_tokens."""
-
-    def __init__(self, tokens_per_char: float = 0.25) -> None:
-        self._tokens_per_char = tokens_per_char
-
-    def tokens(self, request: Request) -> int:
-        chars = sum(len(message.content) for message in request.messages)
-        return 1 + int(chars * self._tokens_per_char) + (request.params.max_tokens or 0)
-
-    def learn(self, request: Request, response: Response) -> None:
-        """Move the ratio a tenth of the way towards what this answer's usage says."""
-        chars = sum(len(message.content) for message in request.messages)
-        if response.usage.input_tokens and chars:
-            seen = response.usage.input_tokens / chars
-            seen = min(max(seen, LEAST_TOKENS_PER_CHAR), MOST_TOKENS_PER_CHAR)
-            self._tokens_per_char += 0.1 * (seen - self._tokens_per_char)
+    def _raise_if_outage_is_too_long(self, error: ProviderError) -> None:
+        breaker = self.admission.breaker
+        outage_s = breaker.outage_s(_now_s())
+        if outage_s > breaker.longest_outage_s:
+            raise OutageError(
+                f"{self.endpoint.name} has failed for {outage_s:.0f} s, the last time with: "
+                f"{error}. Nothing is lost: run the same command again when it is back"
+            ) from error
 
 
 def code_of(error: BaseException) -> str:
@@ -263,10 +309,13 @@ def code_of(error: BaseException) -> str:
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
 
 
-def _is_retryable(error: BaseException) -> bool:
-    # A 429 that comes this far has lasted for LONGEST_OUTAGE_S.
-    is_throttled = isinstance(error, RateLimitError)
-    return isinstance(error, ProviderError) and error.retryable and not is_throttled
+def _failure(error: ProviderError, attempts: int) -> Failure:
+    message = str(error)[:LONGEST_MESSAGE_CHARS]
+    return Failure(code_of(error), message, attempts, error.status_code, error.retryable)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _retry_after_s(error: BaseException) -> float | None:

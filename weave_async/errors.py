@@ -9,7 +9,7 @@
     ├── RunFolderError              73  the run folder cannot be made or used
     ├── StorageError                74  a write or a sync failed
     ├── RunLockedError              75  somebody else is writing this run
-    ├── BudgetError                 1   what is left of the budget does not pay the next request
+    ├── BudgetError                 1   the tokens or the money of the run are spent
     └── ProviderError               69  .retryable .retry_after_s .status_code .stops_endpoint
         │                               .may_be_billed
         ├── ConnectError                retryable   refused, DNS; reset before any answer: billed?
@@ -21,11 +21,13 @@
         ├── ResponseTooLargeError       this row    over the cap on the body: billed?
         ├── RequestRefusedError     65  this row    400, 413, 422 and kin
         │   ├── ContextLengthError      this row
-        │   └── ContentFilterError      this row
+        │   ├── ContentFilterError      this row
+        │   └── RequestTooLargeError    this row    more tokens than a minute has; never sent
         ├── AuthenticationError     77  endpoint    401, 403
         ├── QuotaError              78  endpoint    402, insufficient_quota
         ├── ModelNotFoundError      78  endpoint    404 for the model or the address
-        └── EndpointGoneError       69  endpoint    it has ended, and will not come back
+        ├── EndpointGoneError       69  endpoint    it has ended, and will not come back
+        └── OutageError             75  endpoint    it has failed for too long
 
 Providers raise only from the ``ProviderError`` branch; ``retryable`` and ``retry_after_s`` are all
 that the retry policy looks at. "endpoint" means that every further request would end the same way:
@@ -142,6 +144,10 @@ class ContentFilterError(RequestRefusedError):
     pass
 
 
+class RequestTooLargeError(RequestRefusedError):
+    pass
+
+
 class AuthenticationError(ProviderError):
     exit_code = 77
     stops_endpoint = True
@@ -161,4 +167,9 @@ class ModelNotFoundError(ProviderError):
 
 
 class EndpointGoneError(ProviderError):
+    stops_endpoint = True
+
+
+class OutageError(ProviderError):
+    exit_code = 75
     stops_endpoint = True

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from weave_async import registry
-from weave_async.errors import RecipeError
-from weave_async.interfaces import Source, Stage
+from weave_async.dispatch import Dispatcher
+from weave_async.errors import RecipeError, WeaveError
+from weave_async.flow.budget import Budget, Cost
+from weave_async.flow.descriptors import PER_CONNECTION, room_for_connections
+from weave_async.flow.retry import Backoff
+from weave_async.interfaces import Provider, Sink, Source, Stage
+from weave_async.journal.journal import Journal
 from weave_async.noise.spans import ProtectedSpans
+from weave_async.pricing import Price, price_of
 from weave_async.recipe import MixEntry, Part, Recipe
 from weave_async.records import Endpoint
 from weave_async.settings import ProviderTraits, Settings
@@ -20,6 +27,9 @@ from weave_async.sources.files import format_of, spool
 from weave_async.stages import JudgingStage, NoiseStage
 from weave_async.validation.completion import CompletionValidator
 
+logger = logging.getLogger(__name__)
+
+DEFAULT_MAX_CONCURRENCY = 16
 NOISE_STAGE_OPTIONS = ("field", "protect", "probability")
 """Options of every noise, whatever its own are: see ``stages.NoiseStage``."""
 
@@ -51,6 +61,116 @@ def endpoint_of(
     return settings.endpoint(
         entry.endpoint, model=entry.model, options=entry.options, traits=traits
     )
+
+
+def providers_of(endpoints: Sequence[Endpoint]) -> dict[str, Provider]:
+    """A provider for each endpoint, by name. What can be checked without asking is checked."""
+    return {endpoint.name: _new_provider(endpoint) for endpoint in endpoints}
+
+
+def _new_provider(endpoint: Endpoint) -> Provider:
+    try:
+        provider: Provider = registry.load("provider", endpoint.provider)(endpoint)
+    except WeaveError:
+        raise
+    except Exception as error:  # a provider of somebody else's may raise anything
+        raise RecipeError(
+            f"provider '{endpoint.provider}' cannot be made: {type(error).__name__}: {error}"
+        ) from error
+    return provider
+
+
+def dispatchers_of(
+    recipe: Recipe,
+    endpoints: Sequence[Endpoint],
+    providers: Mapping[str, Provider],
+    journal: Journal,
+    *,
+    on_retry: Callable[[str], None],
+) -> dict[str, Dispatcher]:
+    """A dispatcher for each endpoint, by name, all within one budget."""
+    named = {endpoint.name: endpoint for endpoint in endpoints}
+    prices = prices_of(named.values(), providers) if recipe.budget.usd is not None else {}
+    budget = _budget_of(recipe, journal, prices)
+    started = {name: _start_concurrency(e, providers[name]) for name, e in named.items()}
+    most = _fitted(
+        {name: endpoint.max_concurrency or started[name] for name, endpoint in named.items()}
+    )
+    return {
+        name: Dispatcher(
+            endpoint,
+            providers[name],
+            # What is under way when enough is accepted is surplus: it must not be sought to grow.
+            max_concurrency=most[name] if endpoint.max_concurrency or recipe.accept else None,
+            start_concurrency=most[name],
+            backoff=Backoff(attempts=recipe.generate.attempts),
+            on_retry=on_retry,
+            log=journal,
+            epoch=journal.epoch,
+            budget=budget,
+            price=prices.get(name),
+        )
+        for name, endpoint in named.items()
+    }
+
+
+def prices_of(
+    endpoints: Iterable[Endpoint], providers: Mapping[str, Provider]
+) -> dict[str, Price | None]:
+    """What a token costs at each endpoint; ``None`` where nobody knows."""
+    prices = {}
+    for endpoint in endpoints:
+        default = getattr(providers[endpoint.name], "default_base_url", None)
+        address = endpoint.base_url or default
+        prices[endpoint.name] = price_of(endpoint.model, base_url=address) if address else None
+    return prices
+
+
+def _budget_of(
+    recipe: Recipe, journal: Journal, prices: Mapping[str, Price | None]
+) -> Budget | None:
+    """What is left to spend, after the earlier runs in the folder."""
+    wanted = recipe.budget
+    if wanted.usd is None and wanted.tokens is None:
+        return None
+    known = [price for price in prices.values() if price is not None]
+    dearest = max((max(price.input_usd, price.output_usd) for price in known), default=0.0)
+    usd = 0.0
+    for name, account in journal.spent.items():
+        price = prices.get(name)
+        usd += account.unsettled_tokens * dearest
+        if price is not None:
+            usd += price.usd(input_tokens=account.input_tokens, output_tokens=account.output_tokens)
+    return Budget(
+        max_tokens=wanted.tokens,
+        max_usd=wanted.usd,
+        already_spent=Cost(journal.spent_tokens, usd),
+    )
+
+
+def _start_concurrency(endpoint: Endpoint, provider: Provider) -> int:
+    suggested = getattr(provider, "default_max_concurrency", DEFAULT_MAX_CONCURRENCY)
+    if not isinstance(suggested, int) or suggested < 1:
+        raise RecipeError(
+            f"provider '{endpoint.provider}': its default_max_concurrency is {suggested!r}"
+        )
+    return suggested
+
+
+def _fitted(concurrency: dict[str, int]) -> dict[str, int]:
+    """What is wanted of each endpoint, cut down to the connections that this process may open."""
+    wanted = sum(concurrency.values())
+    room = room_for_connections(wanted)
+    if room == wanted:
+        return concurrency
+    logger.warning(
+        "only %d of %d requests can be in flight, as this process may not open more files: "
+        "raise the limit with `ulimit -n %d`",
+        room,
+        wanted,
+        wanted * PER_CONNECTION + 128,
+    )
+    return {name: max(1, wanted_here * room // wanted) for name, wanted_here in concurrency.items()}
 
 
 def stages_of(recipe: Recipe) -> Iterator[Stage]:
@@ -95,6 +215,18 @@ def _refuse_shared_address(names: Sequence[str], settings: Settings) -> None:
             f"WEAVE_ASYNC_BASE_URL and WEAVE_ASYNC_API_KEY could be meant for {unnamed[0]} or for "
             f"{unnamed[1]}: give each an endpoint of its own, WEAVE_ASYNC_ENDPOINTS__NAME__BASE_URL"
         )
+
+
+def sinks_of(recipe: Recipe) -> list[Sink]:
+    """The writers of the dataset's formats."""
+    return [_new_sink(name) for name in recipe.output.to]
+
+
+def _new_sink(name: str) -> Sink:
+    sink: Sink = registry.build("sink", name, {})
+    if not isinstance(getattr(sink, "suffix", None), str) or not hasattr(sink, "encode"):
+        raise RecipeError(f"sink '{name}' needs a suffix and an encode: see interfaces.Sink")
+    return sink
 
 
 def source_of(recipe: Recipe, stack: AsyncExitStack) -> Source:

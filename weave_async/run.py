@@ -12,17 +12,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from weave_async import registry
-from weave_async.dispatch import Dispatcher
 from weave_async.engine import RECALLED, Engine
 from weave_async.errors import BudgetError, InputError, RecipeError, RunFolderError, WeaveError
 from weave_async.flow.channel import Channel
-from weave_async.flow.descriptors import PER_CONNECTION, room_for_connections
-from weave_async.flow.retry import Backoff
-from weave_async.interfaces import Provider, Sink
+from weave_async.interfaces import Sink
 from weave_async.journal.journal import Journal
 from weave_async.metrics import RunMetrics
-from weave_async.parts import endpoints_of, source_of, stages_of
+from weave_async.parts import (
+    dispatchers_of,
+    endpoints_of,
+    providers_of,
+    sinks_of,
+    source_of,
+    stages_of,
+)
 from weave_async.plan import Plan
 from weave_async.recipe import Recipe
 from weave_async.records import Endpoint, Sample
@@ -37,7 +40,7 @@ logger = logging.getLogger(__name__)
 Resume = Literal["if-possible", "always", "never"]
 
 WINDOW_PER_REQUEST, SMALLEST_WINDOW, WINDOW_PER_REQUEST_TO_ACCEPT = 8, 4096, 2
-DEFAULT_MAX_CONCURRENCY = 16
+
 EXIT_ROWS_MISSING, EXIT_INTERRUPTED = 1, 130
 
 
@@ -98,9 +101,9 @@ class Run:
         self._entered = True
         async with AsyncExitStack() as stack:
             self.endpoints = endpoints_of(self.recipe.generate.mix, self._settings)
-            dispatchers = self._dispatchers()
+            providers = providers_of(self.endpoints)
             pipeline = Pipeline(stages_of(self.recipe), self.metrics.stage_times)
-            self._sinks = [_new_sink(name) for name in self.recipe.output.to]
+            self._sinks = sinks_of(self.recipe)
             source = source_of(self.recipe, stack)
             self.plan = Plan(self.recipe, source, self.endpoints, num_samples=self._num_samples)
             self._open_folder(stack)
@@ -113,6 +116,9 @@ class Run:
             _tell_of_unknown(journal)
             journal.begin()
             self._journal = journal
+            dispatchers = dispatchers_of(
+                self.recipe, self.endpoints, providers, journal, on_retry=self._count_retry
+            )
             self.folder.write_recipe(self.recipe.with_absolute_paths().resolved())
             self._outputs = self._open_outputs(stack)
             for dispatcher in dispatchers.values():
@@ -247,21 +253,6 @@ class Run:
         if self.recipe.accept is not None:  # whatever is under way at the last one is surplus
             return WINDOW_PER_REQUEST_TO_ACCEPT * concurrency
         return max(SMALLEST_WINDOW, WINDOW_PER_REQUEST * concurrency)
-
-    def _dispatchers(self) -> dict[str, Dispatcher]:
-        endpoints = {endpoint.name: endpoint for endpoint in self.endpoints}.values()
-        classes = {e.name: registry.load("provider", e.provider) for e in endpoints}
-        concurrency = _fitted({e.name: _concurrency_of(e, classes[e.name]) for e in endpoints})
-        dispatchers = {}
-        for endpoint in endpoints:
-            dispatchers[endpoint.name] = Dispatcher(
-                endpoint,
-                _new_provider(classes[endpoint.name], endpoint),
-                max_concurrency=concurrency[endpoint.name],
-                backoff=Backoff(attempts=self.recipe.generate.attempts),
-                on_retry=self._count_retry,
-            )
-        return dispatchers
 
     def _stop_asking(self, error: WeaveError) -> None:
         self._engine.stop(because=error)
@@ -408,49 +399,6 @@ def _tell_of_unknown(journal: Journal) -> None:
             len(unknown),
             sum(call.max_cost_tokens for call in unknown),
         )
-
-
-def _new_provider(provider_class: Callable[[Endpoint], Provider], endpoint: Endpoint) -> Provider:
-    try:
-        return provider_class(endpoint)
-    except WeaveError:
-        raise
-    except Exception as error:  # a provider of somebody else's may raise anything
-        raise RecipeError(
-            f"provider '{endpoint.provider}' cannot be made: {type(error).__name__}: {error}"
-        ) from error
-
-
-def _concurrency_of(endpoint: Endpoint, provider_class: object) -> int:
-    suggested = getattr(provider_class, "default_max_concurrency", DEFAULT_MAX_CONCURRENCY)
-    if not isinstance(suggested, int) or suggested < 1:
-        raise RecipeError(
-            f"provider '{endpoint.provider}': its default_max_concurrency is {suggested!r}"
-        )
-    return endpoint.max_concurrency or suggested
-
-
-def _fitted(concurrency: dict[str, int]) -> dict[str, int]:
-    """What is wanted of each endpoint, cut down to the connections that this process may open."""
-    wanted = sum(concurrency.values())
-    room = room_for_connections(wanted)
-    if room == wanted:
-        return concurrency
-    logger.warning(
-        "only %d of %d requests can be in flight, as this process may not open more files: "
-        "raise the limit with `ulimit -n %d`",
-        room,
-        wanted,
-        wanted * PER_CONNECTION + 128,
-    )
-    return {name: max(1, wanted_here * room // wanted) for name, wanted_here in concurrency.items()}
-
-
-def _new_sink(name: str) -> Sink:
-    sink: Sink = registry.build("sink", name, {})
-    if not isinstance(getattr(sink, "suffix", None), str) or not hasattr(sink, "encode"):
-        raise RecipeError(f"sink '{name}' needs a suffix and an encode: see interfaces.Sink")
-    return sink
 
 
 def _encoded(sink: Sink, sample: Sample) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,30 +80,50 @@ class Calls:
         return call[1]
 
 
-def spent_tokens(segments: Iterable[Segment]) -> int:
-    """What these runs have cost at worst: as the endpoint counted, else what a call could cost.
-
-    A call that was refused with a status cost nothing. Parses every frame.
+@dataclass(slots=True)
+class Spent:
+    """Tokens that calls have used, as the endpoint counted them; ``unsettled_tokens`` are what
+    calls could have used at worst of which nobody has said what they did use.
     """
-    spent, calls = 0, Calls()
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    unsettled_tokens: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return self.input_tokens + self.output_tokens + self.unsettled_tokens
+
+
+def spent(segments: Iterable[Segment]) -> dict[str, Spent]:
+    """What these runs have used, by endpoint; calls without an answer stand under ``""``.
+
+    A call that was refused with a status used nothing. Parses every frame.
+    """
+    by_endpoint: defaultdict[str, Spent] = defaultdict(Spent)
+    calls = Calls()
     for segment in segments:
         calls.begin_run(segment.epoch)
         with segment.open() as file:
             for _, body in segment.frames(file):
-                spent += _cost_of(orjson.loads(body), calls)
+                _add(orjson.loads(body), calls, by_endpoint)
     calls.end()
-    return spent + sum(call.max_cost_tokens for call in calls.unknown)
+    by_endpoint[""].unsettled_tokens += sum(call.max_cost_tokens for call in calls.unknown)
+    return by_endpoint
 
 
-def _cost_of(entry: Mapping[str, Any], calls: Calls) -> int:
+def _add(entry: Mapping[str, Any], calls: Calls, by_endpoint: Mapping[str, Spent]) -> None:
     if entry["kind"] == "sent":
         calls.sent(entry)
     elif entry["kind"] == "missed":
         worst = calls.missed(entry)
-        return 0 if worst is None or entry["failure"]["status_code"] is not None else worst
+        if entry["failure"]["status_code"] is None:
+            by_endpoint[""].unsettled_tokens += worst or 0
     elif entry["kind"] == "answer":
         worst = calls.answered(entry.get("attempt_id", "").encode())
-        usage = entry["response"]["usage"]
-        counts = usage["input_tokens"], usage["output_tokens"]
-        return (worst or 0) if None in counts else sum(counts)
-    return 0
+        usage, account = entry["response"]["usage"], by_endpoint[entry["endpoint"]]
+        if usage["input_tokens"] is None or usage["output_tokens"] is None:
+            account.unsettled_tokens += worst or 0
+        else:
+            account.input_tokens += usage["input_tokens"]
+            account.output_tokens += usage["output_tokens"]

@@ -36,7 +36,8 @@ class Journal:
     ``asks`` is what shapes this run's requests. It opens every segment; ``asked_before`` is what
     the last earlier one was opened with, and ``asked_alike`` is whether all of them asked the same
     as this one: then ``may_hold`` is enough to know. ``epoch`` is the number of this run in its
-    folder. ``unknown`` are the calls that were out when an earlier run ended: they may have been billed.
+    folder. ``unknown`` are the calls that were out when an earlier run ended: they may have been
+    billed.
 
     When the disk refuses, ``failed`` says so and ``on_trouble`` is called, once, from the loop:
     nothing more should be asked, but what still comes in can be recorded, into a reserve kept for
@@ -90,9 +91,13 @@ class Journal:
         )
 
     @cached_property
+    def spent(self) -> Mapping[str, calls.Spent]:
+        """What earlier runs have used at worst, by endpoint. Parses the whole journal, once."""
+        return calls.spent(self._earlier_segments())
+
+    @property
     def spent_tokens(self) -> int:
-        """What earlier runs have cost at worst. Parses the whole journal, once."""
-        return calls.spent_tokens(self._earlier_segments())
+        return sum(account.tokens for account in self.spent.values())
 
     def begin(self) -> None:
         """Open a segment of our own, before anything is asked: a disk that refuses, refuses now."""

@@ -1,0 +1,122 @@
+"""When an endpoint is down: send it a probe now and then, and no row's attempts.
+
+It opens when nothing but transient failures comes back, lets one probe through after 1, 2, 4 …
+30 s, and then ever more at a time, until so many have succeeded that it closes.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+
+logger = logging.getLogger(__name__)
+
+FAILURES_IN_A_ROW, LEAST_REQUESTS = 5, 2
+"""Failures with no success between, of so many different requests: one bad row is no outage."""
+WINDOW_S, LEAST_IN_WINDOW = 10.0, 20
+FIRST_PROBE_S, LONGEST_PROBE_S = 1.0, 30.0
+CLOSES_AT_WIDTH = 32
+
+
+class Breaker:
+    """Plain arithmetic, except that it logs when it opens and when it closes."""
+
+    def __init__(self, name: str, *, longest_outage_s: float) -> None:
+        self.longest_outage_s = longest_outage_s
+        self.is_closed = True
+        self.num_successes = 0
+        """Counted by whoever hears an answer: it happens with each one."""
+        self._name = name
+        self._failures: deque[tuple[float, int, str]] = deque(maxlen=1000)
+        self._opened_at_s = 0.0
+        self._probe_at_s = 0.0
+        self._probe_wait_s = FIRST_PROBE_S
+        self._width = 0
+        self._num_probing = 0
+
+    def __repr__(self) -> str:
+        state = "closed" if self.is_closed else "half-open" if self._width > 1 else "open"
+        return f"<Breaker {state}, {self._num_probing} probing>"
+
+    def wait_s(self, now_s: float) -> float:
+        """How long until the next request may go; infinity while the probes under way decide."""
+        if self.is_closed:
+            return 0.0
+        if self._num_probing >= max(1, self._width):
+            return math.inf
+        return max(0.0, self._probe_at_s - now_s)
+
+    def outage_s(self, now_s: float) -> float:
+        """For how long it has been open."""
+        return 0.0 if self.is_closed else now_s - self._opened_at_s
+
+    def probe_sent(self) -> None:
+        self._num_probing += 1
+
+    def probe_lost(self) -> None:
+        """Nobody will know how it ended: it was cancelled."""
+        self._num_probing = max(0, self._num_probing - 1)
+
+    def probe_succeeded(self, *, max_concurrency: int) -> None:
+        """A probe was answered; a refusal of one row is an answer too."""
+        if self.is_closed:
+            return
+        self._num_probing = max(0, self._num_probing - 1)
+        self._width = max(1, self._width) + 1
+        if self._width > min(CLOSES_AT_WIDTH, max_concurrency):
+            self.is_closed = True
+            self._failures.clear()
+            logger.warning("%s answers again", self._name)
+
+    def failed(
+        self, now_s: float, request_id: str, reason: str, *, is_probe: bool, told_s: float = 0.0
+    ) -> None:
+        """A transient failure. ``told_s`` is how long the endpoint asked to be left alone."""
+        if not self.is_closed:
+            if is_probe:
+                self._probe_failed(now_s, told_s)
+            return
+        failures = self._failures
+        failures.append((now_s, self.num_successes, request_id))
+        while failures[0][0] < now_s - WINDOW_S and failures[0][1] < self.num_successes:
+            failures.popleft()
+        if self._are_in_a_row() or self._are_most():
+            self._open(now_s, reason, told_s)
+
+    def _are_in_a_row(self) -> bool:
+        if len(self._failures) < FAILURES_IN_A_ROW:
+            return False
+        if self._failures[-FAILURES_IN_A_ROW][1] != self.num_successes:
+            return False
+        ids = {id for _, successes, id in self._failures if successes == self.num_successes}
+        return len(ids) >= LEAST_REQUESTS
+
+    def _are_most(self) -> bool:
+        num_failures = len(self._failures)
+        num_successes = self.num_successes - self._failures[0][1]
+        if num_failures + num_successes < LEAST_IN_WINDOW or num_failures <= num_successes:
+            return False
+        return len({id for _, _, id in self._failures}) >= LEAST_REQUESTS
+
+    def _open(self, now_s: float, reason: str, told_s: float) -> None:
+        self.is_closed = False
+        self._opened_at_s = now_s
+        self._num_probing = self._width = 0
+        self._probe_wait_s = FIRST_PROBE_S
+        self._probe_at_s = now_s + max(FIRST_PROBE_S, told_s)
+        logger.warning(
+            "%s fails again and again, the last time with: %s. Trying again in %.0f s, then ever "
+            "less often; giving up after %.0f s",
+            self._name,
+            reason,
+            self._probe_at_s - now_s,
+            self.longest_outage_s,
+        )
+
+    def _probe_failed(self, now_s: float, told_s: float) -> None:
+        self._num_probing = max(0, self._num_probing - 1)
+        self._width = max(0, self._width - 2)  # so that one failure in ten does not close it down
+        if self._width == 0:
+            self._probe_wait_s = min(LONGEST_PROBE_S, 2 * self._probe_wait_s)
+            self._probe_at_s = max(self._probe_at_s, now_s + max(self._probe_wait_s, told_s))

@@ -1,0 +1,112 @@
+"""A provider held to its promises, whoever wrote it, and made ready when it is first needed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+
+from weave_async.errors import (
+    AuthenticationError,
+    ConnectError,
+    EndpointGoneError,
+    ProviderError,
+    WeaveError,
+)
+from weave_async.interfaces import Provider
+from weave_async.records import Endpoint, Request, Response, Usage
+
+logger = logging.getLogger(__name__)
+
+
+class GuardedProvider:
+    """Raises ``WeaveError`` only, and returns nothing but sound responses."""
+
+    def __init__(self, endpoint: Endpoint, provider: Provider) -> None:
+        self.is_ready = False
+        self._endpoint = endpoint
+        self._provider = provider
+        self._becoming_ready = asyncio.Lock()
+        self._entered: AsyncExitStack | None = None
+
+    def __repr__(self) -> str:
+        state = "ready" if self.is_ready else "not ready"
+        return f"<GuardedProvider {self._endpoint.provider}, {state}>"
+
+    async def complete(self, request: Request) -> Response:
+        """The provider's answer. One of somebody else's may break its promises in any way."""
+        try:
+            response = await self._provider.complete(request)
+            _require_sound(response)
+            return response
+        except ProviderError:
+            raise
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise self._broken_promise(error) from error
+        except Exception as error:
+            logger.debug("provider '%s' raised", self._endpoint.provider, exc_info=True)
+            raise self._broken_promise(error) from error
+
+    def _broken_promise(self, error: BaseException) -> ProviderError:
+        return ProviderError(
+            f"provider '{self._endpoint.provider}' raised {type(error).__name__}: {error} "
+            "(a provider should raise ProviderError)"
+        )
+
+    async def wait_until_ready(self) -> None:
+        """Enter the provider, once, and see that its endpoint is there."""
+        async with self._becoming_ready:
+            if self.is_ready:
+                return
+            async with AsyncExitStack() as stack:
+                try:
+                    provider = await stack.enter_async_context(self._provider)
+                except WeaveError:
+                    raise
+                except Exception as error:
+                    raise EndpointGoneError(
+                        f"provider '{self._endpoint.provider}' cannot be made ready: "
+                        f"{type(error).__name__}: {error}"
+                    ) from error
+                await self._probe(provider)
+                self._entered = stack.pop_all()
+                self.is_ready = True
+
+    async def close(self) -> None:
+        """Leave the provider, if it was entered."""
+        if self._entered is None:
+            return
+        try:
+            await self._entered.aclose()
+        except Exception as error:  # all answers are in: no reason to lose the run
+            logger.warning("%s did not close in good order: %r", self._endpoint.name, error)
+
+    async def _probe(self, provider: Provider) -> None:
+        """Ask for the list of models, which is free: better to learn now that nobody is there."""
+        try:
+            models = [str(name) for name in await provider.models()]
+        except (ConnectError, AuthenticationError):
+            raise
+        except Exception as error:  # a list of models is nice to have
+            logger.debug("%s lists no models: %s", self._endpoint.name, error)
+            return
+        if models and self._endpoint.model not in models:
+            logger.warning(
+                "%s does not list the model '%s'; it lists %s",
+                self._endpoint.name,
+                self._endpoint.model,
+                ", ".join(models[:8]),
+            )
+
+
+def _require_sound(response: Response) -> None:
+    """What the journal and the stages rely on, whoever wrote the provider."""
+    if not isinstance(response, Response) or not isinstance(response.usage, Usage):
+        raise TypeError(f"complete returned {response!r}, not a Response with its Usage")
+    response.text.encode()
+    for count in (response.usage.input_tokens, response.usage.output_tokens):
+        if count is not None and (type(count) is not int or count < 0):
+            raise TypeError(f"usage holds {count!r}, not a number of tokens")
