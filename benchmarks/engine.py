@@ -81,7 +81,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def measured(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     if given.startup:
-        return {"startup": measure_startup(given.repeats, given.in_flight, folder)}
+        return {"startup": measure_startup(given.rows, given.repeats, given.in_flight, folder)}
     if given.memory:
         return {"memory": measure_memory(given.rows, given.in_flight, folder)}
     if given.rpm:
@@ -146,7 +146,7 @@ def show_throughput(figures: dict[str, Any]) -> str:
 def show_startup(figures: dict[str, Any]) -> str:
     rows = [
         [
-            "first chat request, s after start",
+            f"first chat request of {figures['rows']:,} rows, s after start",
             shown(figures["first_request_s"], 3, with_range=True),
         ],
         ["--help, s", shown(figures["help_s"], 3, with_range=True)],

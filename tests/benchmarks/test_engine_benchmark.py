@@ -166,7 +166,7 @@ def test_memory_startup_and_the_share_of_a_limit_are_measured() -> None:
     assert memory["written"] == memory["rows"] == 2000
     assert memory["early_rows"] == 200
     assert 0 < memory["end_rss_mb"] <= memory["peak_rss_mb"] + 1  # the kernel counts in lumps
-    startup = engine_benchmark("--startup", "--repeats", "1", "--in-flight", "4")["startup"]
+    startup = engine_benchmark("--startup", "--repeats", "1", "--rows", "20")["startup"]
     assert 0 < startup["help_s"]["median"] < 10
     assert 0 < startup["first_request_s"]["median"] < 10
     limit = engine_benchmark("--rpm", "1200", "--seconds", "1", "--in-flight", "8")["limit"]
