@@ -77,7 +77,7 @@ def assert_counts_agree(summary: RunSummary, folder: str = "out") -> None:
 
 def test_every_sample_ends_once_and_the_files_agree() -> None:
     recipe = recipe_of(
-        200, generate={**faulty(error_rate=0.3, errors_in_a_row=2, empty_rate=0.1), "attempts": 1}
+        200, generate={**faulty(error_rate=0.1, errors_in_a_row=2, empty_rate=0.1), "attempts": 1}
     )
     summary = make(recipe, samples=500)
     assert_counts_agree(summary)
@@ -173,7 +173,7 @@ def test_changed_requests_are_named_and_refused_unless_accepted() -> None:
 
 
 def test_failed_samples_are_asked_for_again() -> None:
-    recipe = recipe_of(generate={**faulty(error_rate=0.3), "attempts": 1})
+    recipe = recipe_of(generate={**faulty(error_rate=0.1), "attempts": 1})
     first = make(recipe, samples=40)
     assert first.failed > 0
     second = make(recipe, samples=40)

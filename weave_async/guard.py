@@ -27,6 +27,7 @@ class GuardedProvider:
         self._endpoint = endpoint
         self._provider = provider
         self._becoming_ready = asyncio.Lock()
+        self._unready_because: WeaveError | None = None
         self._entered: AsyncExitStack | None = None
 
     def __repr__(self) -> str:
@@ -59,21 +60,30 @@ class GuardedProvider:
     async def wait_until_ready(self) -> None:
         """Enter the provider, once, and see that its endpoint is there."""
         async with self._becoming_ready:
+            if self._unready_because is not None:  # many wait for the same answer: ask once
+                raise self._unready_because
             if self.is_ready:
                 return
-            async with AsyncExitStack() as stack:
-                try:
-                    provider = await stack.enter_async_context(self._provider)
-                except WeaveError:
-                    raise
-                except Exception as error:
-                    raise EndpointGoneError(
-                        f"provider '{self._endpoint.provider}' cannot be made ready: "
-                        f"{type(error).__name__}: {error}"
-                    ) from error
-                await self._probe(provider)
-                self._entered = stack.pop_all()
-                self.is_ready = True
+            try:
+                await self._enter()
+            except WeaveError as error:
+                self._unready_because = error
+                raise
+
+    async def _enter(self) -> None:
+        async with AsyncExitStack() as stack:
+            try:
+                provider = await stack.enter_async_context(self._provider)
+            except WeaveError:
+                raise
+            except Exception as error:
+                raise EndpointGoneError(
+                    f"provider '{self._endpoint.provider}' cannot be made ready: "
+                    f"{type(error).__name__}: {error}"
+                ) from error
+            await self._probe(provider)
+            self._entered = stack.pop_all()
+            self.is_ready = True
 
     async def close(self) -> None:
         """Leave the provider, if it was entered."""
