@@ -535,8 +535,65 @@ def test_no_part_file_is_left_behind() -> None:
         "journal",
         "lock",
         "manifest.json",
+        "metrics.json",
         "recipe.yaml",
         "rejected.jsonl",
         "samples.jsonl",
     ]
     assert Recipe.load("out/recipe.yaml").seed == 7
+
+
+def test_metrics_manifest_summary_and_files_agree() -> None:
+    recipe = recipe_of(60, generate=faulty(empty_rate=0.2, error_rate=0.05))
+    summary = make(recipe)
+    metrics = json.loads(Path("out/metrics.json").read_text())
+    manifest = json.loads(Path("out/manifest.json").read_text())
+    assert_counts_agree(summary)
+    for name in ("asked", "written", "rejected", "failed", "pending"):
+        assert metrics[name] == manifest[name] == getattr(summary, name)
+    assert metrics["tokens"][COUNTING]["output"] == summary.output_tokens
+    assert metrics["stages"]["selection:exact"]["samples"] == 60
+    assert metrics["loop_lag_max_s"] >= 0
+
+
+def test_a_changed_max_tokens_asks_again_only_for_what_was_cut_short() -> None:
+    def bounded(max_tokens: int) -> Recipe:
+        mix = [{"endpoint": COUNTING}]
+        return recipe_of(generate={"mix": mix, "params": {"max_tokens": max_tokens}})
+
+    first = make(bounded(40), samples=40)
+    answers = [json.loads(line) for line in Path("out/samples.jsonl").read_text().splitlines()]
+    rejected = rows_of("out", "rejected")
+    cut = sum(row["lineage"]["finish_reason"] == "length" for row in answers + rejected)
+    assert 0 < cut < 40
+    with pytest.raises(RunFolderError) as refused:
+        make(bounded(80), samples=40)
+    assert f"{40 - cut} of the 40 samples would be recalled and {cut} asked for" in str(
+        refused.value
+    )
+    assert f"at most {cut * 80:,} output tokens" in str(refused.value)
+    asked_before = len(CountingProvider.asked)
+    second = make(bounded(80), samples=40, accept_changes=True)
+    assert (second.recalled, len(CountingProvider.asked) - asked_before) == (40 - cut, cut)
+    assert first.asked == second.asked == 40
+
+
+def test_a_budget_of_tokens_is_kept_over_several_runs_and_can_be_raised() -> None:
+    def within(tokens: int | None) -> Recipe:
+        return recipe_of(200, budget={"tokens": tokens})
+
+    first = make(within(5_000))
+    assert (first.status, first.exit_code) == ("stopped", 1)
+    assert "tokens" in (first.error or "")
+    assert 0 < first.input_tokens + first.output_tokens <= 5_000
+    again = make(within(5_000))
+    assert len(CountingProvider.asked) <= first.asked - first.pending + 8
+    assert again.recalled == first.asked - first.pending
+    assert make(within(None)).pending == 0
+    assert len(CountingProvider.asked) == 200
+
+
+def test_a_budget_in_money_needs_a_known_price() -> None:
+    with pytest.raises(RecipeError, match="price"):
+        make(recipe_of(budget={"usd": 1}))
+    assert CountingProvider.asked == []

@@ -73,8 +73,8 @@ class RunMetrics:
     retries: Counter[str] = field(default_factory=Counter)
     failure_examples: dict[str, str] = field(default_factory=dict)
     num_retryable_failures: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
+    tokens: dict[str, list[int]] = field(default_factory=dict)
+    """Input and output tokens, by endpoint."""
     loop_lag: LagProbe = field(default_factory=LagProbe)
     stage_times: StageTimes = field(default_factory=StageTimes)
     started_at_s: float | None = None
@@ -106,6 +106,14 @@ class RunMetrics:
         return self.asked - self.ended
 
     @property
+    def input_tokens(self) -> int:
+        return sum(account[0] for account in self.tokens.values())
+
+    @property
+    def output_tokens(self) -> int:
+        return sum(account[1] for account in self.tokens.values())
+
+    @property
     def answers_per_s(self) -> float:
         return self.asked_now / self.elapsed_s if self.elapsed_s > 0 else 0.0
 
@@ -126,12 +134,16 @@ class RunMetrics:
     def count_answer(self, sample: Sample) -> None:
         """An answer has just come from an endpoint, or will not come."""
         self.asked_now += 1
-        if sample.response is None:
+        response = sample.response
+        if response is None:
             return
-        self.input_tokens += sample.response.usage.input_tokens or 0
-        self.output_tokens += sample.response.usage.output_tokens or 0
-        if sample.response.e2e_s is not None:
-            self._recent_e2e_s.append(sample.response.e2e_s)
+        account = self.tokens.get(sample.endpoint)
+        if account is None:
+            account = self.tokens[sample.endpoint] = [0, 0]
+        account[0] += response.usage.input_tokens or 0
+        account[1] += response.usage.output_tokens or 0
+        if response.e2e_s is not None:
+            self._recent_e2e_s.append(response.e2e_s)
 
     def count_end(self, sample: Sample) -> None:
         """A sample has reached its end, and its row is in the file for that end."""
@@ -144,6 +156,29 @@ class RunMetrics:
             self.rejected[f"{sample.rejection.rule}: {sample.rejection.reason}"] += 1
         else:
             self.written += 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """All figures, as ``metrics.json`` holds them."""
+        return {
+            **self.snapshot(),
+            "elapsed_s": round(self.elapsed_s, 3),
+            "rejected_by_reason": dict(self.rejected.most_common()),
+            "failed_by_error": dict(self.failed.most_common()),
+            "tokens": {
+                name: {"input": account[0], "output": account[1]}
+                for name, account in self.tokens.items()
+            },
+            "stages": {
+                name: {
+                    "samples": account.num_samples,
+                    "wall_s": round(account.wall_s, 6),
+                    "cpu_s": round(account.cpu_s, 6),
+                }
+                for name, account in self.stage_times.items()
+            },
+            "loop_lag_p99_s": round(self.loop_lag.p99_s, 4),
+            "loop_lag_max_s": round(self.loop_lag.max_s, 4),
+        }
 
     def snapshot(self) -> dict[str, Any]:
         """The figures of one progress line."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from weave_async import registry
 from weave_async.dispatch import Dispatcher
@@ -30,6 +31,7 @@ from weave_async.validation.completion import CompletionValidator
 logger = logging.getLogger(__name__)
 
 DEFAULT_MAX_CONCURRENCY = 16
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 NOISE_STAGE_OPTIONS = ("field", "protect", "probability")
 """Options of every noise, whatever its own are: see ``stages.NoiseStage``."""
 
@@ -122,7 +124,8 @@ def prices_of(
     for endpoint in endpoints:
         default = getattr(providers[endpoint.name], "default_base_url", None)
         address = endpoint.base_url or default
-        prices[endpoint.name] = price_of(endpoint.model, base_url=address) if address else None
+        is_public = address is not None and urlsplit(address).hostname not in _THIS_MACHINE
+        prices[endpoint.name] = price_of(endpoint.model, base_url=address) if is_public else None
     return prices
 
 

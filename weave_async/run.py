@@ -21,6 +21,7 @@ from weave_async.metrics import RunMetrics
 from weave_async.parts import (
     dispatchers_of,
     endpoints_of,
+    prices_of,
     providers_of,
     sinks_of,
     source_of,
@@ -101,7 +102,7 @@ class Run:
         self._entered = True
         async with AsyncExitStack() as stack:
             self.endpoints = endpoints_of(self.recipe.generate.mix, self._settings)
-            providers = providers_of(self.endpoints)
+            self._providers = providers = providers_of(self.endpoints)
             pipeline = Pipeline(stages_of(self.recipe), self.metrics.stage_times)
             self._sinks = sinks_of(self.recipe)
             source = source_of(self.recipe, stack)
@@ -310,8 +311,7 @@ class Run:
         num_recalled = self.plan.num_samples - num_to_ask
         cost = (
             f"{num_recalled} of the {self.plan.num_samples} samples would be recalled and "
-            f"{num_to_ask} asked for, at most "
-            f"{num_to_ask * self.recipe.generate.params.max_tokens} output tokens"
+            f"{num_to_ask} asked for: {self._worst_cost(num_to_ask)}"
         )
         if journal.changes:
             raise RunFolderError(
@@ -326,12 +326,23 @@ class Run:
                 f"{cost}. Choose another folder with -o, or pass --accept-changes to ask for them"
             )
 
+    def _worst_cost(self, num_to_ask: int) -> str:
+        """What so many answers can cost, if each is as long as it may be."""
+        tokens = num_to_ask * self.recipe.generate.params.max_tokens
+        told = f"at most {tokens:,} output tokens"
+        prices = [price for price in prices_of(self.endpoints, self._providers).values() if price]
+        if len(prices) < len({endpoint.name for endpoint in self.endpoints}):
+            return told
+        return f"{told}, ${tokens * max(price.output_usd for price in prices):,.2f} by list price"
+
     def _publish(self) -> RunSummary:
         files: dict[str, Mapping[str, Any]] = {}
         for outputs in self._outputs.values():
             for file in outputs:
                 files[file.path.name] = file.publish()
+        self._require_equal_counts(files)
         summary = self._summarize(files)
+        self.folder.write_metrics(self.metrics.as_dict())
         self.folder.write_manifest(
             {
                 "weave_async": version("weave-async"),
@@ -342,6 +353,18 @@ class Run:
             }
         )
         return summary
+
+    def _require_equal_counts(self, files: Mapping[str, Mapping[str, Any]]) -> None:
+        """The ledger and the files were written by the same hand; a bug of ours would show here."""
+        metrics = self.metrics
+        counts = {
+            "rejected.jsonl": metrics.rejected.total(),
+            "failed.jsonl": metrics.failed.total(),
+            **{file.path.name: metrics.written for file in self._outputs["samples"]},
+        }
+        wrong = {name: n for name, n in counts.items() if files[name]["rows"] != n}
+        if wrong:
+            raise AssertionError(f"rows counted otherwise than written: {wrong}, {files}")
 
     def _summarize(self, files: Mapping[str, Mapping[str, Any]]) -> RunSummary:
         metrics, error = self.metrics, self._engine.stopped_by
@@ -371,11 +394,24 @@ class Run:
             rows_skipped=self.plan.inspection.num_skipped,
             input_tokens=metrics.input_tokens,
             output_tokens=metrics.output_tokens,
+            cost_usd=self._cost_usd(),
             elapsed_s=round(metrics.elapsed_s, 3),
             answers_per_s=round(metrics.answers_per_s, 2),
             files=files,
             error=None if error is None else str(error),
         )
+
+    def _cost_usd(self) -> float | None:
+        """What this run's answers cost by list price; ``None`` where a price is not known."""
+        used = [endpoint for endpoint in self.endpoints if endpoint.name in self.metrics.tokens]
+        prices = prices_of(used, self._providers)
+        usd = 0.0
+        for name, (input_tokens, output_tokens) in self.metrics.tokens.items():
+            price = prices[name]
+            if price is None:
+                return None
+            usd += price.usd(input_tokens=input_tokens, output_tokens=output_tokens)
+        return round(usd, 6)
 
     def _status(self, error: WeaveError | None, accepted_enough: bool) -> tuple[Status, int]:
         if error is not None:

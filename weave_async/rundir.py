@@ -8,6 +8,7 @@
     ├── samples.jsonl     the dataset
     ├── rejected.jsonl    a row per rejected sample: stage, rule, reason, evidence
     ├── failed.jsonl      a row per failed sample: error, message, attempts
+    ├── metrics.json      counts, tokens, rates and the time each stage took
     ├── manifest.json     counts, rows and SHA-256 of the files above; written last
     └── lock              held by the process that writes here
 
@@ -127,6 +128,10 @@ class RunFolder:
     def write_recipe(self, resolved: Mapping[str, Any]) -> None:
         text = yaml.safe_dump(dict(resolved), sort_keys=False, allow_unicode=True)
         self._publish_bytes(self.recipe, text.encode())
+
+    def write_metrics(self, metrics: Mapping[str, Any]) -> None:
+        body = orjson.dumps(metrics, option=orjson.OPT_INDENT_2)
+        self._publish_bytes(self.path / "metrics.json", body + b"\n")
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         body = {"format_version": FORMAT_VERSION, **manifest}

@@ -16,7 +16,8 @@ class RunSummary:
     ``status``: ``complete``; ``incomplete`` (samples failed, a stage raised, or fewer were accepted
     than wanted); ``interrupted`` (by the user); ``stopped`` (by ``error``). Running again goes on
     from there. ``recalled`` answers were there already, ``unused`` ones belong to no sample of this
-    run. ``str`` of it is what the command line prints.
+    run. ``cost_usd`` is of this run's answers, by list price, ``None`` where that is not known.
+    ``str`` of it is what the command line prints.
     """
 
     status: Status
@@ -38,6 +39,7 @@ class RunSummary:
     rows_skipped: int
     input_tokens: int
     output_tokens: int
+    cost_usd: float | None
     elapsed_s: float
     answers_per_s: float
     files: Mapping[str, Mapping[str, Any]]
@@ -66,6 +68,8 @@ class RunSummary:
             lines.append(
                 f"{self.unused} earlier answers belong to no sample of this run: left out."
             )
+        if self.cost_usd:
+            lines.append(f"Cost by list price: ${self.cost_usd:,.4f}.")
         if self.rows_skipped:
             lines.append(f"Malformed rows left out: {self.rows_skipped}.")
         return "\n".join(lines)
