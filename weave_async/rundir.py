@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -255,8 +256,9 @@ def _holder(lock: IO[str]) -> str:
 
 def _is_of_dead_process(holder: str) -> bool:
     """A killed process leaves its name behind, and the next one may not have written its own."""
-    _, pid, _, host = holder.split()
-    return host == socket.gethostname() and not Path(f"/proc/{pid}").exists()
+    named = re.fullmatch(r"pid (\d+) on (.*)\n", holder)
+    is_local = named is not None and named[2] == socket.gethostname()
+    return named is not None and is_local and not Path(f"/proc/{named[1]}").exists()
 
 
 def reserve_of(journal: Path) -> Path:

@@ -189,7 +189,7 @@ class GroupCommit:
         try:
             await self._in_thread(segments)
         except OSError as error:
-            await self._write_anew(group, error)
+            group = await self._write_anew(group, error)
         if self._writer.is_full:
             self._go_on_in_a_new_segment()
         return [entry.sample for entry in group if entry.sample is not None]
@@ -199,8 +199,11 @@ class GroupCommit:
         await loop.run_in_executor(self._thread, self._writer.sync, segments)
         self._writer.note_synced(segments)
 
-    async def _write_anew(self, group: list[Entry], error: OSError) -> None:
-        """A sync has failed: all since the last good one goes into a new segment, once."""
+    async def _write_anew(self, group: list[Entry], error: OSError) -> list[Entry]:
+        """A sync has failed: all since the last good one goes into a new segment, once.
+
+        Returns what is durable then: ``group``, and what had been written behind it.
+        """
         logger.warning("%r: a sync failed: %s; writing anew", self._writer, error.strerror)
         if self._has_sync_failed:
             raise _cannot_keep(self._writer, error) from error
@@ -214,9 +217,11 @@ class GroupCommit:
             self._unsynced = []
             self._write()
             self._require_all_written()
+            group, self._unsynced = self._unsynced, []
             await self._in_thread(self._writer.to_sync())
         except OSError as again:
             raise _cannot_keep(self._writer, again) from again
+        return group
 
     def _go_on_in_a_new_segment(self) -> None:
         try:
