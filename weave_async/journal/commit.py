@@ -117,7 +117,9 @@ class GroupCommit:
             try:
                 self._writer.sync_rest()
             except OSError as error:
-                raise _cannot_keep(self._writer, error) from error
+                if self._has_samples_to_sync:
+                    raise _cannot_keep(self._writer, error) from error
+                logger.warning("%r: the last sync failed: %s", self._writer, error.strerror)
 
     @property
     def _has_ended(self) -> bool:
@@ -190,6 +192,9 @@ class GroupCommit:
             await self._in_thread(segments)
         except OSError as error:
             group = await self._write_anew(group, error)
+        except asyncio.CancelledError:
+            self._unsynced = [*group, *self._unsynced]  # `close` sees to them
+            raise
         if self._writer.is_full:
             self._go_on_in_a_new_segment()
         return [entry.sample for entry in group if entry.sample is not None]

@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -173,9 +172,8 @@ class Writer:
         """``sync`` all that has not been, and then that it is, where no loop runs any more."""
         self._sync_now()
         if self._news_of_sync():
-            with suppress(OSError):  # what it tells of is on the disk all the same
-                self.append(b"")
-                self._sync_now()
+            self.append(b"")
+            self._sync_now()
 
     def require_present(self) -> None:
         """Raises ``RunFolderError`` if the file that is written to has no name any more."""
