@@ -34,6 +34,7 @@ import yaml
 from weave_async.errors import InputError, RunFolderError, RunLockedError, StorageError
 
 FORMAT_VERSION = 2
+"""Format 1 had no calls in its journal, and did not say what was synced; it is still read."""
 _PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600
 _BEFORE_A_RUN = {"lock", "probe", "probe.part"}
 """What a crash while a folder is opened may leave in it."""

@@ -7,6 +7,7 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -221,6 +222,39 @@ def test_a_disk_that_stays_full_keeps_answers_until_there_is_space(
         os.close(real)
         os.close(full)
         run.journal.close()
+
+    asyncio.run(scenario())
+    assert recalled(folder, samples) == completions(samples)
+
+
+def test_what_was_being_synced_when_the_run_broke_off_is_kept_but_not_called_safe(
+    folder: Path, samples: list[Sample]
+) -> None:
+    disk = FailingDisk()
+
+    async def scenario() -> None:
+        run = Run(folder, disk)
+        is_syncing, go_on = threading.Event(), threading.Event()
+        sync = disk.sync
+
+        def slow_sync(fd: int) -> None:
+            is_syncing.set()
+            go_on.wait()
+            raise OSError(errno.EIO, "Input/output error")
+
+        disk.sync = slow_sync  # type: ignore[method-assign]
+        await run.record(*samples)
+        committing = asyncio.create_task(run.finish())
+        while not is_syncing.is_set():
+            await asyncio.sleep(0)
+        committing.cancel()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await committing
+        disk.sync = sync  # type: ignore[method-assign]
+        with pytest.raises(StorageError):  # not synced again: nobody may think that it is safe
+            run.journal.close()
+        assert run.handed_on == []
 
     asyncio.run(scenario())
     assert recalled(folder, samples) == completions(samples)

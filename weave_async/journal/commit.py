@@ -244,7 +244,7 @@ class GroupCommit:
     def _require_all_written(self) -> None:
         num_lost = sum(entry.sample is not None for entry in self._unwritten)
         if self._unwritten:
-            raise StorageError(f"{self.failed} {num_lost} answers could not be written.")
+            raise StorageError(f"{num_lost} answers could not be written: {self.failed}")
 
     def _require_own_process(self) -> None:
         if os.getpid() != self._pid:
@@ -254,6 +254,8 @@ class GroupCommit:
             )
 
     def _look(self) -> None:
+        if not self._writer.is_begun:
+            return
         try:
             self._writer.require_present()
         except RunFolderError as error:
@@ -266,6 +268,6 @@ class GroupCommit:
 def _cannot_keep(writer: Writer, error: OSError) -> StorageError:
     why = "a limit on the size of files" if error.errno == errno.EFBIG else error.strerror
     return StorageError(
-        f"cannot write {writer.path}: {why}. What was answered so far is kept; "
+        f"cannot write {writer.path}: {why}. What was written so far is kept; "
         "run the same command again once there is space"
     )

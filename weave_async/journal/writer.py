@@ -177,8 +177,7 @@ class Writer:
 
     def require_present(self) -> None:
         """Raises ``RunFolderError`` if the file that is written to has no name any more."""
-        if self.is_begun:
-            self._require_present(self.tail)
+        self._require_present(self.tail)
 
     def free_reserve(self) -> bool:
         """Delete the reserve; whether there was one."""
