@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import orjson
 import pytest
 import yaml
 
+from weave_async import rundir
 from weave_async.errors import RunFolderError, RunLockedError, StorageError
 from weave_async.rundir import FORMAT_VERSION, RunFolder
 
@@ -69,6 +70,98 @@ def test_a_killed_process_leaves_no_lock_behind(tmp_path: Path) -> None:
     folder.open()
     assert (path / "lock").read_text().startswith(f"pid {os.getpid()} on ")
     folder.close()
+
+
+RACER = """
+import sys
+from pathlib import Path
+from weave_async.errors import RunLockedError
+from weave_async.rundir import RunFolder
+folder = RunFolder(Path(sys.argv[1]))
+for line in sys.stdin:
+    if line == "go\\n":
+        try:
+            folder.open()
+            print("won", flush=True)
+        except RunLockedError as error:
+            print(error.exit_code, error, flush=True)
+    else:
+        folder.close()
+        print("closed", flush=True)
+"""
+
+
+def test_of_two_processes_exactly_one_wins_and_the_other_names_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", RACER, str(tmp_path / "run")]
+    with ExitStack() as stack:
+        racers = [
+            stack.enter_context(
+                subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+                )
+            )
+            for _ in range(2)
+        ]
+
+        def told(racer: subprocess.Popen[str]) -> str:
+            assert racer.stdout is not None
+            return racer.stdout.readline().strip()
+
+        def tell(racer: subprocess.Popen[str], word: str) -> None:
+            assert racer.stdin is not None
+            racer.stdin.write(f"{word}\n")
+
+        for _ in range(50):
+            for racer in racers:
+                tell(racer, "go")
+            said = [told(racer) for racer in racers]
+            winner = said.index("won")
+            loser = said[1 - winner]
+            assert loser.startswith("75 ")
+            assert f"is being written by pid {racers[winner].pid} on " in loser
+            tell(racers[winner], "close")
+            assert told(racers[winner]) == "closed"
+
+
+def test_the_name_of_a_dead_process_in_the_lock_is_not_told(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    with held_by_another_process(path) as holder:
+        host = (path / "lock").read_text().split()[-1]
+        (path / "lock").write_text(f"pid {2**30} on {host}\n")
+        with pytest.raises(RunLockedError, match="is being written by another process"):
+            RunFolder(path).open()
+        assert holder.poll() is None
+
+
+def test_a_network_file_system_is_refused_unless_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rundir, "filesystem_of", lambda path: "nfs4")
+    with pytest.raises(RunFolderError, match=r"network file system \(nfs4\).*--allow-network-fs"):
+        RunFolder(tmp_path / "run").open()
+    assert list((tmp_path / "run").iterdir()) == []
+    folder = RunFolder(tmp_path / "run", allow_network_fs=True)
+    folder.open()
+    folder.close()
+
+
+def test_the_file_system_is_the_one_of_the_device(tmp_path: Path) -> None:
+    device = tmp_path.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "35 1 0:999 / /elsewhere rw shared:1 - ext4 /dev/sda1 rw\n"
+        f"36 35 {number} / /with\\040space rw,noatime master:1 - nfs4 host:/x rw,vers=4.2\n"
+    )
+    assert rundir.filesystem_of(tmp_path, str(mounts)) == "nfs4"
+    mounts.write_text("")
+    assert rundir.filesystem_of(tmp_path, str(mounts)) is None
+    assert rundir.filesystem_of(tmp_path, str(tmp_path / "missing")) is None
+
+
+def test_no_child_process_inherits_the_lock(folder: RunFolder) -> None:
+    assert folder._lock is not None
+    assert not os.get_inheritable(folder._lock.fileno())
 
 
 def test_close_gives_the_lock_back(folder: RunFolder) -> None:

@@ -19,7 +19,7 @@ from weave_async.errors import InputError, RunFolderError
 from weave_async.journal import entries, frames
 from weave_async.journal.calls import Calls
 from weave_async.journal.index import Index, place_of
-from weave_async.journal.segments import Segment, list_segments
+from weave_async.journal.segments import Segment, is_damaged, list_segments
 from weave_async.rundir import OUTPUTS, RunFolder
 
 MAX_PROBLEMS_NAMED = 5
@@ -139,11 +139,8 @@ class _JournalPass:
             end = frames.end_of_last(self._counted(segment, segment.frames(file)))
             if end == segment.limit:
                 return
-            where = f"{segment.path} is damaged at byte {end}"
-            if frames.next_whole(file, end) is not None:
-                self._whole.fail(f"{where}, with whole frames after it")
-            elif not segment.may_be_torn:
-                self._whole.fail(f"{where}, where its end is missing")
+            if is_damaged(segment, file, end):
+                self._whole.fail(f"{segment.path} is damaged at byte {end}, and was whole once")
             else:
                 self._notes.append(
                     f"{segment.path} ends in {segment.limit - end} torn bytes, as after a crash: "

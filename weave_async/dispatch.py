@@ -311,7 +311,9 @@ def code_of(error: BaseException) -> str:
 
 def _failure(error: ProviderError, attempts: int) -> Failure:
     message = str(error)[:LONGEST_MESSAGE_CHARS]
-    return Failure(code_of(error), message, attempts, error.status_code, error.retryable)
+    return Failure(
+        code_of(error), message, attempts, error.status_code, error.retryable, error.may_be_billed
+    )
 
 
 def _now_s() -> float:

@@ -118,24 +118,27 @@ def _find(folder: RunFolder, row: str) -> _Found | None:
 
 
 def _nth_row(folder: RunFolder, stem: str, number: int) -> _Found:
-    for found in _rows(folder, stems=(stem,)):
-        if found.place.endswith(f":{number}"):
-            return found
+    for found in _rows(folder, stems=(stem,), number=number):
+        return found
     raise UsageError(f"{folder.path} has no row {number} in {stem}.jsonl")
 
 
 def _rows(
-    folder: RunFolder, needle: bytes = b"", stems: tuple[str, ...] = OUTPUTS
+    folder: RunFolder,
+    needle: bytes = b"",
+    stems: tuple[str, ...] = OUTPUTS,
+    number: int | None = None,
 ) -> Iterator[_Found]:
-    """Rows of the outputs in which ``needle`` stands somewhere."""
+    """Rows of the outputs in which ``needle`` stands somewhere; or the one of that ``number``."""
     for stem in stems:
         path = folder.path / f"{stem}.jsonl"
         if not path.is_file():
             continue
         with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if needle in line:
-                    yield _Found(stem, f"{path.name}:{number}", _row_from(line, path, number))
+            for line_number, line in enumerate(file, 1):
+                if needle in line and number in (None, line_number):
+                    row = _row_from(line, path, line_number)
+                    yield _Found(stem, f"{path.name}:{line_number}", row)
 
 
 def _row_from(line: bytes, path: Path, number: int) -> dict[str, Any]:

@@ -191,6 +191,7 @@ class Failure:
     attempts: int
     status_code: int | None = None
     retryable: bool = False
+    may_be_billed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

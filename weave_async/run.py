@@ -72,10 +72,12 @@ class Run:
         settings: Settings | None = None,
         resume: Resume = "if-possible",
         accept_changes: bool = False,
+        allow_network_fs: bool = False,
         on_sample: Callable[[Sample], None] | None = None,
     ) -> None:
         self.recipe = recipe
-        self.folder = RunFolder(Path(output_dir or Path("out") / recipe.name))
+        path = Path(output_dir or Path("out") / recipe.name)
+        self.folder = RunFolder(path, allow_network_fs=allow_network_fs)
         self.metrics = RunMetrics()
         self.endpoints: list[Endpoint] = []
         self._summary: RunSummary | None = None

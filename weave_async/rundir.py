@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -34,6 +35,7 @@ import yaml
 from weave_async.errors import InputError, RunFolderError, RunLockedError, StorageError
 
 FORMAT_VERSION = 2
+"""Format 1 had no calls in its journal, and did not say what was synced; it is still read."""
 _PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600
 _BEFORE_A_RUN = {"lock", "probe", "probe.part"}
 """What a crash while a folder is opened may leave in it."""
@@ -260,8 +262,9 @@ def _holder(lock: IO[str]) -> str:
 
 def _is_of_dead_process(holder: str) -> bool:
     """A killed process leaves its name behind, and the next one may not have written its own."""
-    _, pid, _, host = holder.split()
-    return host == socket.gethostname() and not Path(f"/proc/{pid}").exists()
+    named = re.fullmatch(r"pid (\d+) on (.*)\n", holder)
+    is_local = named is not None and named[2] == socket.gethostname()
+    return named is not None and is_local and not Path(f"/proc/{named[1]}").exists()
 
 
 def reserve_of(journal: Path) -> Path:

@@ -14,7 +14,7 @@ from weave_async.testing.scripted_endpoint import ScriptedEndpoint
 
 from .conftest import Program
 
-COMMANDS = ["run", "preview", "doctor", "serve", "new", "schema"]
+COMMANDS = ["run", "preview", "verify", "explain", "doctor", "serve", "new", "schema"]
 
 
 def test_version_is_that_of_the_package(weave_async: Program) -> None:

@@ -82,10 +82,11 @@ def stored(path: Path) -> list[Any]:
         return [orjson.loads(body) for _, body in frames.scan(file)]
 
 
-def last_frame(path: Path) -> tuple[int, int]:
-    """Where it begins and ends."""
+def last_answer(path: Path) -> tuple[int, int]:
+    """Where its frame begins and ends."""
     with path.open("rb") as file:
-        return [(offset, frames.end_of(offset, body)) for offset, body in frames.scan(file)][-1]
+        found = [each for each in frames.scan(file) if b'"kind":"answer"' in each[1]]
+    return found[-1][0], frames.end_of(*found[-1])
 
 
 def test_samples_are_handed_on_in_the_order_in_which_they_were_recorded(
@@ -208,7 +209,8 @@ def test_failures_are_kept_for_people_but_not_recalled(
     assert write(folder, failed) == [failed]
     assert recall(folder, make_sample()) == [None]
     (segment,) = segments(folder)
-    assert stored(segment)[-1]["failure"]["message"] == "no answer within 600 s"
+    [failure_frame] = [each for each in stored(segment) if each["kind"] == "failure"]
+    assert failure_frame["failure"]["message"] == "no answer within 600 s"
 
 
 def test_an_answer_after_a_failure_is_recalled(folder: Path, make_sample: MakeSample) -> None:
@@ -223,7 +225,7 @@ def test_a_torn_tail_is_cut_at_every_byte_and_said(
     write(folder, make_sample("Kept."), make_sample("Torn.", ordinal=1))
     (segment,) = segments(folder)
     whole = segment.read_bytes()
-    start, end = last_frame(segment)
+    start, end = last_answer(segment)
     for cut in range(start, end):
         segment.write_bytes(whole[:cut])
         caplog.clear()
@@ -270,7 +272,7 @@ def _damage_first_of_two(folder: Path, make_sample: MakeSample) -> tuple[Path, i
     write(folder, make_sample("One."), make_sample("Two.", ordinal=1))
     write(folder, make_sample("Three.", ordinal=2))
     first = segments(folder)[0]
-    start, _ = last_frame(first)
+    start, _ = last_answer(first)
     with first.open("r+b") as file:
         file.seek(start + 40)
         file.write(b"#")
@@ -296,9 +298,7 @@ def test_damage_in_the_middle_of_the_last_segment_costs_no_answer_behind_it(
     content = bytearray(segment.read_bytes())
     content[content.index(b"One.")] ^= 1
     segment.write_bytes(bytes(content))
-    with pytest.raises(
-        RunFolderError, match=r"is damaged at byte \d+, with whole answers after it"
-    ):
+    with pytest.raises(RunFolderError, match=r"is damaged at byte \d+, and was whole once"):
         Journal(folder, asks={})
     assert segment.read_bytes() == bytes(content)
 

@@ -14,7 +14,7 @@ import typer
 
 from weave_async.cli import options
 from weave_async.cli.console import print_error, printable
-from weave_async.cli.options import Job, job_from
+from weave_async.cli.options import job_from
 
 if TYPE_CHECKING:
     from weave_async.cli.progress import Progress
@@ -123,6 +123,14 @@ def run(
             help="Continue though prompts, model or parameters changed: asks anew for those.",
         ),
     ] = False,
+    allow_network_fs: Annotated[
+        bool,
+        typer.Option(
+            "--allow-network-fs",
+            rich_help_panel=_OUTPUT,
+            help="Write to a network file system: make sure that one machine alone does.",
+        ),
+    ] = False,
     json: Annotated[
         bool,
         typer.Option("--json", rich_help_panel=_OUTPUT, help="Print the summary as JSON."),
@@ -159,32 +167,26 @@ def run(
         tpm=tpm,
         options=option,
     )
-    raise typer.Exit(_run_job(job, output, samples, resume, accept_changes, as_json=json))
-
-
-def _run_job(
-    job: Job,
-    output: Path | None,
-    samples: int | None,
-    resume: Resume,
-    accept_changes: bool,
-    *,
-    as_json: bool,
-) -> int:
-    import orjson
-
-    from weave_async.cli.loop import run_in_loop
-    from weave_async.cli.progress import progress_for
     from weave_async.run import Run
 
-    run = Run(
+    job_run = Run(
         job.recipe,
         output_dir=output,
         samples=samples,
         settings=job.settings,
         resume=resume.value,
         accept_changes=accept_changes,
+        allow_network_fs=allow_network_fs,
     )
+    raise typer.Exit(_finish(job_run, as_json=json))
+
+
+def _finish(run: Run, *, as_json: bool) -> int:
+    import orjson
+
+    from weave_async.cli.loop import run_in_loop
+    from weave_async.cli.progress import progress_for
+
     with progress_for(run) as progress:
         summary, exit_code = run_in_loop(drive(run, progress))
     if as_json:

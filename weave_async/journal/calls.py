@@ -98,7 +98,7 @@ class Spent:
 def spent(segments: Iterable[Segment]) -> dict[str, Spent]:
     """What these runs have used, by endpoint; calls without an answer stand under ``""``.
 
-    A call that was refused with a status used nothing. Parses every frame.
+    A call that cannot have been billed used nothing. Parses every frame.
     """
     by_endpoint: defaultdict[str, Spent] = defaultdict(Spent)
     calls = Calls()
@@ -117,7 +117,7 @@ def _add(entry: Mapping[str, Any], calls: Calls, by_endpoint: Mapping[str, Spent
         calls.sent(entry)
     elif entry["kind"] == "missed":
         worst = calls.missed(entry)
-        if entry["failure"]["status_code"] is None:
+        if entry["failure"].get("may_be_billed", True):
             by_endpoint[""].unsettled_tokens += worst or 0
     elif entry["kind"] == "answer":
         worst = calls.answered(entry.get("attempt_id", "").encode())

@@ -117,7 +117,9 @@ class GroupCommit:
             try:
                 self._writer.sync_rest()
             except OSError as error:
-                raise _cannot_keep(self._writer, error) from error
+                if self._has_samples_to_sync:
+                    raise _cannot_keep(self._writer, error) from error
+                logger.warning("%r: the last sync failed: %s", self._writer, error.strerror)
 
     @property
     def _has_ended(self) -> bool:
@@ -189,7 +191,10 @@ class GroupCommit:
         try:
             await self._in_thread(segments)
         except OSError as error:
-            await self._write_anew(group, error)
+            group = await self._write_anew(group, error)
+        except asyncio.CancelledError:
+            self._unsynced = [*group, *self._unsynced]  # `close` sees to them
+            raise
         if self._writer.is_full:
             self._go_on_in_a_new_segment()
         return [entry.sample for entry in group if entry.sample is not None]
@@ -199,8 +204,11 @@ class GroupCommit:
         await loop.run_in_executor(self._thread, self._writer.sync, segments)
         self._writer.note_synced(segments)
 
-    async def _write_anew(self, group: list[Entry], error: OSError) -> None:
-        """A sync has failed: all since the last good one goes into a new segment, once."""
+    async def _write_anew(self, group: list[Entry], error: OSError) -> list[Entry]:
+        """A sync has failed: all since the last good one goes into a new segment, once.
+
+        Returns what is durable then: ``group``, and what had been written behind it.
+        """
         logger.warning("%r: a sync failed: %s; writing anew", self._writer, error.strerror)
         if self._has_sync_failed:
             raise _cannot_keep(self._writer, error) from error
@@ -214,9 +222,11 @@ class GroupCommit:
             self._unsynced = []
             self._write()
             self._require_all_written()
+            group, self._unsynced = self._unsynced, []
             await self._in_thread(self._writer.to_sync())
         except OSError as again:
             raise _cannot_keep(self._writer, again) from again
+        return group
 
     def _go_on_in_a_new_segment(self) -> None:
         try:
@@ -234,7 +244,7 @@ class GroupCommit:
     def _require_all_written(self) -> None:
         num_lost = sum(entry.sample is not None for entry in self._unwritten)
         if self._unwritten:
-            raise StorageError(f"{self.failed} {num_lost} answers could not be written.")
+            raise StorageError(f"{num_lost} answers could not be written: {self.failed}")
 
     def _require_own_process(self) -> None:
         if os.getpid() != self._pid:
@@ -244,6 +254,8 @@ class GroupCommit:
             )
 
     def _look(self) -> None:
+        if not self._writer.is_begun:
+            return
         try:
             self._writer.require_present()
         except RunFolderError as error:
@@ -256,6 +268,6 @@ class GroupCommit:
 def _cannot_keep(writer: Writer, error: OSError) -> StorageError:
     why = "a limit on the size of files" if error.errno == errno.EFBIG else error.strerror
     return StorageError(
-        f"cannot write {writer.path}: {why}. What was answered so far is kept; "
+        f"cannot write {writer.path}: {why}. What was written so far is kept; "
         "run the same command again once there is space"
     )

@@ -6,6 +6,7 @@ sent      calls that went out in one tick: ``[attempt_id, request_id, worst-case
 missed    a call that brought no answer, and why
 answer    a sample's answer, with all that decides whether it fits another asking
 failure   a sample that ends without one
+synced    how far the segment was on the disk when this was written
 ========  =======================================================================================
 
 ``at_s`` counts from the opening of the run. Answers begin with the sample's id, then the call's, so

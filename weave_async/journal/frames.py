@@ -68,18 +68,29 @@ def end_of_last(found: Iterable[tuple[int, bytes]]) -> int:
 
 
 def next_whole(file: IO[bytes], offset: int) -> int | None:
-    """Where the first whole frame behind ``offset`` starts, whatever stands between.
+    """Where the first whole frame behind ``offset`` starts, whatever stands between; from the very
+    start with -1.
 
     Damage may have made two lines of a frame, or one line of two: only the heads are looked for.
     """
-    file.seek(offset)
+    file.seek(max(offset, 0))
     content = file.read()  # of one segment, and only where something is wrong with it
-    for head in _LIKE_A_HEAD.finditer(content, 1):
+    for head in _LIKE_A_HEAD.finditer(content, 1 if offset >= 0 else 0):
         start = head.start()
         end = start + FRAME_OVERHEAD + int(content[start : start + 8], 16)
         if is_whole(content[start:end]):
-            return offset + start
+            return max(offset, 0) + start
     return None
+
+
+def whole_behind(file: IO[bytes], offset: int) -> Iterator[tuple[int, bytes]]:
+    """Like ``scan``, but goes on behind whatever is damaged, from ``offset`` on."""
+    start = next_whole(file, offset)
+    while start is not None:
+        for offset, body in scan(file, start):
+            start = end_of(offset, body)
+            yield offset, body
+        start = next_whole(file, start)
 
 
 def is_whole(frame: bytes) -> bool:

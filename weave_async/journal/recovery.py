@@ -15,7 +15,7 @@ from weave_async.errors import RunFolderError
 from weave_async.journal import entries, frames
 from weave_async.journal.calls import Calls
 from weave_async.journal.index import Index, key_of, place_of
-from weave_async.journal.segments import Segment, list_segments, path_of
+from weave_async.journal.segments import Segment, is_damaged, list_segments, path_of
 from weave_async.rundir import sync_folder
 
 logger = logging.getLogger(__name__)
@@ -43,11 +43,11 @@ def recover(folder: Path) -> Recovered:
     segments = list_segments(folder)
     found = Recovered(Index(_num_expected(segments)))
     for segment in segments:
-        if segment.is_new:
-            segment = _named(segment)
         end = _index(segment, found)
         if end < segment.limit:
             _cut_torn_tail(segment, end)
+        if segment.is_new:
+            _name(segment)
         found.last_number = segment.number
         found.last_epoch = max(found.last_epoch, segment.epoch)
         if "asks" in segment.opening and not found.is_known(segment.opening):
@@ -108,19 +108,20 @@ class _Answers:
         return None
 
 
-def _named(segment: Segment) -> Segment:
-    """What a killed run did not come to: all segments before this one are sound now."""
+def _name(segment: Segment) -> None:
+    """What a killed run did not come to: this segment and all before it are sound now."""
     path = path_of(segment.path.parent, segment.number)
+    with segment.path.open("rb") as file:
+        os.fsync(file.fileno())
     os.rename(segment.path, path)
     sync_folder(path.parent)
-    return Segment(path, segment.number, segment.opening, segment.limit, segment.may_be_torn)
 
 
 def _cut_torn_tail(segment: Segment, end: int) -> None:
     with segment.path.open("r+b") as file:
-        if not segment.may_be_torn or frames.next_whole(file, end) is not None:
+        if is_damaged(segment, file, end):
             raise RunFolderError(
-                f"{segment.path} is damaged at byte {end}, with whole answers after it: "
+                f"{segment.path} is damaged at byte {end}, and was whole once: "
                 "restore it from a copy, or keep what is whole of it with "
                 "`weave-async verify RUN --repair`"
             )

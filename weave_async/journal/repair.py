@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from weave_async.journal import frames
-from weave_async.journal.segments import Segment, list_segments
+from weave_async.journal.segments import Segment, is_damaged, list_segments
 from weave_async.rundir import storage_errors, sync_folder
 
 
@@ -34,8 +34,7 @@ def repair(folder: Path) -> list[Repaired]:
 def _is_damaged(segment: Segment) -> bool:
     with segment.open() as file:
         end = frames.end_of_last(segment.frames(file))
-        is_torn_tail = segment.may_be_torn and frames.next_whole(file, end) is None
-    return end < segment.limit and not is_torn_tail
+        return end < segment.limit and is_damaged(segment, file, end)
 
 
 def _repaired(segment: Segment) -> Repaired:
@@ -57,14 +56,10 @@ def _repaired(segment: Segment) -> Repaired:
 
 def _copy_whole_frames(damaged: IO[bytes], mended: IO[bytes], limit: int) -> int:
     num_frames = 0
-    start: int | None = 0
-    while start is not None and start < limit:
-        end = start
-        for offset, body in frames.scan(damaged, start, limit=limit):
+    for offset, body in frames.whole_behind(damaged, -1):
+        if offset < limit:
             mended.write(frames.wrap(body))
             num_frames += 1
-            end = frames.end_of(offset, body)
-        start = frames.next_whole(damaged, end)
     return num_frames
 
 

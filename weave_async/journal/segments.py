@@ -26,6 +26,7 @@ from weave_async.rundir import FORMAT_VERSION
 NAME, BORN = ".log", ".new"
 MAX_OPEN_SEGMENTS = 32
 _LIKELY_FRAME_BYTES = 4096
+_SYNCED = b'{"kind":"synced",'
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,28 @@ class Segment:
     def frames(self, file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
         """Where each frame starts, and its body; ends at the first that is not whole."""
         return frames.scan(file, limit=self.limit)
+
+
+def synced_frame(num_bytes: int) -> bytes:
+    """Tells that the segment is on the disk up to ``num_bytes``: what is damaged before them was
+    whole once. Behind the last of these frames, a power cut may have kept some blocks and not
+    others."""
+    return frames.encode({"kind": "synced", "bytes": num_bytes})
+
+
+def is_damaged(segment: Segment, file: IO[bytes], end: int) -> bool:
+    """Whether what is wrong at ``end`` is more than a crash leaves: refuse it, or cut it off."""
+    if segment.is_new:
+        return False  # nothing in it was ever called durable
+    if not segment.may_be_torn:
+        return True
+    says_what_is_synced = segment.opening.get("format_version", 0) > 1
+    for _, body in frames.whole_behind(file, end):
+        if not says_what_is_synced:
+            return True
+        if body.startswith(_SYNCED) and orjson.loads(body)["bytes"] > end:
+            return True
+    return False
 
 
 def path_of(folder: Path, number: int, suffix: str = NAME) -> Path:

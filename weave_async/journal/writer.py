@@ -20,7 +20,7 @@ from pathlib import Path
 from weave_async.errors import RunFolderError, StorageError
 from weave_async.journal.disk import Disk
 from weave_async.journal.index import place_of
-from weave_async.journal.segments import BORN, path_of
+from weave_async.journal.segments import BORN, path_of, synced_frame
 from weave_async.rundir import reserve_of
 
 logger = logging.getLogger(__name__)
@@ -49,6 +49,8 @@ class OpenSegment:
     size: int = 0
     synced: int = 0
     opening_bytes: int = 0
+    said: int = 0
+    """Up to which byte it tells itself that it is synced."""
     is_refused: bool = False
     """A sync of it has failed: what it says afterwards cannot be believed."""
 
@@ -111,9 +113,10 @@ class Writer:
         """Write, and return the place of the first byte. Raises ``OSError``: nothing is written."""
         if self.tail.number in self._cut:
             self.roll()
-        tail, start = self.tail, self.tail.size
-        self._write(tail, blob)
-        return place_of(tail.number, start)
+        tail, synced = self.tail, self._news_of_sync()
+        self._write(tail, synced + blob)
+        tail.said = tail.synced
+        return place_of(tail.number, tail.size - len(blob))
 
     def make_room(self, error: OSError) -> bool:
         """After a failed ``append``: whether it is worth another try."""
@@ -166,16 +169,15 @@ class Writer:
                 self._disk.close(segment.fd)
 
     def sync_rest(self) -> None:
-        """``sync`` all that has not been, where no loop runs any more."""
-        segments = self.to_sync()
-        if any(segment.synced < size for segment, size in segments):
-            self.sync(segments)
-            self.note_synced(segments)
+        """``sync`` all that has not been, and then that it is, where no loop runs any more."""
+        self._sync_now()
+        if self._news_of_sync():
+            self.append(b"")
+            self._sync_now()
 
     def require_present(self) -> None:
         """Raises ``RunFolderError`` if the file that is written to has no name any more."""
-        if self.is_begun:
-            self._require_present(self.tail)
+        self._require_present(self.tail)
 
     def free_reserve(self) -> bool:
         """Delete the reserve; whether there was one."""
@@ -192,6 +194,18 @@ class Writer:
         for segment in self._open:
             self._disk.close(segment.fd)
         self._open = []
+
+    def _news_of_sync(self) -> bytes:
+        """How far the tail is synced, if it does not say so; it goes before what comes next."""
+        tail = self.tail
+        is_news = tail.synced > max(tail.said, tail.opening_bytes)
+        return synced_frame(tail.synced) if is_news else b""
+
+    def _sync_now(self) -> None:
+        segments = self.to_sync()
+        if any(segment.synced < size for segment, size in segments):
+            self.sync(segments)
+            self.note_synced(segments)
 
     def _require_present(self, segment: OpenSegment) -> None:
         if self._disk.is_deleted(segment.fd):

@@ -1,0 +1,142 @@
+"""``weave-async explain``: one row's path, however it is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Program
+
+
+@pytest.fixture
+def run_folder(weave_async: Program, recipe_file: Path) -> Path:
+    recipe = recipe_file.read_text().replace("min_words: 20", "min_words: 40")
+    recipe_file.write_text(recipe + "noise: [{typos: {rate: 0.2}}]\n")
+    assert weave_async("run", str(recipe_file), "-o", "out").exit_code == 0
+    return Path("out")
+
+
+def rows(folder: Path, stem: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / f"{stem}.jsonl").read_text().splitlines()]
+
+
+def stages(explained: dict[str, Any]) -> list[tuple[str, str, str]]:
+    told = explained["stages"]
+    return [(each["stage"], each["name"], each["verdict"].split(" ")[0]) for each in told]
+
+
+def test_a_rejected_row_passed_the_earlier_stages_and_never_reached_the_later_ones(
+    weave_async: Program, run_folder: Path
+) -> None:
+    row = rows(run_folder, "rejected")[0]
+    explained = weave_async("explain", "out", "rejected:1", "--json").json
+    assert explained["sample_id"] == row["sample_id"]
+    assert (explained["state"], explained["place"]) == ("rejected", "rejected.jsonl:1")
+    assert stages(explained) == [
+        ("validation", "completion", "passed"),
+        ("noise", "typos", "changed"),
+        ("validation", "length", "rejected:"),
+        ("selection", "exact", "not"),
+    ]
+    assert explained["stages"][2]["detail"] == row["evidence"]
+    assert explained["answer"]["finish_reason"] == row["lineage"]["finish_reason"]
+    assert "000001.log at byte" in explained["answer_place"]
+
+
+def test_a_row_is_found_by_id_by_a_part_of_it_by_source_and_by_place(
+    weave_async: Program, run_folder: Path
+) -> None:
+    row = rows(run_folder, "samples")[2]
+    for name in (row["sample_id"], row["sample_id"][:12], row["lineage"]["source"], "samples:3"):
+        explained = weave_async("explain", "out", name, "--json").json
+        assert explained["sample_id"] == row["sample_id"]
+        assert explained["state"] == "written"
+        assert explained["messages"] == row["messages"]
+
+
+def test_people_read_prompt_request_answer_and_verdicts(
+    weave_async: Program, run_folder: Path
+) -> None:
+    out = weave_async("explain", "out", "rejected:1").out
+    row = rows(run_folder, "rejected")[0]
+    for told in (row["lineage"]["request_id"], "seeds.jsonl:1", '"max_tokens":100'):
+        assert told in out
+    assert "length: rejected: too_short" in out
+    assert row["lineage"]["noise"][0]["clean"] in out
+
+
+@pytest.mark.parametrize("name", ["nothing", "samples:999", "seeds.jsonl:999"])
+def test_a_row_that_is_not_there_is_said(weave_async: Program, run_folder: Path, name: str) -> None:
+    outcome = weave_async("explain", "out", name)
+    assert outcome.exit_code == 2
+    assert "row" in outcome.err
+
+
+def test_a_name_for_several_rows_lists_them(weave_async: Program, run_folder: Path) -> None:
+    outcome = weave_async("explain", "out", "")
+    assert outcome.exit_code == 2
+    assert "means 40 samples" in outcome.err
+
+
+def test_an_answer_that_is_not_written_yet_is_found_in_the_journal(
+    weave_async: Program, run_folder: Path
+) -> None:
+    sample_id = rows(run_folder, "samples")[0]["sample_id"]
+    for path in run_folder.glob("*.jsonl"):
+        path.unlink()
+    explained = weave_async("explain", "out", sample_id[:12], "--json").json
+    assert (explained["sample_id"], explained["state"]) == (sample_id, "pending")
+    assert explained["answer"]["text"]
+
+
+def test_what_a_model_wrote_cannot_drive_the_terminal(
+    weave_async: Program, run_folder: Path
+) -> None:
+    path = run_folder / "samples.jsonl"
+    [row, *_] = rows(run_folder, "samples")
+    row["messages"][-1]["content"] = "\x1b]52;c;aGk=\x07 [red]hi[/red] \u202e"
+    path.write_text(json.dumps(row) + "\n")
+    out = weave_async("explain", "out", "samples:1").out
+    assert "[red]hi[/red]" in out
+    assert not {"\x1b", "\x07", "\u202e"} & set(out)
+
+
+def test_attempts_are_told_with_time_and_reason(weave_async: Program, run_folder: Path) -> None:
+    from weave_async.journal import frames
+
+    row = rows(run_folder, "samples")[0]
+    request_id = row["lineage"]["request_id"]
+    calls = [["a-1", request_id, 90], ["a-2", request_id, 90]]
+    failure = {"error": "server", "message": "503 busy"}
+    missed = {"kind": "missed", "attempt_id": "a-1", "request_id": request_id, "at_s": 2.5}
+    entries = [
+        {"kind": "open", "format_version": 2, "epoch": 9, "started_at": 0.0, "asks": {}},
+        {"kind": "sent", "at_s": 1.0, "calls": calls},
+        {**missed, "failure": failure},
+    ]
+    blob = b"".join(map(frames.encode, entries))
+    (run_folder / "journal/000009.log").write_bytes(blob)
+    explained = weave_async("explain", "out", "samples:1", "--json").json
+    assert explained["attempts"] == [
+        {
+            "run": 9,
+            "attempt_id": "a-1",
+            "at": "1970-01-01 00:00:01+00:00",
+            "outcome": "missed",
+            "took_s": 1.5,
+            "reason": "server: 503 busy",
+        },
+        {
+            "run": 9,
+            "attempt_id": "a-2",
+            "at": "1970-01-01 00:00:01+00:00",
+            "outcome": "unknown",
+            "took_s": None,
+            "reason": "",
+        },
+    ]
+    out = weave_async("explain", "out", "samples:1").out
+    assert "missed after 1.500 s: server: 503 busy  (a-1)" in out
