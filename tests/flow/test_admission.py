@@ -138,9 +138,7 @@ def test_what_was_not_used_is_only_counted_back_where_the_endpoint_refunds_it(
     refunds: bool, waits_s: float
 ) -> None:
     async def scenario() -> float:
-        admission = Admission(
-            max_concurrency=4, tokens_per_minute=60_000, refunds_tokens=refunds
-        )
+        admission = Admission(max_concurrency=4, tokens_per_minute=60_000, refunds_tokens=refunds)
         async with admission.slot(tokens=9_898) as slot:
             slot.settle(98)
         return (await admissions(admission, [1]))[0][1]
@@ -312,9 +310,7 @@ hearsay = st.builds(RateLimits, numbers, numbers, numbers, numbers, numbers, num
 @given(st.lists(hearsay, min_size=1, max_size=20))
 def test_limits_that_are_only_hearsay_change_nothing(said: list[RateLimits]) -> None:
     async def scenario() -> float:
-        admission = Admission(
-            max_concurrency=8, requests_per_minute=600, tokens_per_minute=60_000
-        )
+        admission = Admission(max_concurrency=8, requests_per_minute=600, tokens_per_minute=60_000)
         for number in range(100):
             async with admission.slot(tokens=100) as slot:
                 slot.settle(100)

@@ -338,7 +338,12 @@ class Admission:
         if is_overload:
             self.concurrency.overloaded()
         self.breaker.failed(
-            now_s, request_id, reason, is_probe=slot.is_probe, told_s=retry_after_s or 0.0
+            now_s,
+            request_id,
+            reason,
+            is_probe=slot.is_probe,
+            num_out=self.in_flight - 1,
+            told_s=retry_after_s or 0.0,
         )
         if not self.breaker.is_closed:
             self.concurrency.forgive()
