@@ -86,6 +86,16 @@ def test_concurrency_that_is_not_used_does_not_grow() -> None:
     assert run_in_virtual_time(scenario()) == 16
 
 
+def test_little_work_at_first_does_not_end_the_search() -> None:
+    async def scenario() -> int:
+        admission = Admission(start_concurrency=16)
+        await load(admission, Server(10**6), 60, num=8)
+        await load(admission, Server(10**6), 60)
+        return admission.concurrency.limit
+
+    assert run_in_virtual_time(scenario()) == 1024
+
+
 async def answers(admission: Admission, num: int) -> None:
     for _ in range(num):
         async with admission.slot(tokens=1) as slot:

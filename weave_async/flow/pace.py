@@ -21,7 +21,7 @@ LOOK_BACK_S = 60.0
 QUIET_S = 15.0
 """The pace rises only after so long without a refusal."""
 STEP_S = 1.0
-BELOW_CEILING, ABOVE_CEILING = 0.95, 1.03
+BELOW_CEILING, ABOVE_CEILING = 0.96, 1.03
 """Between these shares of it the pace rises slowly."""
 RISE_PER_S, SLOW_RISE_PER_S = 0.002, 0.0002
 
