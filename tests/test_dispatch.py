@@ -5,23 +5,30 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from weave_async.dispatch import Dispatcher, TokenEstimate, Unsent, code_of
+from weave_async.dispatch import Dispatcher, Unsent, code_of
 from weave_async.errors import (
     AuthenticationError,
+    BadResponseError,
+    BudgetError,
     ConnectError,
     ContextLengthError,
+    DeadlineError,
     ModelNotFoundError,
     ProviderError,
     QuotaError,
     RateLimitError,
+    RecipeError,
     RequestRefusedError,
     ServerError,
 )
+from weave_async.flow.budget import Budget, Cost
 from weave_async.flow.retry import Backoff
+from weave_async.pricing import Price
 from weave_async.records import (
     Chunk,
     Endpoint,
@@ -47,6 +54,7 @@ class FakeProvider:
         self._script = iter(script)
         self._models = models
         self.sent_at_s: list[float] = []
+        self.sent: list[Request] = []
         self.num_entered = 0
 
     async def __aenter__(self) -> FakeProvider:
@@ -58,6 +66,7 @@ class FakeProvider:
 
     async def complete(self, request: Request) -> Response:
         self.sent_at_s.append(asyncio.get_running_loop().time())
+        self.sent.append(request)
         await asyncio.sleep(0.01)
         outcome = next(self._script, ANSWER)
         if isinstance(outcome, ProviderError):
@@ -74,21 +83,38 @@ class FakeProvider:
         return list(self._models)
 
 
+class RecordingLog:
+    """Keeps what it was told, in order."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str, Any]] = []
+
+    def sent(self, request: Request, *, tokens: int) -> None:
+        self.told.append(("sent", request.attempt_id, tokens))
+
+    def missed(self, request: Request, failure: Failure) -> None:
+        self.told.append(("missed", request.attempt_id, failure))
+
+
 def dispatching(
     provider: FakeProvider,
     scenario: Callable[[Dispatcher], Awaitable[Any]],
     *,
     attempts: int = 4,
     retries: Counter[str] | None = None,
+    log: RecordingLog | None = None,
+    endpoint: Endpoint | None = None,
+    **changes: Any,
 ) -> Any:
     async def run() -> Any:
         counted = Counter[str]() if retries is None else retries
         async with Dispatcher(
-            Endpoint("e", "fake", "m"),
+            endpoint or Endpoint("e", "fake", "m"),
             provider,
-            max_concurrency=8,
             backoff=Backoff(attempts=attempts),
             on_retry=lambda code: counted.update([code]),
+            log=log or RecordingLog(),
+            **{"max_concurrency": 8, "epoch": 3, **changes},
         ) as dispatcher:
             return await scenario(dispatcher)
 
@@ -212,14 +238,6 @@ def test_an_unlisted_model_is_warned_about(caplog: pytest.LogCaptureFixture) -> 
     assert "does not list the model 'm'; it lists a, b" in caplog.text
 
 
-def test_the_token_estimate_learns_from_usage() -> None:
-    estimate = TokenEstimate()
-    assert estimate.tokens(REQUEST) == 1 + 100 + 10
-    for _ in range(50):
-        estimate.learn(REQUEST, ANSWER)
-    assert estimate.tokens(REQUEST) == pytest.approx(1 + 50 + 10, abs=2)
-
-
 def test_nothing_is_sent_again_once_the_run_stops() -> None:
     provider = FakeProvider([RateLimitError("429", retry_after_s=3000.0)] * 99)
 
@@ -279,9 +297,137 @@ def test_a_bug_in_a_provider_costs_the_row_and_is_named() -> None:
         assert name in outcome.message
 
 
-def test_absurd_usage_does_not_stall_the_token_limit() -> None:
-    estimate = TokenEstimate()
-    absurd = Response("x", "stop", usage=Usage(input_tokens=10**9))
-    for _ in range(50):
-        estimate.learn(REQUEST, absurd)
-    assert estimate.tokens(REQUEST) <= 1 + 2 * 400 + 10
+# --- the log of attempts -------------------------------------------------------------------------
+
+
+def test_every_sending_has_a_name_of_its_own_and_is_logged_before_it_goes() -> None:
+    log = RecordingLog()
+    provider = FakeProvider([ServerError("500", status_code=500), RateLimitError("429")])
+    dispatching(provider, one, log=log)
+    worst = 400 + 8 + 10  # a token holds a byte at least; the message's frame; max_tokens
+    names = [name for what, name, _ in log.told]
+    assert [what for what, _, _ in log.told] == ["sent", "missed", "sent", "missed", "sent"]
+    assert names == ["id-3.1", "id-3.1", "id-3.2", "id-3.2", "id-3.3"]
+    assert [told for what, _, told in log.told if what == "sent"] == [worst] * 3
+    assert log.told[1][2] == Failure("server", "500", 1, status_code=500, retryable=True)
+    assert [request.attempt_id for request in provider.sent] == ["id-3.1", "id-3.2", "id-3.3"]
+    assert all(request.request_id == "id" for request in provider.sent)
+
+
+def test_an_attempt_that_is_cancelled_is_logged_as_sent_and_not_as_missed() -> None:
+    log = RecordingLog()
+
+    async def scenario(dispatcher: Dispatcher) -> None:
+        task = asyncio.create_task(one(dispatcher))
+        await asyncio.sleep(0.005)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert dispatcher.admission.in_flight == 0
+
+    dispatching(FakeProvider(), scenario, log=log)
+    assert [what for what, _, _ in log.told] == ["sent"]
+
+
+def test_a_message_of_any_length_is_kept_short() -> None:
+    outcome = dispatching(FakeProvider([RequestRefusedError("x" * 99_999)]), one)
+    assert len(outcome.message) == 2000
+
+
+# --- the budget ----------------------------------------------------------------------------------
+
+PRICE = Price(input_usd=1e-6, output_usd=1e-5)
+
+
+def test_what_the_endpoint_counted_is_what_is_spent() -> None:
+    budget = Budget(max_tokens=10_000, max_usd=1.0)
+    dispatching(FakeProvider(), one, budget=budget, price=PRICE)
+    assert budget.spent == Cost(51, pytest.approx(50e-6 + 1e-5))
+    assert budget.reserved == Cost(0, 0.0)
+
+
+def test_usage_that_is_not_reported_counts_as_the_worst_case() -> None:
+    budget = Budget(max_tokens=10_000)
+    dispatching(FakeProvider([Response("x", "stop")]), one, budget=budget)
+    assert budget.spent.tokens == 418
+
+
+@pytest.mark.parametrize(
+    ("error", "tokens"),
+    [
+        (ConnectError("reset"), 418),
+        (DeadlineError("no answer"), 418),
+        (BadResponseError("cut short"), 418),
+        (ServerError("503", status_code=503), 0),
+        (RateLimitError("429", status_code=429), 0),
+    ],
+)
+def test_an_attempt_that_may_have_been_billed_stays_spent(
+    error: ProviderError, tokens: int
+) -> None:
+    budget = Budget(max_tokens=10_000)
+    dispatching(FakeProvider([error]), one, budget=budget)
+    assert budget.spent.tokens == tokens + 51
+
+
+def test_a_spent_budget_ends_the_run_and_no_more_is_sent_than_it_held() -> None:
+    budget = Budget(max_tokens=2000)
+    provider = FakeProvider([Response("x", "stop")] * 99)
+
+    async def scenario(dispatcher: Dispatcher) -> list[Any]:
+        calls = (one(dispatcher) for _ in range(20))
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    outcomes = dispatching(provider, scenario, budget=budget)
+    assert Counter(type(outcome) for outcome in outcomes) == {Response: 4, BudgetError: 16}
+    assert len(provider.sent_at_s) == 4
+
+
+def test_a_budget_in_money_without_a_price_fails_before_anything_is_sent() -> None:
+    provider = FakeProvider()
+    with pytest.raises(RecipeError, match="price"):
+        dispatching(provider, one, budget=Budget(max_usd=1.0))
+    assert provider.num_entered == 0
+
+
+def test_a_budget_needs_a_bound_on_the_answer() -> None:
+    unbounded = replace(REQUEST, params=SamplingParams())
+    with pytest.raises(RecipeError, match="max_tokens"):
+        dispatching(FakeProvider(), lambda d: d.dispatch(unbounded), budget=Budget(max_tokens=1000))
+
+
+def test_a_row_that_no_minute_has_the_tokens_for_fails_unsent() -> None:
+    provider = FakeProvider()
+    endpoint = Endpoint("e", "fake", "m", tokens_per_minute=100)
+    outcome = dispatching(provider, one, endpoint=endpoint)
+    assert outcome.error == "request_too_large"
+    assert (outcome.attempts, outcome.retryable) == (0, False)
+    assert provider.sent_at_s == []
+
+
+def test_tenacity_is_not_entered_where_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def entered(**_: Any) -> None:
+        raise AssertionError("tenacity was entered, though nothing had failed")
+
+    monkeypatch.setattr("weave_async.flow.retry.AsyncRetrying", entered)
+    assert dispatching(FakeProvider(), one) == ANSWER
+
+
+def test_a_request_that_is_refused_again_and_again_lets_the_others_pass() -> None:
+    large = replace(REQUEST, request_id="large")
+
+    class NeverForLarge(FakeProvider):
+        async def complete(self, request: Request) -> Response:
+            if request.request_id == "large":
+                raise RateLimitError("too much at once")
+            return await super().complete(request)
+
+    async def scenario(dispatcher: Dispatcher) -> list[Response | Failure]:
+        stuck = asyncio.create_task(dispatcher.dispatch(large))
+        await asyncio.sleep(0.01)
+        async with asyncio.timeout(300):
+            outcomes = [await one(dispatcher) for _ in range(20)]
+        stuck.cancel()
+        await asyncio.gather(stuck, return_exceptions=True)
+        return outcomes
+
+    assert dispatching(NeverForLarge(), scenario, max_concurrency=1) == [ANSWER] * 20

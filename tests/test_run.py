@@ -178,7 +178,9 @@ def test_failed_samples_are_asked_for_again() -> None:
     assert first.failed > 0
     second = make(recipe, samples=40)
     assert second.recalled == 40 - first.failed
-    assert second.failed == first.failed  # the simulated fault belongs to the request
+    # The simulated fault belongs to the request. Asked for alone, they look like an outage after
+    # the first few, and an outage costs the others no attempt.
+    assert 0 < second.failed <= first.failed
     assert_counts_agree(second)
 
 

@@ -205,7 +205,7 @@ async def _storm(admission: Admission, num: int) -> None:
 
 def test_a_storm_of_refusals_slows_down_once() -> None:
     async def scenario() -> tuple[float, float, float]:
-        admission = Admission(max_concurrency=100, requests_per_minute=600_000)
+        admission = Admission(max_concurrency=100, requests_per_minute=6_000_000)
         await _storm(admission, 100)
         first = admission.paused_for_s
         await asyncio.sleep(first)

@@ -16,7 +16,7 @@ from flow_saturation import (
     ones,
     saturate,
 )
-from server_models import SERVER_MODELS, ServerModel, SlidingWindowServer
+from server_models import SERVER_MODELS, ServerModel, ShortSpanServer, SlidingWindowServer
 from weave_async.flow.admission import Admission
 from weave_async.testing.virtual_time import run_in_virtual_time
 
@@ -227,3 +227,18 @@ def test_a_limit_that_falls_and_comes_back_is_followed_with_many_seeds(
     refused, used_at_the_end = refused_while_the_limit_falls_and_rises(model, seed)
     assert refused <= 0.03
     assert used_at_the_end >= 0.9
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("model", [SlidingWindowServer, ShortSpanServer])
+def test_in_real_time_a_limit_is_used_and_hardly_ever_refused(
+    model: Callable[..., ServerModel],
+) -> None:
+    async def scenario() -> tuple[Outcome, float]:
+        admission = Admission(max_concurrency=64, requests_per_minute=600)
+        began_s = asyncio.get_running_loop().time()
+        return await saturate(admission, model(600), ones(), 1), began_s
+
+    outcome, began_s = asyncio.run(scenario())
+    assert outcome.used_share(600, began_s, began_s + 60) >= 0.95
+    assert outcome.refused_share <= 0.005

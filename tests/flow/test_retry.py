@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from weave_async.flow import retry
-from weave_async.flow.retry import Backoff
+from weave_async.flow.retry import Backoff, RetryBudget
 from weave_async.testing.virtual_time import run_in_virtual_time
 
 
@@ -46,7 +45,15 @@ def run(backoff: Backoff, endpoint: Callable[[], Any], **changes: Any) -> Any:
         "is_retryable": lambda error: isinstance(error, Refused),
         "retry_after_s": lambda error: getattr(error, "retry_after_s", None),
     }
-    return run_in_virtual_time(backoff.run(endpoint, **{**policy, **changes}))
+    return run_in_virtual_time(first_try_bare(backoff, endpoint, **{**policy, **changes}))
+
+
+async def first_try_bare(backoff: Backoff, endpoint: Callable[[], Any], **policy: Any) -> Any:
+    """As the dispatcher does it."""
+    try:
+        return await endpoint()
+    except Exception as error:
+        return await backoff.try_again(error, endpoint, **policy)
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 3, 6])
@@ -110,14 +117,6 @@ def test_waits_are_drawn_below_a_doubling_bound_that_is_capped() -> None:
         assert min(waits_s) < bound / 2, "full jitter reaches the lower half in 40 draws"
 
 
-def test_the_first_call_is_bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    def entered(**_: Any) -> None:
-        raise AssertionError("tenacity was entered, though nothing had failed")
-
-    monkeypatch.setattr(retry, "AsyncRetrying", entered)
-    assert run(Backoff(), Endpoint("fine")) == "fine"
-
-
 def test_each_retry_is_told_once_before_it_waits() -> None:
     told: list[tuple[BaseException, float]] = []
 
@@ -148,7 +147,7 @@ def test_calls_at_the_same_time_do_not_share_their_count() -> None:
 
     async def scenario() -> None:
         calls = [
-            backoff.run(each, is_retryable=lambda _: True, retry_after_s=lambda _: 1.0)
+            first_try_bare(backoff, each, is_retryable=lambda _: True, retry_after_s=lambda _: 1.0)
             for each in endpoints
         ]
         errors = await asyncio.gather(*calls, return_exceptions=True)
@@ -169,7 +168,9 @@ def test_cancellation_passes_through_and_ends_the_tries(cancel_after_s: float) -
         raise Refused
 
     async def scenario() -> None:
-        running = Backoff().run(slow, is_retryable=lambda _: True, retry_after_s=lambda _: 1.0)
+        running = first_try_bare(
+            Backoff(), slow, is_retryable=lambda _: True, retry_after_s=lambda _: 1.0
+        )
         task = asyncio.create_task(running)
         await asyncio.sleep(cancel_after_s)
         task.cancel()
@@ -179,3 +180,28 @@ def test_cancellation_passes_through_and_ends_the_tries(cancel_after_s: float) -
 
     run_in_virtual_time(scenario())
     assert calls == (2 if cancel_after_s > 2 else 1)
+
+
+def test_a_retry_that_is_held_back_comes_no_sooner() -> None:
+    endpoint = Endpoint(Refused(), Refused(2.0), "fine")
+    run(Backoff(), endpoint, held_back_s=lambda: 7.0)
+    assert endpoint.waits_s == pytest.approx([7, 7], abs=1e-3)
+
+
+def test_retries_in_their_tenths_are_not_held_back() -> None:
+    budget = RetryBudget()
+    for number in range(2000):
+        assert budget.hold_back_s(now_s=number / 10, num_sent=10 * number) == 0
+
+
+def test_retries_above_a_fifth_of_what_is_sent_are_spread_and_none_is_dropped() -> None:
+    budget = RetryBudget()
+    at_s = [number / 100 + budget.hold_back_s(number / 100, 100) for number in range(1000)]
+    assert at_s == sorted(at_s)
+    assert at_s[-1] == pytest.approx((1000 - 20 - 20) / 10, rel=0.05)
+
+
+def test_what_is_sent_earns_retries() -> None:
+    budget = RetryBudget()
+    held_back_s = [budget.hold_back_s(number / 100, 5 * number) for number in range(1000)]
+    assert max(held_back_s) == 0

@@ -20,7 +20,7 @@ from weave_async.records import Failure, FinishReason, RateLimits, Response, Sam
 
 MakeSample = Callable[..., Sample]
 REFUSED = Failure("rate_limit", "429", 1, status_code=429, retryable=True)
-CUT = Failure("connect", "reset by peer", 1, retryable=True)
+CUT = Failure("connect", "reset by peer", 1, retryable=True, may_be_billed=True)
 
 
 @pytest.fixture

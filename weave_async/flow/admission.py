@@ -297,7 +297,7 @@ class Admission:
             self.breaker.probe_succeeded(max_concurrency=self.concurrency.limit)
         pace = self.pace
         if pace.is_refusing and pace.answered(
-            now_s, slot.sent_at_s, is_saturated=self.line.num_waiting > 0
+            now_s, slot.sent_at_s, is_saturated=self._is_saturated()
         ):
             self._pauses_in_a_row = 0
             self._follow_pace()
@@ -310,13 +310,12 @@ class Admission:
         if self._budget is not None:
             self._budget.settle(slot.cost, NO_COST)
         is_news = self.pace.is_news(slot.sent_at_s)
-        is_saturated = self.line.num_waiting > 0
         self.pace.refused(
             now_s,
             slot.sent_at_s,
             slot.amount_s,
             told_share=self._told_share(),
-            is_saturated=is_saturated,
+            is_saturated=self._is_saturated(),
         )
         if is_news and not self._has_rates:
             self.concurrency.cut(now_s)
@@ -338,7 +337,12 @@ class Admission:
         if is_overload:
             self.concurrency.overloaded()
         self.breaker.failed(
-            now_s, request_id, reason, is_probe=slot.is_probe, told_s=retry_after_s or 0.0
+            now_s,
+            request_id,
+            reason,
+            is_probe=slot.is_probe,
+            num_out=self.in_flight - 1,
+            told_s=retry_after_s or 0.0,
         )
         if not self.breaker.is_closed:
             self.concurrency.forgive()
@@ -376,6 +380,10 @@ class Admission:
         for bucket in (self._tokens, self._requests):
             if bucket is not None:
                 bucket.set_share(self.pace.share)
+
+    def _is_saturated(self) -> bool:
+        """Whether there is as much to send as may be sent."""
+        return self.line.num_waiting > 0 or self.in_flight >= self.concurrency.limit
 
     def _requests_per_s(self) -> float:
         rates = [] if self._requests is None else [self._requests.rate_per_s]

@@ -13,10 +13,15 @@ from collections import deque
 logger = logging.getLogger(__name__)
 
 FAILURES_IN_A_ROW, LEAST_REQUESTS = 5, 2
-"""Failures with no success between, of so many different requests: one bad row is no outage."""
+"""Failures with no success between, of so many different requests: one bad row is no outage.
+
+Failures often come sooner than answers, so that the first to come back prove little: there must be
+at least as many as are still out.
+"""
 WINDOW_S, LEAST_IN_WINDOW = 10.0, 20
 FIRST_PROBE_S, LONGEST_PROBE_S = 1.0, 30.0
 CLOSES_AT_WIDTH = 32
+MOST_REMEMBERED = 1000
 
 
 class Breaker:
@@ -28,7 +33,7 @@ class Breaker:
         self.num_successes = 0
         """Counted by whoever hears an answer: it happens with each one."""
         self._name = name
-        self._failures: deque[tuple[float, int, str]] = deque(maxlen=1000)
+        self._failures: deque[tuple[float, int, str]] = deque(maxlen=MOST_REMEMBERED)
         self._opened_at_s = 0.0
         self._probe_at_s = 0.0
         self._probe_wait_s = FIRST_PROBE_S
@@ -70,9 +75,19 @@ class Breaker:
             logger.warning("%s answers again", self._name)
 
     def failed(
-        self, now_s: float, request_id: str, reason: str, *, is_probe: bool, told_s: float = 0.0
+        self,
+        now_s: float,
+        request_id: str,
+        reason: str,
+        *,
+        is_probe: bool,
+        num_out: int = 0,
+        told_s: float = 0.0,
     ) -> None:
-        """A transient failure. ``told_s`` is how long the endpoint asked to be left alone."""
+        """A transient failure, while ``num_out`` others are still out.
+
+        ``told_s`` is how long the endpoint asked to be left alone.
+        """
         if not self.is_closed:
             if is_probe:
                 self._probe_failed(now_s, told_s)
@@ -81,21 +96,22 @@ class Breaker:
         failures.append((now_s, self.num_successes, request_id))
         while failures[0][0] < now_s - WINDOW_S and failures[0][1] < self.num_successes:
             failures.popleft()
-        if self._are_in_a_row() or self._are_most():
+        if self._are_in_a_row(num_out) or self._are_most(num_out):
             self._open(now_s, reason, told_s)
 
-    def _are_in_a_row(self) -> bool:
-        if len(self._failures) < FAILURES_IN_A_ROW:
-            return False
-        if self._failures[-FAILURES_IN_A_ROW][1] != self.num_successes:
+    def _are_in_a_row(self, num_out: int) -> bool:
+        num = min(max(FAILURES_IN_A_ROW, num_out), MOST_REMEMBERED)
+        if len(self._failures) < num or self._failures[-num][1] != self.num_successes:
             return False
         ids = {id for _, successes, id in self._failures if successes == self.num_successes}
         return len(ids) >= LEAST_REQUESTS
 
-    def _are_most(self) -> bool:
+    def _are_most(self, num_out: int) -> bool:
         num_failures = len(self._failures)
         num_successes = self.num_successes - self._failures[0][1]
-        if num_failures + num_successes < LEAST_IN_WINDOW or num_failures <= num_successes:
+        if num_failures + num_successes < LEAST_IN_WINDOW:
+            return False
+        if num_failures <= num_successes + num_out:
             return False
         return len({id for _, _, id in self._failures}) >= LEAST_REQUESTS
 

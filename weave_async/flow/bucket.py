@@ -26,10 +26,11 @@ class Bucket(AsyncLimiter):
     large request waits no longer than a small one, and nobody gets past it.
     """
 
-    __slots__ = ("_full_rate_per_s", "limit_per_minute")
+    __slots__ = ("_full_rate_per_s", "_is_in_use", "limit_per_minute")
 
     def __init__(self, limit_per_minute: float) -> None:
         self.limit_per_minute = limit_per_minute
+        self._is_in_use = False
         self._full_rate_per_s = SHARE_OF_LIMIT * limit_per_minute / 60
         super().__init__(CATCH_UP_S * self._full_rate_per_s, CATCH_UP_S)
 
@@ -47,6 +48,9 @@ class Bucket(AsyncLimiter):
         return wait_s if wait_s > ROUNDING else 0.0
 
     def take(self, amount: float) -> None:
+        if not self._is_in_use:  # there is nothing to catch up on at first
+            self._is_in_use = True
+            self._level = max(self._level, self.max_rate)
         self._level += amount
 
     def give_back(self, amount: float) -> None:

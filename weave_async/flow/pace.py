@@ -17,11 +17,11 @@ LEAST_KEPT = 0.1
 """What one look at the acceptances leaves of the pace: they may have been few for want of work."""
 LEAST_SHARE = 0.001
 LOOK_BACK_S = 60.0
-"""Acceptances are counted over a minute or, where refusals are rarer, since the last ones."""
+"""Acceptances are counted over a minute at least: some servers count by the minute."""
 QUIET_S = 15.0
 """The pace rises only after so long without a refusal."""
 STEP_S = 1.0
-BELOW_CEILING, ABOVE_CEILING = 0.95, 1.03
+BELOW_CEILING, ABOVE_CEILING = 0.96, 1.03
 """Between these shares of it the pace rises slowly."""
 RISE_PER_S, SLOW_RISE_PER_S = 0.002, 0.0002
 
@@ -102,7 +102,7 @@ class Pace:
     def _accepting_again(self, now_s: float, is_saturated: bool) -> None:
         self.is_refusing = False
         marks = self._marks
-        while len(marks) > 1 and marks[0][0] < now_s - LOOK_BACK_S:
+        while len(marks) > 1 and marks[1][0] <= now_s - LOOK_BACK_S:
             marks.popleft()
         since_s, accepted_s = marks[0]
         if now_s - since_s >= SHORTEST_BETWEEN_CUTS_S:
