@@ -20,7 +20,7 @@ from weave_async.errors import (
     RequestRefusedError,
 )
 from weave_async.estimate import TokenEstimate, most_input_tokens
-from weave_async.flow.admission import Admission, Slot
+from weave_async.flow.admission import LONGEST_OUTAGE_S, Admission, Slot
 from weave_async.flow.budget import NO_COST, Budget, Cost
 from weave_async.flow.retry import Backoff, RetryBudget
 from weave_async.guard import GuardedProvider
@@ -32,10 +32,8 @@ logger = logging.getLogger(__name__)
 
 GIVE_UP_AFTER_FAILURES = 20
 """Requests that fail one after the other, with no success between, before the endpoint is left."""
-LONGEST_OUTAGE_S = 3600.0
-"""How long an endpoint may fail, or answer with nothing but 429, or ask us to wait."""
 LONGEST_OUTAGE_AT_FIRST_S = 120.0
-"""The same for an endpoint that has never answered: is it there at all?"""
+"""How long an endpoint that has never answered may fail: is it there at all?"""
 MOST_FAILED_PROBES = 20
 """A request that failed so often where others were to show an outage's end may be its cause."""
 MOST_THROTTLED_IN_FRONT = 3

@@ -36,6 +36,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 HIGHEST_CONCURRENCY = 1024
 """Where nobody says otherwise, no more than this are in flight, so that memory stays bounded."""
 LONGEST_OUTAGE_S = 3600.0
+"""How long an endpoint may fail, or answer with nothing but 429, or ask us to wait."""
 
 
 class Slot:
@@ -282,7 +283,8 @@ class Admission:
         if self._budget is not None:
             self._budget.settle(slot.cost, slot.cost if cost is None else cost)
         if isinstance(self.concurrency, FollowingConcurrency):
-            self._mean_tokens += 0.05 * (slot.tokens - self._mean_tokens or slot.tokens)
+            mean = self._mean_tokens or slot.tokens
+            self._mean_tokens = mean + 0.05 * (slot.tokens - mean)
             self.concurrency.requests_per_s = self._requests_per_s()
         self.concurrency.answered(now_s, tokens or slot.tokens, now_s - slot.sent_at_s)
 
