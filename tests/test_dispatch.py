@@ -148,7 +148,9 @@ def test_a_transient_error_is_tried_again_and_counted() -> None:
 def test_a_row_fails_when_its_attempts_are_spent() -> None:
     provider = FakeProvider([ServerError(f"no {i}", status_code=503) for i in range(9)])
     outcome = dispatching(provider, one, attempts=4)
-    assert outcome == Failure("server", "no 3", attempts=4, status_code=503, retryable=True)
+    assert outcome == Failure(
+        "server", "no 3", 4, status_code=503, retryable=True, may_be_billed=True
+    )
 
 
 @pytest.mark.parametrize("error", [RequestRefusedError("400"), ContextLengthError("too long")])
@@ -309,7 +311,9 @@ def test_every_sending_has_a_name_of_its_own_and_is_logged_before_it_goes() -> N
     assert [what for what, _, _ in log.told] == ["sent", "missed", "sent", "missed", "sent"]
     assert names == ["id-3.1", "id-3.1", "id-3.2", "id-3.2", "id-3.3"]
     assert [told for what, _, told in log.told if what == "sent"] == [worst] * 3
-    assert log.told[1][2] == Failure("server", "500", 1, status_code=500, retryable=True)
+    assert log.told[1][2] == Failure(
+        "server", "500", 1, status_code=500, retryable=True, may_be_billed=True
+    )
     assert [request.attempt_id for request in provider.sent] == ["id-3.1", "id-3.2", "id-3.3"]
     assert all(request.request_id == "id" for request in provider.sent)
 
@@ -354,10 +358,12 @@ def test_usage_that_is_not_reported_counts_as_the_worst_case() -> None:
 @pytest.mark.parametrize(
     ("error", "tokens"),
     [
-        (ConnectError("reset"), 418),
+        (ConnectError("reset", may_be_billed=True), 418),
+        (ConnectError("refused"), 0),
         (DeadlineError("no answer"), 418),
         (BadResponseError("cut short"), 418),
-        (ServerError("503", status_code=503), 0),
+        (ServerError("500", status_code=500), 418),
+        (ServerError("503", status_code=503, may_be_billed=False), 0),
         (RateLimitError("429", status_code=429), 0),
     ],
 )

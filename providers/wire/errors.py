@@ -89,6 +89,10 @@ class Complaint:
     retry_after_s: float | None = None
 
 
+_OVERLOADED = (503, 529)
+"""Turned away before any work was done."""
+
+
 @dataclass(frozen=True, slots=True)
 class ErrorReader:
     """Turns an error of one endpoint into an exception. ``secret`` never shows in any of them."""
@@ -131,7 +135,7 @@ class ErrorReader:
             message,
             status_code=status,
             retry_after_s=wait_s,
-            may_be_billed=False if 400 <= status < 500 else None,
+            may_be_billed=False if 400 <= status < 500 or status in _OVERLOADED else None,
         )
 
     def _redirect(self, status: int, url: str, target: str) -> ProviderError:
