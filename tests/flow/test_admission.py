@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from random import Random
 
@@ -527,3 +528,22 @@ def test_admission_shows_its_state() -> None:
             return repr(admission)
 
     assert run_in_virtual_time(scenario()) == "<Admission 1/3 in flight, 60 rpm, 9000 tpm>"
+
+
+def test_the_line_moves_on_uvloop_too_where_waits_are_shorter_than_its_clock() -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def scenario() -> int:
+        admission = Admission(max_concurrency=1000, requests_per_minute=600_000)
+        await asyncio.gather(*(_enter(admission) for _ in range(2500)))
+        return admission.in_flight
+
+    started = time.monotonic()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(scenario()) == 0
+    assert 0.05 < time.monotonic() - started < 10
+
+
+async def _enter(admission: Admission) -> None:
+    async with admission.slot(tokens=1) as slot:
+        slot.settle(1)

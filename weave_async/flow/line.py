@@ -12,6 +12,9 @@ from weave_async.errors import WeaveError
 
 T = TypeVar("T")
 
+SHORTEST_WAIT_S = 0.001
+"""uvloop's timers count milliseconds: it would run a shorter one at once, again and again."""
+
 
 class Line(Generic[T]):
     """Lets in from the front whatever ``take`` has room for.
@@ -29,6 +32,7 @@ class Line(Generic[T]):
         self._front: deque[tuple[T, asyncio.Future[None]]] = deque()
         self._back: deque[tuple[T, asyncio.Future[None]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at_s = 0.0  # uvloop's handles do not always know
 
     def __repr__(self) -> str:
         return f"<Line {self.num_waiting} waiting>"
@@ -77,14 +81,14 @@ class Line(Generic[T]):
 
     def _look_again_in(self, wait_s: float) -> None:
         loop = asyncio.get_running_loop()
-        at_s = loop.time() + wait_s
+        at_s = loop.time() + max(wait_s, SHORTEST_WAIT_S)
         if self._timer is not None:
-            if self._timer.when() <= at_s:  # it will look, and set the next one
+            if self._timer_at_s <= at_s:  # it will look, and set the next one
                 return
             self._timer.cancel()
             self._timer = None
         if wait_s < math.inf:
-            self._timer = loop.call_at(at_s, self._on_timer)
+            self._timer, self._timer_at_s = loop.call_at(at_s, self._on_timer), at_s
 
     def _on_timer(self) -> None:
         self._timer = None
