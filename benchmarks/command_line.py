@@ -86,7 +86,7 @@ def e2e_s(folder: Path) -> Iterator[float]:
     """
     for segment in sorted((output_of(folder) / "journal").glob("*.log")):
         with segment.open("rb") as file:
-            for frame in frames.scan(file):
-                response = json.loads(frame.body).get("response") or {}
+            for _, body in frames.scan(file):
+                response = json.loads(body).get("response") or {}
                 if response.get("e2e_s") is not None:
                     yield response["e2e_s"]

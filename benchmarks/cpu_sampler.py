@@ -35,6 +35,8 @@ PARTS = {  # the first that fits counts
     "weave_async/sources/": "plan and render",
     "weave_async/dispatch": "dispatch and admission",
     "weave_async/flow/": "dispatch and admission",
+    "weave_async/guard.py": "dispatch and admission",
+    "weave_async/estimate.py": "dispatch and admission",
     "weave_async/journal/": "journal",
     "weave_async/stages.py": "stages",
     "weave_async/noise/": "stages",
