@@ -164,7 +164,7 @@ def test_a_latency_of_the_server_is_not_counted_as_added() -> None:
 def test_memory_startup_and_the_share_of_a_limit_are_measured() -> None:
     memory = engine_benchmark("--memory", "--rows", "2000", "--in-flight", "8")["memory"]
     assert memory["written"] == memory["rows"] == 2000
-    assert memory["early_rows"] == 200
+    assert memory["early_rows"] >= 200
     assert 0 < memory["end_rss_mb"] <= memory["peak_rss_mb"] + 1  # the kernel counts in lumps
     startup = engine_benchmark("--startup", "--repeats", "1", "--rows", "20")["startup"]
     assert 0 < startup["help_s"]["median"] < 10
