@@ -157,10 +157,17 @@ def test_samples_come_out_in_order_wherever_they_waited(data: st.DataObject) -> 
     assert {sample.ordinal for sample in out if sample.endpoint == "recalled"} == from_journal
 
 
+def test_what_can_go_on_at_once_is_not_shelved() -> None:
+    ordered = Reordering(bytearray(100), planned(100), recalled)
+    assert ordered.pop(10, over_gaps=False).samples == []
+    ordered.push([sample_of(i) for i in range(50)])
+    assert ordered.shelve() == []
+    assert ordered.num_waiting == 50
+
+
 def test_behind_a_gap_any_number_is_shelved_and_afterwards_no_more_than_that() -> None:
     ordered = Reordering(bytearray(100), planned(100), recalled)
     ordered.push([sample_of(i) for i in range(1, 20)])
-    assert ordered.shelve() == []  # nobody has looked for the next one yet
     assert ordered.pop(10, over_gaps=False).samples == []
     assert len(ordered.shelve()) == 19
     ordered.push([sample_of(0)])

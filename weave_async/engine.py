@@ -229,7 +229,7 @@ class Reordering:
         self._waiting: dict[int, Sample] = {}
         self._next = 0
         self._num_shelved = self._high_water = places.count(RECALLED)
-        self._is_stuck = False
+        self._was_stuck = False
 
     def __repr__(self) -> str:
         return (
@@ -259,9 +259,9 @@ class Reordering:
             elif not over_gaps:
                 break
             self._next += 1
-        if batch.samples and self._is_stuck:
+        if batch.samples and self._was_stuck:
             self._high_water = num_shelved
-        self._is_stuck = not batch.samples
+        self._was_stuck = not batch.samples
         return batch
 
     def shelve(self) -> list[Sample]:
@@ -272,7 +272,7 @@ class Reordering:
         others. Afterwards no more than there are already: whoever is slow then is the reader, and
         the asking has to wait for it.
         """
-        if not self._is_stuck and self._num_shelved >= self._high_water:
+        if not self._is_behind_a_gap() and self._num_shelved >= self._high_water:
             return []
         shelved = list(self._waiting.values())
         for ordinal in self._waiting:
@@ -280,6 +280,10 @@ class Reordering:
         self._num_shelved += len(shelved)
         self._waiting = {}
         return shelved
+
+    def _is_behind_a_gap(self) -> bool:
+        is_over = self._next == len(self._places)
+        return not is_over and self._next not in self._waiting and not self._places[self._next]
 
     def _replay(self) -> Sample:
         sample = next(self._replayed)
