@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+from typing import IO, TextIO, cast
 
 from rich.console import Console
 
@@ -25,19 +26,43 @@ def print_error(message: str) -> None:
 
 
 def write_to_stderr(text: str) -> None:
-    """Write if anybody reads. If nobody does any more, the work goes on all the same."""
-    try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
-    except OSError:  # what is left in the buffer would fail again when the process ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-    except ValueError:  # closed
-        pass
+    LastingStream(sys.stderr).write(text)
+
+
+class LastingStream:
+    """A stream to which can be written whether or not anybody reads: the work goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:  # what is left in the buffer would fail again when the process ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+        except ValueError:  # closed
+            pass
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:
+        return self._stream.encoding
 
 
 def stderr_console() -> Console:
-    """For progress and messages: results go to standard output."""
-    return Console(stderr=True, highlight=False, markup=False)
+    """For progress and messages: results go to standard output. A terminal may hang up."""
+    stream = cast(IO[str], LastingStream(sys.stderr))
+    return Console(file=stream, highlight=False, markup=False)
 
 
 class ConsoleLog(logging.Handler):
