@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+import orjson
+
 from weave_async.testing.scripted_endpoint import RecordedRequest
 
 OUTPUTS = ("samples", "rejected", "failed")
@@ -160,7 +162,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of an output, none if it is not there."""
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
+    return [orjson.loads(line) for line in path.read_bytes().split(b"\n") if line]
 
 
 def sample_id(row: dict[str, Any]) -> str:
@@ -200,11 +202,12 @@ def _frames_in(blob: bytes) -> Iterator[dict[str, Any]]:
     at = 0
     while len(head := blob[at : at + _HEAD_BYTES]) == _HEAD_BYTES and head[8:9] == b" ":
         length, crc = int(head[:8], 16), int(head[9:17], 16)
-        body, end = blob[at + _HEAD_BYTES :][:length], at + _HEAD_BYTES + length
+        end = at + _HEAD_BYTES + length
+        body = blob[at + _HEAD_BYTES : end]
         if blob[end : end + 1] != b"\n":
             return
         assert crc32(body) == crc, f"a frame at byte {at} is damaged"
-        yield json.loads(body)
+        yield orjson.loads(body)
         at = end + 1
 
 

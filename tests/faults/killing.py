@@ -48,7 +48,9 @@ def run_until(step: int, folder: Path, arguments: list[str]) -> int:
     """The exit code of a child that dies at that step."""
     pid = os.fork()
     if pid == 0:
-        sys.stdout = sys.stderr = open(folder.with_suffix(".txt"), "w")
+        output = os.open(folder.with_suffix(".txt"), os.O_WRONLY | os.O_CREAT)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
         sys.argv = ["weave-async", "run", *arguments, "-o", str(folder)]
         die_at(step, folder)
         try:

@@ -10,17 +10,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
 from unittest.mock import patch
+from urllib.parse import urlsplit
 
+import pytest
 import yaml
 
 from invariants import Ended, answers, check_run, completions, prompt_in
 from weave_async.cli.main import main
 from weave_async.testing.scripted_endpoint import RecordedRequest, Reply, ScriptedEndpoint, echo
 
+JOURNAL_AWAITED = pytest.mark.xfail(
+    strict=True, reason="the journal does not write before it syncs, keep a reserve or note calls"
+)
+BREAKER_AWAITED = pytest.mark.xfail(strict=True, reason="there is no breaker")
+BUDGET_AWAITED = pytest.mark.xfail(strict=False, reason="a budget of tokens is read, not kept")
 CANARY = "sk-canary-8c1f0d5e"
 PATIENCE_S = 40.0
 Answering = Callable[[RecordedRequest], Reply]
@@ -108,6 +115,17 @@ class Site:
         ended = Ended(os.getpid(), code, out.getvalue(), err.getvalue(), elapsed_s, asked, known)
         self.ended.append(ended)
         return ended
+
+    @contextlib.contextmanager
+    def endpoint_gone(self) -> Iterator[int]:
+        """While this lasts, nobody listens at the endpoint's port, which is given."""
+        port = urlsplit(self.endpoint.base_url).port or 0
+        self.endpoint.__exit__(None, None, None)
+        yield port
+        requests = self.endpoint.requests
+        self.endpoint = ScriptedEndpoint(self._answer, port=port)
+        self.endpoint.requests = requests
+        self.endpoint.__enter__()
 
     def move_to(self, folder: Path) -> None:
         """Go on in another run folder, in which others have asked the same endpoint before."""

@@ -61,7 +61,7 @@ class LastingStream:
 
 def stderr_console() -> Console:
     """For progress and messages: results go to standard output. A terminal may hang up."""
-    stream = cast(IO[str], LastingStream(sys.stderr))
+    stream = cast("IO[str]", LastingStream(sys.stderr))
     return Console(file=stream, highlight=False, markup=False)
 
 

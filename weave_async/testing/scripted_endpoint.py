@@ -180,15 +180,24 @@ def echo(request: RecordedRequest) -> Reply:
 
 
 class ScriptedEndpoint:
-    """The server; a context manager. ``base_url`` ends in ``/v1``, ``requests`` is its log."""
+    """The server; a context manager. ``base_url`` ends in ``/v1``, ``requests`` is its log.
 
-    def __init__(self, script: Script = echo, *, ssl_context: ssl.SSLContext | None = None) -> None:
+    Name the ``port`` of an earlier one to be that one again, after an outage.
+    """
+
+    def __init__(
+        self,
+        script: Script = echo,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        port: int = 0,
+    ) -> None:
         self.requests: list[RecordedRequest] = []
         self.num_connections = 0
         self.num_open_connections = 0
         self._script = script if callable(script) else _in_order(script)
         self._ssl_context = ssl_context
-        self._port = 0
+        self._port = port
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
@@ -234,7 +243,7 @@ class ScriptedEndpoint:
 
     async def _serve(self) -> None:
         server = await asyncio.start_server(
-            self._accept, "127.0.0.1", 0, ssl=self._ssl_context, backlog=1024
+            self._accept, "127.0.0.1", self._port, ssl=self._ssl_context, backlog=1024
         )
         self._port = server.sockets[0].getsockname()[1]
         self._loop = asyncio.get_running_loop()
