@@ -14,6 +14,7 @@ from weave_async.testing.scripted_endpoint import RecordedRequest, Reply, chat_r
 from .site import Site
 
 NUM_ROWS = 6
+MEETING_S = 20.0
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,9 @@ def test_of_all_that_start_at_once_one_writes_and_the_others_name_it(
         over.clear()
         site.move_to(site.folder / f"race-{race}")
         rivals = [site.start("-c", "2") for _ in range(num_rivals)]
+        give_up_s = time.monotonic() + MEETING_S
         while sum(rival.process.poll() is None for rival in rivals) > 1:
+            assert time.monotonic() < give_up_s, "several are writing"
             time.sleep(0.01)
         over.set()
         [last] = [rival for rival in rivals if rival.process.poll() is None]
