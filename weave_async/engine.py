@@ -94,9 +94,13 @@ class Engine:
         return sum(dispatcher.admission.in_flight for dispatcher in self._dispatchers.values())
 
     async def run(self) -> None:
-        """Return when every started sample is delivered, or has been given up by ``abandon``."""
+        """Return when every started sample is delivered, or has been given up by ``abandon``.
+
+        Raises what makes delivering impossible, once the answers that were on their way are in the
+        journal: they are paid for.
+        """
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._deliver_in_order())
+            delivering = group.create_task(self._deliver_or_stop())
             committing = group.create_task(self._commit())
             async with asyncio.TaskGroup() as pool:
                 self._workers = [pool.create_task(self._work()) for _ in range(self._num_workers)]
@@ -104,6 +108,8 @@ class Engine:
             await committing
             self._gaps_are_final = True
             self._arrived.set()
+        if (error := delivering.result()) is not None:
+            raise error
 
     def stop(self, because: WeaveError | None = None) -> None:
         """Send nothing more; what is in flight still comes in and is delivered.
@@ -149,6 +155,7 @@ class Engine:
         sample = sample.answered(outcome)
         self._metrics.count_answer(sample)
         self._journal.record(sample)
+        await asyncio.sleep(0)  # it is written before the next one is asked for: see test_kills
 
     def _recall(self, sample: Sample) -> Sample:
         outcome = self._journal.recall(sample)
@@ -168,6 +175,15 @@ class Engine:
                 self._journal.shelve(shelved)
                 self._make_room(len(shelved))
             self._arrived.set()
+
+    async def _deliver_or_stop(self) -> WeaveError | None:
+        """Deliver, or return what prevents it, as where the outputs' disk is full."""
+        try:
+            await self._deliver_in_order()
+        except WeaveError as error:
+            self.stop(because=error)
+            return error
+        return None
 
     async def _deliver_in_order(self) -> None:
         while True:

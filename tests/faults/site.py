@@ -16,18 +16,12 @@ from typing import Any, Self
 from unittest.mock import patch
 from urllib.parse import urlsplit
 
-import pytest
 import yaml
 
 from invariants import Ended, answers, check_run, completions, prompt_in
 from weave_async.cli.main import main
 from weave_async.testing.scripted_endpoint import RecordedRequest, Reply, ScriptedEndpoint, echo
 
-JOURNAL_AWAITED = pytest.mark.xfail(
-    strict=True, reason="the journal does not write before it syncs, keep a reserve or note calls"
-)
-BREAKER_AWAITED = pytest.mark.xfail(strict=True, reason="there is no breaker")
-BUDGET_AWAITED = pytest.mark.xfail(strict=False, reason="a budget of tokens is read, not kept")
 CANARY = "sk-canary-8c1f0d5e"
 PATIENCE_S = 40.0
 Answering = Callable[[RecordedRequest], Reply]

@@ -15,7 +15,7 @@ import pytest
 
 from weave_async.testing.scripted_endpoint import RecordedRequest, Reply, chat_reply, echo
 
-from .site import JOURNAL_AWAITED, Site
+from .site import Site
 
 CONCURRENCY = 8
 
@@ -66,7 +66,6 @@ def assert_nothing_was_bought_twice(site: Site) -> None:
     assert not twice
 
 
-@JOURNAL_AWAITED
 def test_a_file_size_limit_loses_no_answer_and_the_run_goes_on_without_it(site: Site) -> None:
     site.answer = wordy(num_bytes=2000)
     site.write_rows(200)
@@ -78,7 +77,6 @@ def test_a_file_size_limit_loses_no_answer_and_the_run_goes_on_without_it(site: 
     assert_nothing_was_bought_twice(site)
 
 
-@JOURNAL_AWAITED
 def test_a_full_disk_loses_no_answer_and_the_run_goes_on_once_there_is_space(
     site: Site, mount: Callable[..., Path]
 ) -> None:

@@ -27,7 +27,7 @@ from weave_async.testing.scripted_endpoint import (
     json_reply,
 )
 
-from .site import BREAKER_AWAITED, BUDGET_AWAITED, Answering, Site
+from .site import Answering, Site
 
 CONCURRENCY = 8
 
@@ -157,11 +157,10 @@ def test_one_request_in_ten_that_fails_costs_no_row(site: Site) -> None:
     assert len(ended.asked) <= 1.13 * num_rows
 
 
-@BREAKER_AWAITED
 @pytest.mark.parametrize("is_answered_by", ["nobody", "a_door_that_shuts"])
 def test_an_outage_costs_no_row_and_few_requests(site: Site, is_answered_by: str) -> None:
     """In real time, for some seconds; in virtual time it lasts two minutes."""
-    outage_s, num_rows = 4.0, 600
+    outage_s, num_rows = 2.5, 600
     site.answer = slowly
     site.recipe["generate"]["attempts"] = 3  # they would be spent long before it is over
     site.write_rows(num_rows)
@@ -361,7 +360,6 @@ def test_few_files_lower_the_concurrency_and_cost_no_row(site: Site) -> None:
     assert "ulimit -n" in ended.err
 
 
-@BUDGET_AWAITED
 def test_tokens_are_spent_up_to_the_budget_and_no_further(site: Site) -> None:
     site.budget_tokens = 4000
     site.recipe["budget"] = {"tokens": site.budget_tokens}

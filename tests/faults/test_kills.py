@@ -12,7 +12,7 @@ import pytest
 from invariants import OUTPUTS, Ended, answers, prompt_in, prompt_of, read_rows
 from weave_async.testing.scripted_endpoint import RecordedRequest, Reply, echo, error_reply
 
-from .site import JOURNAL_AWAITED, Site, Started
+from .site import Site, Started
 
 CONCURRENCY = 16
 FAILING_SHARE = 0.02
@@ -50,7 +50,6 @@ def num_sent_again(killed: Ended, refused: set[str], later: list[Ended]) -> int:
     return len(asked_later.intersection(killed.asked) - refused)
 
 
-@JOURNAL_AWAITED
 @pytest.mark.parametrize(
     ("num_kills", "num_rows"),
     [
