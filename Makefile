@@ -1,6 +1,6 @@
 # make demo   a dataset from the seed rows in examples/, made by the local model
 # make test   every default test
-# make torture  hours of faults in minutes, and bugs that the tests must catch
+# make torture  the long tests: 200 kills and their like, and bugs that must be caught
 # make check  format, lint, types, import order
 # make fmt    format the code
 # make bench  rows per second and their cost: on the simulated endpoint, and over loopback HTTP

@@ -49,9 +49,9 @@ def bug(name: str, path: str, old: str, new: str, *, tests: str) -> Bug:
 BUGS = [
     bug(
         "drop the journal's sync",
-        "weave_async/journal/journal.py",
-        "            os.fdatasync(self._tail.fileno())\n",
-        "",
+        "weave_async/journal/disk.py",
+        "        os.fdatasync(fd)\n",
+        "        pass\n",
         tests="tests/faults/test_durability.py",
     ),
     bug(
@@ -87,18 +87,16 @@ BUGS = [
     ),
     bug(
         "acknowledge before the sync",
-        "weave_async/journal/journal.py",
-        "                await loop.run_in_executor(self._thread, self._write_and_sync, blob)\n"
-        "                yield group\n",
-        "                yield group\n"
-        "                await loop.run_in_executor(self._thread, self._write_and_sync, blob)\n",
+        "weave_async/journal/commit.py",
+        "        await loop.run_in_executor(self._thread, self._writer.sync, segments)\n",
+        "        loop.run_in_executor(self._thread, self._writer.sync, segments)\n",
         tests="tests/journal/test_journal.py",
     ),
     bug(
         "accept a frame whose checksum is wrong",
         "weave_async/journal/frames.py",
-        " or crc32(body[:length]) != int(head[9:17], 16)",
-        "",
+        '        if line[:HEAD_BYTES] != b"%08x %08x " % (len(body), crc32(body)) or',
+        '        if line[:8] != b"%08x" % len(body) or',
         tests="tests/journal/test_frames.py",
     ),
     bug(
@@ -144,19 +142,33 @@ BUGS = [
         tests="tests/faults/test_signals.py -k one_signal",
     ),
     bug(
+        "ask for the next row before the answer is written",
+        "weave_async/engine.py",
+        "        await asyncio.sleep(0)  # the journal writes it, and then",
+        "        # the journal writes it, and then",
+        tests="tests/faults/test_kills.py",
+    ),
+    bug(
+        "give up what is in flight when an output's disk is full",
+        "weave_async/engine.py",
+        "            self.stop(because=error)\n            return error\n",
+        "            raise\n",
+        tests="tests/faults/test_disk.py -k full_disk",
+    ),
+    bug(
         "leak a slot on cancel",
-        "weave_async/flow/limits.py",
-        "            try:\n                yield\n            finally:\n",
-        "            try:\n                yield\n            except asyncio.CancelledError:\n"
-        "                self._slots._value -= 1\n                raise\n            finally:\n",
-        tests="tests/flow/test_limits.py",
+        "weave_async/flow/admission.py",
+        "            admission._lost(self)\n",
+        "            admission._lost(self)\n            return\n",
+        tests="tests/flow/test_admission.py",
     ),
     bug(
         "wake by amount",
-        "weave_async/flow/limits.py",
-        "            async with self._turn:\n",
-        "            if True:\n",
-        tests="tests/flow/test_limits.py",
+        "weave_async/flow/line.py",
+        "        (self._front if in_front else self._back).append((entry, turn))\n",
+        "        (self._front if in_front else self._back).append((entry, turn))\n"
+        "        self._back = deque(sorted(self._back, key=lambda waiting: waiting[0].tokens))\n",
+        tests="tests/flow/test_admission.py",
     ),
     bug(
         "settle twice",
@@ -178,15 +190,16 @@ BUGS = [
     bug(
         "ignore Retry-After",
         "weave_async/dispatch.py",
-        "        self.admission.pause(error.retry_after_s)\n",
-        "        self.admission.pause(None)\n",
+        "        slot.throttled(error.retry_after_s)\n",
+        "        slot.throttled(None)\n",
         tests="tests/test_dispatch.py",
     ),
     bug(
         "count a 429 as an attempt",
         "weave_async/dispatch.py",
-        "                    self._pause(error)\n                    continue\n",
-        "                    self._pause(error)\n                    raise ConnectError('429')\n",
+        "            self._throttled(error, slot, tries)\n            return\n",
+        "            self._throttled(error, slot, tries)\n            tries.attempts += 1\n"
+        "            raise DeadlineError('429') from error\n",
         tests="tests/test_dispatch.py",
     ),
 ]

@@ -112,12 +112,11 @@ def test_a_reader_that_leaves_costs_no_row(site: Site, pipeline: str) -> None:
     assert len(set(site.asked())) == len(site.asked()) == NUM_ROWS
 
 
-@pytest.mark.parametrize("repeat", REPEATS[:1])
 @pytest.mark.parametrize(
     ("size", "kind"),
     [((3, 9), "xterm"), ((0, 0), "xterm-256color"), ((24, 80), "dumb"), ((1, 1), "no-such-kind")],
 )
-def test_no_terminal_is_too_odd(site: Site, size: tuple[int, int], kind: str, repeat: int) -> None:
+def test_no_terminal_is_too_odd(site: Site, size: tuple[int, int], kind: str) -> None:
     site.answer = unhurried
     site.write_rows(NUM_ROWS)
     main, terminal = pty.openpty()
