@@ -59,25 +59,20 @@ class Connection(asyncio.Protocol):
         "_loop",
         "_num_taken_bytes",
         "_on_lost",
-        "_on_made",
         "_poll",
         "_timer",
         "_transport",
         "_waiter",
         "idle_since",
+        "is_lost",
         "reader",
     )
 
-    def __init__(
-        self,
-        limits: Limits,
-        on_made: Callable[[Connection], None],
-        on_lost: Callable[[Connection], None],
-    ) -> None:
+    def __init__(self, limits: Limits, on_lost: Callable[[Connection], None]) -> None:
         self.reader: ResponseReader | None = None
         self.idle_since = 0.0
+        self.is_lost = False
         self._limits = limits
-        self._on_made = on_made
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -202,7 +197,6 @@ class Connection(asyncio.Protocol):
         for option in _SOCKET_OPTIONS:
             ours.setsockopt(*option)
         self._poll.register(ours.fileno(), select.POLLIN)
-        self._on_made(self)
 
     def data_received(self, data: bytes) -> None:
         reader = self.reader
@@ -230,6 +224,7 @@ class Connection(asyncio.Protocol):
         self._ended("the connection was closed")
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.is_lost = True
         self._ended(str(exc or "the connection was closed"))
         self._on_lost(self)
 

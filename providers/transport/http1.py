@@ -93,12 +93,12 @@ class Http1Transport:
         return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
 
     async def _connect(self) -> Connection:
-        connection = await self._connector.connect(
-            lambda: Connection(self._limits, self._open.add, self._lost)
-        )
+        connection = await self._connector.connect(lambda: Connection(self._limits, self._lost))
         if self._closed is not None:
             connection.hang_up()
             raise Broken(faults.LEFT)
+        if not connection.is_lost:
+            self._open.add(connection)  # not sooner: uvloop never loses what was cancelled
         return connection
 
     async def _exchange(

@@ -43,6 +43,7 @@ from weave_async.testing.scripted_endpoint import (
     sse_reply,
 )
 
+pytestmark = pytest.mark.usefixtures("transport")
 PROVIDER_CLASS: type[Provider] = OpenAICompatibleProvider  # mypy holds it to the protocol
 
 
