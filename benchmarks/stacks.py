@@ -53,11 +53,11 @@ async def raw_transport(
         max_concurrency=num_workers,
     )
     provider = OpenAICompatibleProvider(endpoint)
-    transport = provider._new_transport()
-    if is_pyreqwest:
-        transport = ReqwestTransport(
-            base_url, provider._headers, provider._faults, is_loopback=True
-        )
+    transport = (
+        ReqwestTransport(base_url, provider._headers, provider._faults, is_loopback=True)
+        if is_pyreqwest
+        else provider._new_transport()
+    )
     url = f"{base_url}/chat/completions"
     body = json.dumps({"model": "m", "messages": messages(0)}).encode()
 

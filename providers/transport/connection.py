@@ -105,8 +105,8 @@ class Connection(asyncio.Protocol):
         return reader
 
     async def progress(self) -> None:
-        """Wait for the whole response, or one byte more of it than its limit; if it is streamed,
-        for its head or a piece of its body. Not to be called when that is there already.
+        """Wait for the whole response, or more of it than its limit; if it is streamed, for its
+        head or a piece of its body. Not to be called when that is there already.
 
         Raises ``Broken``.
         """

@@ -46,6 +46,8 @@ class Connector:
             raise Broken(faults.SLOW_CONNECT) from exc
         except OSError as exc:
             raise Broken(faults.CANNOT_CONNECT, _reason(exc)) from exc
+        except UnicodeError as exc:  # a name that no resolver can be asked for
+            raise Broken(faults.CANNOT_CONNECT, str(exc)) from exc
 
     async def _connect_to(self, address: str, connection: Connection) -> Connection:
         try:

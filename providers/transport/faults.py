@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from weave_async.errors import (
     BadResponseError,
@@ -51,7 +51,7 @@ CUT_SHORT = Fault(BadResponseError, "the answer from {url} was cut short ({why})
 class Faults:
     """Words a fault for one endpoint; needs to know its limits."""
 
-    secret: str
+    secret: str = field(repr=False)
     address_advice: str
     limits: Limits
 

@@ -16,7 +16,7 @@ from typing import Protocol
 class Limits:
     """``timeout_s`` bounds each wait for bytes, ``deadline_s`` all of an exchange.
 
-    A body is read to one byte more than its limit, which tells that it is too long.
+    Of a body that is longer than its limit at least one byte more is read, which tells that it is.
     """
 
     connect_timeout_s: float
