@@ -367,6 +367,20 @@ def test_idle_connections_are_closed_before_the_server_does(
     run(scenario())
 
 
+def test_connection_that_grew_old_while_the_loop_was_busy_is_not_used(
+    run: Run[None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openai_compatible, "IDLE_CONNECTION_S", 0.05)
+
+    async def scenario() -> None:
+        async with asked(answers_for_ever) as (provider, _):
+            assert await text_of(provider) == "from 1"
+            time.sleep(0.1)  # noqa: ASYNC251
+            assert await text_of(provider) == "from 2"
+
+    run(scenario())
+
+
 def test_there_are_no_more_connections_than_requests_in_flight(run: Run[None]) -> None:
     async def scenario() -> None:
         async with asked(answers_for_ever) as (provider, server):
@@ -476,14 +490,15 @@ def test_early_answer_to_a_large_request_is_heard(run: Run[None], leaves: bool) 
         await peer.reader.readuntil(b"\r\n\r\n")
         await peer.send(refusal)
         if not leaves:
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.6)
 
     async def scenario() -> None:
         big = Request("big", "m", (Message("user", "x" * 20_000_000),), SamplingParams())
         async with asked(behaviour) as (provider, _):
             with pytest.raises(RequestRefusedError):
                 await provider.complete(big)
-            assert await text_of(provider) == "from 2"
+            async with asyncio.timeout(0.4):  # and not behind the rest of the large one
+                assert await text_of(provider) == "from 2"
 
     run(scenario())
 
