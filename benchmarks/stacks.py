@@ -1,8 +1,8 @@
-"""What else sends chat requests: the bare transport, and plain loops as people write them.
+"""What else sends chat requests: the bare transports, and plain loops as people write them.
 
     python benchmarks/stacks.py openai_sdk --base-url http://127.0.0.1:PORT/v1 --seconds 4
 
-A fixed pool of workers asks until the time is up. The bare transport sends a body made before and
+A fixed pool of workers asks until the time is up. A bare transport sends a body made before and
 reads the answer without parsing it; the loops parse theirs and write a JSONL row. Prints a line of
 JSON; exit code 3 where a package is missing.
 """
@@ -37,8 +37,12 @@ def messages(number: int) -> list[Any]:
 
 
 @asynccontextmanager
-async def raw_transport(base_url: str, num_workers: int) -> AsyncIterator[Ask]:
-    from providers.openai_compatible import MAX_BODY_BYTES, OpenAICompatibleProvider
+async def raw_transport(
+    base_url: str, num_workers: int, *, is_pyreqwest: bool = False
+) -> AsyncIterator[Ask]:
+    """The very transport that the provider would use, so that the two cannot come to differ."""
+    from providers.openai_compatible import OpenAICompatibleProvider
+    from providers.transport.reqwest import ReqwestTransport
     from weave_async.records import Endpoint
 
     endpoint = Endpoint(
@@ -48,18 +52,28 @@ async def raw_transport(base_url: str, num_workers: int) -> AsyncIterator[Ask]:
         base_url=base_url,
         max_concurrency=num_workers,
     )
+    provider = OpenAICompatibleProvider(endpoint)
+    transport = (
+        ReqwestTransport(base_url, provider._headers, provider._faults, is_loopback=True)
+        if is_pyreqwest
+        else provider._new_transport()
+    )
     url = f"{base_url}/chat/completions"
     body = json.dumps({"model": "m", "messages": messages(0)}).encode()
-    # The very client of the provider, so that the two cannot come to differ.
-    async with OpenAICompatibleProvider(endpoint)._new_client() as client:
 
-        async def ask(number: int) -> None:
-            async with client.post(url).body_bytes(body).build_streamed() as reply:
-                body_read = await reply.body_reader.read(MAX_BODY_BYTES + 1)
-                assert reply.status == 200
-                assert body_read
+    async def ask(number: int) -> None:
+        reply = await transport.fetch(url, body)
+        assert reply.status == 200
+        assert reply.body
 
+    try:
         yield ask
+    finally:
+        await transport.close()
+
+
+def raw_pyreqwest(base_url: str, num_workers: int) -> AbstractAsyncContextManager[Ask]:
+    return raw_transport(base_url, num_workers, is_pyreqwest=True)
 
 
 @asynccontextmanager
@@ -130,6 +144,7 @@ def text_in(completion: Any) -> str:
 
 STACKS: dict[str, Callable[[str, int], AbstractAsyncContextManager[Ask]]] = {
     "raw_transport": raw_transport,
+    "raw_pyreqwest": raw_pyreqwest,
     "openai_sdk": openai_sdk,
     "openai_sdk_aiohttp": openai_sdk_aiohttp,
     "httpx": httpx,

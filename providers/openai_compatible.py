@@ -1,10 +1,9 @@
 """Any endpoint that speaks the OpenAI HTTP API: vLLM, llama.cpp, Ollama, OpenAI and their kin.
 
-The transport is pyreqwest (Rust's reqwest): about 70 µs of CPU for a request. Redirects, referers,
-cookies, decompression and retries are off. Proxies come from the environment (``HTTPS_PROXY``,
-``NO_PROXY``) when the provider is entered, and are never used for an endpoint on this machine.
-A cancelled call ends at once, but what it sent does not: the transport (0.15.1) hangs up on a
-server that has not begun to answer only at the timeout.
+Plain http goes over a transport of our own, https and whatever takes a proxy over pyreqwest; see
+``transport``. Neither follows redirects, inflates bodies or retries. Proxies come from the
+environment (``HTTPS_PROXY``, ``NO_PROXY`` and kin) when the provider is entered, and are never used
+for an endpoint on this machine.
 """
 
 from __future__ import annotations
@@ -14,23 +13,26 @@ import ipaddress
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from datetime import timedelta
-from functools import partial
 from time import perf_counter
 from typing import Any, ClassVar, Self
 from urllib.parse import SplitResult, urlsplit
 
-from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import BuilderError, PyreqwestError
 from pyreqwest.http import Url
-from pyreqwest.request import RequestBuilder
-from pyreqwest.response import Response as Reply
 
-from weave_async.errors import RecipeError, ResponseTooLargeError
+from weave_async.errors import (
+    ProviderError,
+    RecipeError,
+    RequestRefusedError,
+    ResponseTooLargeError,
+)
 from weave_async.records import Chunk, Endpoint, Request, Response
 
+from .transport.faults import Faults
+from .transport.http1 import Http1Transport
+from .transport.interface import Limits, OpenReply, Reply, Transport
+from .transport.proxies import goes_through_proxy
+from .transport.reqwest import ReqwestTransport
 from .wire.errors import ErrorReader
-from .wire.faults import FaultReader
 from .wire.rate_limits import rate_limits
 from .wire.request import PATHS, request_body
 from .wire.response import parse_models, parse_response
@@ -43,7 +45,6 @@ CONNECT_TIMEOUT_S = 10.0
 IDLE_CONNECTION_S = 4.0
 """uvicorn and Node close an idle connection after 5 s; we must be first, or meet a reset."""
 DRAIN_S = 0.1
-SETTLE_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,150 +78,124 @@ class OpenAICompatibleProvider:
             key_advice=f"set {_variable(endpoint, 'API_KEY')} to a key that is valid there",
             address_advice=f"does {_variable(endpoint, 'BASE_URL')} end in /v1, or as it should?",
         )
-        self._faults = FaultReader(
+        self._faults = Faults(
             secret=secret,
             address_advice=f"Its address is {_variable(endpoint, 'BASE_URL')}",
-            connect_timeout_s=min(CONNECT_TIMEOUT_S, endpoint.timeout_s),
-            timeout_s=endpoint.timeout_s,
-            deadline_s=endpoint.deadline_s,
+            limits=Limits(
+                connect_timeout_s=min(CONNECT_TIMEOUT_S, endpoint.timeout_s, endpoint.deadline_s),
+                timeout_s=endpoint.timeout_s,
+                deadline_s=endpoint.deadline_s,
+                idle_s=IDLE_CONNECTION_S,
+                max_idle=endpoint.max_concurrency or self.default_max_concurrency,
+                max_body_bytes=MAX_BODY_BYTES,
+                max_error_bytes=MAX_ERROR_BYTES,
+            ),
         )
-        self._client: Client | None = None
+        self._transport: Transport | None = None
 
     def __repr__(self) -> str:
-        state = "ready" if self._client else "closed"
+        state = "ready" if self._transport else "closed"
         return f"<OpenAICompatibleProvider {self._base_url} {state}>"
 
     async def __aenter__(self) -> Self:
-        if self._client is not None:
+        if self._transport is not None:
             raise RuntimeError(f"{self!r} is entered already")
-        try:
-            self._client = self._new_client()
-        except BuilderError as exc:  # no certificates to trust on this machine
-            raise self._faults.read(exc, self._base_url) from exc
+        self._transport = self._new_transport()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
-            # A thread of the transport may still be dropping its last objects; when the
-            # interpreter ends meanwhile, the process aborts (PyGILState_Release, exit 134).
-            await asyncio.sleep(SETTLE_S)
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.close()
 
     async def complete(self, request: Request) -> Response:
         url = self._urls[request.api]
-        post = self._post(request, streamed=False)
+        body = request_body(request, self._extra_body, streamed=False)
+        transport = self._entered_transport()
         started = perf_counter()
-        try:
-            async with post.build_streamed() as reply:
-                answer = await self._whole_body(reply, url)
-                limits = rate_limits(partial(_header, reply))
-        except PyreqwestError as exc:
-            raise self._faults.read(exc, url, perf_counter() - started) from exc
+        reply = await transport.fetch(url, body, _attempt_id(request))
         e2e_s = perf_counter() - started
+        answer = self._checked_body(reply, url)
+        limits = rate_limits(reply.header)
         return parse_response(answer, url, self._errors, e2e_s=e2e_s, limits=limits)
 
     async def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
         url = self._urls[request.api]
-        # With its default buffer pyreqwest keeps even the head back until 64 kB are here.
-        post = self._post(request, streamed=True).streamed_read_buffer_limit(1)
+        body = request_body(request, self._extra_body, streamed=True)
         chunks = ChunkReader(url, self._errors, MAX_BODY_BYTES)
-        started = perf_counter()
-        try:
-            async with post.build_streamed() as reply:
-                if _is_one_document(reply):
-                    answer = await self._whole_body(reply, url)
-                    yield _as_chunk(parse_response(answer, url, self._errors))
-                    return
-                while not chunks.done and (piece := await reply.body_reader.read_chunk()):
-                    for chunk in chunks.feed(bytes(piece)):
-                        yield chunk
-                await _drain(reply)
-        except PyreqwestError as exc:
-            if not chunks.finished:  # a connection that breaks after the answer breaks nothing
-                raise self._faults.read(exc, url, perf_counter() - started) from exc
+        async with self._entered_transport().open(url, body, _attempt_id(request)) as reply:
+            if _is_one_document(reply):
+                answer = self._checked_body(await reply.whole(), url)
+                yield _as_chunk(parse_response(answer, url, self._errors))
+                return
+            while not chunks.done and (piece := await _piece(reply, chunks)):
+                for chunk in chunks.feed(piece):
+                    yield chunk
+            await _drain(reply)
         for chunk in chunks.close():
             yield chunk
 
     async def models(self) -> Sequence[str]:
         url = f"{self._base_url}/models"
-        get = self._entered_client().get(url)
-        started = perf_counter()
-        try:
-            async with get.build_streamed() as reply:
-                body = await self._whole_body(reply, url)
-        except PyreqwestError as exc:
-            raise self._faults.read(exc, url, perf_counter() - started) from exc
-        return parse_models(body, url, self._errors)
+        reply = await self._entered_transport().fetch(url, None)
+        return parse_models(self._checked_body(reply, url), url, self._errors)
 
-    def _post(self, request: Request, *, streamed: bool) -> RequestBuilder:
-        body = request_body(request, self._extra_body, streamed=streamed)
-        post = self._entered_client().post(self._urls[request.api]).body_bytes(body)
-        if request.attempt_id:
-            post = post.header("x-client-request-id", request.attempt_id)
-        return post
-
-    def _new_client(self) -> Client:
-        endpoint = self._endpoint
-        builder = (
-            ClientBuilder()
-            .http1_only()
-            .default_headers(self._headers)
-            .follow_redirects(False)
-            .referer(False)
-            .gzip(False)
-            .brotli(False)
-            .zstd(False)
-            .deflate(False)
-            .pool_idle_timeout(timedelta(seconds=IDLE_CONNECTION_S))
-            .pool_max_idle_per_host(endpoint.max_concurrency or self.default_max_concurrency)
-            .connect_timeout(timedelta(seconds=self._faults.connect_timeout_s))
-            .read_timeout(timedelta(seconds=endpoint.timeout_s))
-            .timeout(timedelta(seconds=endpoint.deadline_s))
+    def _new_transport(self) -> Transport:
+        if _goes_over_http1(self._base_url, is_loopback=self._is_loopback):
+            return Http1Transport(self._base_url, self._headers, self._faults)
+        return ReqwestTransport(
+            self._base_url, self._headers, self._faults, is_loopback=self._is_loopback
         )
-        if self._is_loopback:
-            builder = builder.no_proxy()
-            if self._base_url.startswith("http:"):
-                # No TLS is spoken, and so a machine without any certificates will do.
-                builder = builder.danger_accept_invalid_certs(True)
-        return builder.build()
 
-    def _entered_client(self) -> Client:
-        if self._client is None:
+    def _entered_transport(self) -> Transport:
+        if self._transport is None:
             raise RuntimeError(f"{self!r} is not open: use it inside `async with`")
-        return self._client
+        return self._transport
 
-    async def _whole_body(self, reply: Reply, url: str) -> memoryview:
+    def _checked_body(self, reply: Reply, url: str) -> bytes | memoryview:
         """The body of a success, at most 16 MiB; any other reply is raised as what it means."""
-        succeeded = 200 <= reply.status < 300
-        limit = MAX_BODY_BYTES if succeeded else MAX_ERROR_BYTES
-        body = memoryview(await reply.body_reader.read(limit + 1) or b"")
-        if not succeeded:
-            raise self._errors.from_reply(reply.status, url, partial(_header, reply), bytes(body))
-        if len(body) > limit:
+        body = reply.body
+        if not 200 <= reply.status < 300:
+            raise self._errors.from_reply(reply.status, url, reply.header, bytes(body))
+        if len(body) > MAX_BODY_BYTES:
             raise ResponseTooLargeError(
-                f"{url} answered with more than {limit} bytes; lower max_tokens",
+                f"{url} answered with more than {MAX_BODY_BYTES} bytes; lower max_tokens",
                 status_code=reply.status,
             )
         return body
 
 
-def _header(reply: Reply, name: str) -> str | None:
-    """A header that is text; what is not (stray bytes) is as if it were not there."""
+def _goes_over_http1(base_url: str, *, is_loopback: bool) -> bool:
+    """Whether neither TLS nor a proxy is needed, by the environment as it is now."""
+    url = Url(base_url)
+    is_direct = is_loopback or not goes_through_proxy(url.host_str or "")
+    return url.scheme == "http" and is_direct
+
+
+def _attempt_id(request: Request) -> str | None:
+    attempt_id = request.attempt_id
+    if attempt_id and not (attempt_id.isascii() and attempt_id.isprintable()):
+        raise RequestRefusedError(f"attempt_id {attempt_id!r} cannot stand in a header")
+    return attempt_id
+
+
+async def _piece(reply: OpenReply, chunks: ChunkReader) -> bytes:
     try:
-        return reply.get_header(name)
-    except ValueError:
-        return None
+        return await reply.piece()
+    except ProviderError:
+        if chunks.finished:  # a connection that breaks after the answer breaks nothing
+            return b""
+        raise
 
 
-async def _drain(reply: Reply) -> None:
+async def _drain(reply: OpenReply) -> None:
     """Read the end of a finished stream, so that its connection can be used again.
 
     Some servers keep the socket open after ``[DONE]``; those lose the connection instead.
     """
-    with suppress(TimeoutError, PyreqwestError):
+    with suppress(TimeoutError, ProviderError):
         async with asyncio.timeout(DRAIN_S):
-            while await reply.body_reader.read_chunk():
+            while await reply.piece():
                 pass
 
 
@@ -231,9 +206,9 @@ def _variable(endpoint: Endpoint, name: str) -> str:
     return f"WEAVE_ASYNC_ENDPOINTS__{endpoint.name.partition('#')[0].upper()}__{name}"
 
 
-def _is_one_document(reply: Reply) -> bool:
+def _is_one_document(reply: OpenReply) -> bool:
     """An error, or a server that does not stream. Some stream without any content type."""
-    content_type = (_header(reply, "content-type") or "").lower()
+    content_type = (reply.header("content-type") or "").lower()
     return reply.status != 200 or "json" in content_type or "html" in content_type
 
 

@@ -18,6 +18,7 @@ MOST_GROWTH_KB = 64 * 1024
 ASK = """
 import asyncio, json, re, sys
 from pathlib import Path
+from providers import openai_compatible
 from providers.openai_compatible import OpenAICompatibleProvider
 from weave_async.errors import ProviderError
 from weave_async.records import Endpoint, Message, Request, SamplingParams
@@ -43,6 +44,8 @@ async def ask(base_url, streamed):
             ending = type(error).__name__
         print(json.dumps([ending, peak_kb() - before_kb]))
 
+if sys.argv[3] == "reqwest":
+    openai_compatible._goes_over_http1 = lambda base_url, is_loopback: False
 asyncio.run(ask(sys.argv[1], sys.argv[2] == "stream"))
 """
 
@@ -98,10 +101,12 @@ GIGABYTE = 2**30
         "endless text",
     ],
 )
-def test_flood_ends_by_name_in_bounded_memory(how: str, reply: Reply, ending: str) -> None:
+def test_flood_ends_by_name_in_bounded_memory(
+    transport: str, how: str, reply: Reply, ending: str
+) -> None:
     started = time.perf_counter()
     with ScriptedEndpoint([chat_reply("first"), reply]) as server:
-        command = [sys.executable, "-c", ASK, server.base_url, how]
+        command = [sys.executable, "-c", ASK, server.base_url, how, transport]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     ended_as, growth_kb = json.loads(done.stdout)
     assert ended_as == ending

@@ -24,6 +24,7 @@ from weave_async.errors import (
     ProviderError,
     RateLimitError,
     RecipeError,
+    RequestRefusedError,
     ServerError,
 )
 from weave_async.interfaces import Provider
@@ -43,6 +44,7 @@ from weave_async.testing.scripted_endpoint import (
     sse_reply,
 )
 
+pytestmark = pytest.mark.usefixtures("transport")
 PROVIDER_CLASS: type[Provider] = OpenAICompatibleProvider  # mypy holds it to the protocol
 
 
@@ -81,6 +83,12 @@ def test_each_attempt_is_named_to_the_server() -> None:
         use(server.base_url, lambda p: p.complete(REQUEST))
     named = [request.headers.get("x-client-request-id") for request in server.requests]
     assert named == ["r1-2", "r1-3", None]
+
+
+def test_name_of_an_attempt_that_is_no_header_is_refused_and_nothing_sent() -> None:
+    with ScriptedEndpoint() as server, pytest.raises(RequestRefusedError, match="header"):
+        use(server.base_url, lambda p: p.complete(replace(REQUEST, attempt_id="a\r\nb: c")))
+    assert server.num_connections == 0
 
 
 def test_extra_body_is_merged_over_the_request() -> None:
@@ -264,8 +272,9 @@ def test_refused_connection_says_what_to_do() -> None:
 
 
 def test_unknown_host_is_a_connect_error() -> None:
-    with pytest.raises(ConnectError, match=r"nosuch\.invalid"):
-        use("http://nosuch.invalid/v1", lambda p: p.models())
+    for host in ("nosuch.invalid", "a" * 70 + ".invalid"):
+        with pytest.raises(ConnectError, match=host):
+            use(f"http://{host}/v1", lambda p: p.models())
 
 
 def test_leaving_while_a_request_flies_is_a_connect_error() -> None:

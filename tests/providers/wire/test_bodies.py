@@ -34,7 +34,7 @@ def test_body_ends_as_its_text_or_as_its_error(name: str) -> None:
         assert len(str(caught.value)) < 2_200
 
 
-def test_bodies_end_the_same_over_the_wire_asked_whole_or_as_a_stream() -> None:
+def test_bodies_end_the_same_over_the_wire_asked_whole_or_as_a_stream(transport: str) -> None:
     async def act(provider: OpenAICompatibleProvider) -> list[tuple[str, Ending, Ending]]:
         return [(name, await whole(provider), await streamed(provider)) for name in BODIES]
 
@@ -44,7 +44,8 @@ def test_bodies_end_the_same_over_the_wire_asked_whole_or_as_a_stream() -> None:
         endings = use(server.base_url, act)
     assert endings == [(name, ending, ending) for name, (_, ending) in BODIES.items()]
     assert len(server.requests) == 2 * len(BODIES)
-    assert server.num_connections == 1
+    # pyreqwest gives a connection back from its own thread, now and then after the next request.
+    assert server.num_connections <= (1 if transport == "http1" else 5)
 
 
 @pytest.mark.parametrize("name", BODIES)

@@ -1,0 +1,78 @@
+"""What the provider needs of HTTP, and nothing more: the seam between it and what carries it.
+
+A transport makes one exchange per call. It knows no JSON and no models; it follows no redirect,
+inflates nothing, tries nothing twice that the server may have seen, and raises only
+``ProviderError``, through ``faults``.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``timeout_s`` bounds each wait for bytes, ``deadline_s`` all of an exchange.
+
+    Of a body that is longer than its limit at least one byte more is read, which tells that it is.
+    """
+
+    connect_timeout_s: float
+    timeout_s: float
+    deadline_s: float
+    idle_s: float
+    max_idle: int
+    max_body_bytes: int
+    max_error_bytes: int
+
+    def of_body(self, status: int) -> int:
+        return self.max_body_bytes if 200 <= status < 300 else self.max_error_bytes
+
+
+class Reply(Protocol):
+    """A response with all of its body, or as much of that as ``Limits`` let in."""
+
+    @property
+    def status(self) -> int: ...
+
+    def header(self, name: str) -> str | None:
+        """A header that is text; ``name`` is in lower case. What is not text is not there."""
+        ...
+
+    @property
+    def body(self) -> bytes | memoryview: ...
+
+
+class OpenReply(Protocol):
+    """A response whose body is still coming."""
+
+    @property
+    def status(self) -> int: ...
+
+    def header(self, name: str) -> str | None: ...
+
+    async def piece(self) -> bytes:
+        """What has come of the body since the last call; nothing at its end."""
+        ...
+
+    async def whole(self) -> Reply:
+        """The response with all of its body, as ``Transport.fetch`` would have given it."""
+        ...
+
+
+class Transport(Protocol):
+    """Exchanges with one origin. Without a body it asks with GET, else with POST."""
+
+    async def fetch(self, url: str, body: bytes | None, attempt_id: str | None = None) -> Reply: ...
+
+    def open(
+        self, url: str, body: bytes, attempt_id: str | None = None
+    ) -> AbstractAsyncContextManager[OpenReply]:
+        """Leaving the context before the body's end hangs up."""
+        ...
+
+    async def close(self) -> None:
+        """Hang up on everything; a request that is out ends as a ``ConnectError``."""
+        ...
