@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,6 +43,28 @@ def test_the_most_is_at_least_a_token_for_each_byte(texts: list[str]) -> None:
     messages = tuple(Message("user", text) for text in texts)
     most = most_input_tokens(Request("id", "m", messages, SamplingParams()))
     assert most >= sum(len(text.encode(errors="surrogatepass")) for text in texts)
+
+
+def test_without_a_tokenizer_it_comes_within_a_quarter_of_the_truth() -> None:
+    """An unknown model's tokenizer, which only its answers' usage tells of: a trained BPE's."""
+    tokenizers = pytest.importorskip("tokenizers")
+    documents = Path(__file__).parents[1]
+    rows = [
+        line.strip()
+        for name in ("README.md", "CONTRIBUTING.md", "docs/architecture.md")
+        for line in (documents / name).read_text().splitlines()
+        if len(line) > 60
+    ]
+    bpe = tokenizers.ByteLevelBPETokenizer()
+    bpe.train_from_iterator(rows, vocab_size=1500, show_progress=False)
+    estimate = TokenEstimate()
+    asked = [Request("id", "m", (Message("user", text),), SamplingParams()) for text in rows]
+    truth = [len(bpe.encode(text).ids) for text in rows]
+    for request, num_tokens in list(zip(asked, truth, strict=True))[:40]:
+        estimate.learn(request, Response("x", "stop", usage=Usage(input_tokens=num_tokens)))
+    guessed = sum(estimate.tokens(request) for request in asked[40:])
+    assert len(rows) > 80
+    assert guessed == pytest.approx(sum(truth[40:]), rel=0.25)
 
 
 def test_it_shows_its_state() -> None:
