@@ -203,9 +203,9 @@ def test_five_thousand_early_ends_leave_a_whole_pool() -> None:
     async def act(provider: OpenAICompatibleProvider) -> list[Response]:
         for wave in range(100):
             await leave_early(provider, wave)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             fresh = await asyncio.gather(*(provider.complete(REQUEST) for _ in range(20)))
-        async with asyncio.timeout(10):  # the rest is hung up on, and the server comes to see it
+        async with asyncio.timeout(30):  # the rest is hung up on, and the server comes to see it
             while len(keep_alives(server.base_url)) > 20 or server.num_open_connections > 20:
                 await asyncio.sleep(0.02)
         return fresh
@@ -220,7 +220,7 @@ def test_cancelled_request_hangs_up_on_a_server_that_has_not_answered(
 ) -> None:
     if transport == "reqwest":
         reason = "pyreqwest 0.15.1 lets a cancelled request run on until its answer or its timeout"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+        request.applymarker(pytest.mark.xfail(reason=reason))
 
     async def act(provider: OpenAICompatibleProvider) -> int:
         task = asyncio.create_task(provider.complete(REQUEST))
