@@ -176,3 +176,49 @@ def test_behind_a_gap_any_number_is_shelved_and_afterwards_no_more_than_that() -
     assert len(ordered.shelve()) == 30  # fewer than 19 were left
     ordered.push([sample_of(i) for i in range(50, 60)])
     assert ordered.shelve() == []  # the reader is slow, not the answers
+
+
+def test_no_more_is_asked_for_than_may_still_be_needed() -> None:
+    recipe = recipe_of(500, accept=40)
+    first = asyncio.run(finished(run_of(recipe, concurrency=64)))
+    assert (first.written, first.status) == (40, "complete")
+    assert len(CountingProvider.asked) == 40
+    again = asyncio.run(finished(run_of(recipe, concurrency=64)))
+    assert (again.recalled, again.asked_now, len(CountingProvider.asked)) == (40, 0, 40)
+    assert "nothing was asked" in str(again)
+
+
+def test_what_was_published_is_not_replaced_by_less() -> None:
+    recipe = recipe_of(2000)
+    asyncio.run(finished(run_of(recipe)))
+    published = {path.name: path.read_bytes() for path in Path("out").glob("*.json*")}
+
+    async def dropped() -> RunSummary:
+        async with run_of(recipe) as run:
+            ending = asyncio.create_task(run.finish())
+            await asyncio.sleep(0.001)
+            run.interrupt(drop_in_flight=True)
+            return await ending
+
+    summary = asyncio.run(dropped())
+    assert summary.pending > 0
+    assert {path.name: path.read_bytes() for path in Path("out").glob("*.json*")} == published
+    assert not list(Path("out").glob("*.part"))
+    assert len(CountingProvider.asked) == 2000
+
+
+def test_what_breaks_in_delivering_lets_in_what_is_on_its_way() -> None:
+    recipe = recipe_of(400)
+
+    def broken(sample: Sample) -> None:
+        if sample.ordinal == 50:
+            raise ZeroDivisionError
+
+    environment = Settings.from_environment({}, None).with_flags(max_concurrency=64)
+    run = Run(recipe, output_dir="out", settings=environment, on_sample=broken)
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(finished(run))
+    num_sent = len(CountingProvider.asked)
+    again = asyncio.run(finished(run_of(recipe)))
+    assert again.recalled == num_sent
+    assert len(CountingProvider.asked) == 400

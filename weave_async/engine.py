@@ -77,7 +77,9 @@ class Engine:
         self._window = asyncio.Semaphore(window)
         self._accept = accept
         self._ordered = Reordering(places, plan, self._recall)
+        self._num_out = 0  # asked for, and not delivered or shelved
         self._arrived = asyncio.Event()
+        self._delivered = asyncio.Event()
         self._gaps_are_final = False
         self._workers: list[asyncio.Task[None]] = []
         self._abandoned = False
@@ -139,9 +141,12 @@ class Engine:
     async def _work(self) -> None:
         while not self.stopping:  # else a full window, behind a gap, would hold us for ever
             await self._window.acquire()
+            while not self._may_need_more and not self.stopping:
+                await self._delivered.wait()
             try:
                 if self.stopping or (sample := next(self._to_ask, None)) is None:
                     return
+                self._num_out += 1
                 await self._answer(sample)
             except Unsent:
                 return
@@ -169,19 +174,19 @@ class Engine:
     async def _commit(self) -> None:
         async for samples in self._journal.commits():
             self._ordered.push(samples)
-            is_nearly_full = self._ordered.num_waiting > SHARE_BEFORE_SHELVING * self._window_size
-            if is_nearly_full and self._accept is None:  # else surplus would be bought
+            if self._ordered.num_waiting > SHARE_BEFORE_SHELVING * self._window_size:
                 shelved = self._ordered.shelve()
                 self._journal.shelve(shelved)
+                self._num_out -= len(shelved)
                 self._make_room(len(shelved))
             self._arrived.set()
 
-    async def _deliver_or_stop(self) -> WeaveError | None:
+    async def _deliver_or_stop(self) -> Exception | None:
         """Deliver, or return what prevents it, as where the outputs' disk is full."""
         try:
             await self._deliver_in_order()
-        except WeaveError as error:
-            self.stop(because=error)
+        except Exception as error:
+            self.stop(because=error if isinstance(error, WeaveError) else None)
             return error
         return None
 
@@ -195,8 +200,10 @@ class Engine:
                         if not self._has_enough:
                             self._deliver(sample)
                 await self._hand_on()
-                if not self._has_enough:
-                    self._make_room(batch.num_from_memory)
+                self._num_out -= batch.num_from_memory
+                self._delivered.set()
+                self._delivered.clear()
+                self._make_room(batch.num_from_memory)
                 await asyncio.sleep(0)  # many batches may be ready: the network has its turn too
             if self._has_enough and not self.stopping:
                 self.stop()
@@ -216,6 +223,23 @@ class Engine:
     def _make_room(self, num_samples: int) -> None:
         for _ in range(num_samples):
             self._window.release()
+
+    @property
+    def _may_need_more(self) -> bool:
+        """Whether there would be too few even if all that is under way were accepted."""
+        if self._accept is None:
+            return True
+        under_way = self._num_out + self._ordered.num_shelved
+        return self._metrics.written + under_way < self._accept
+
+    @property
+    def holds_undelivered(self) -> bool:
+        """Whether the journal has answers of this run's samples that were not delivered."""
+        return self._ordered.num_shelved > 0
+
+    @property
+    def was_abandoned(self) -> bool:
+        return self._abandoned
 
     @property
     def _has_enough(self) -> bool:
@@ -244,12 +268,12 @@ class Reordering:
         self._recall = recall
         self._waiting: dict[int, Sample] = {}
         self._next = 0
-        self._num_shelved = self._high_water = places.count(RECALLED)
+        self.num_shelved = self._high_water = places.count(RECALLED)
         self._was_stuck = False
 
     def __repr__(self) -> str:
         return (
-            f"<Reordering {len(self._waiting)} in memory and {self._num_shelved} in the journal "
+            f"<Reordering {len(self._waiting)} in memory and {self.num_shelved} in the journal "
             f"wait for {self._next}>"
         )
 
@@ -264,7 +288,7 @@ class Reordering:
 
     def pop(self, at_most: int, *, over_gaps: bool, from_journal: bool = True) -> Batch:
         """The next samples without a gap; or past gaps, when those will never be filled."""
-        batch, num_shelved = Batch(), self._num_shelved
+        batch, num_shelved = Batch(), self.num_shelved
         while len(batch.samples) < at_most and self._next < len(self._places):
             if (sample := self._waiting.pop(self._next, None)) is not None:
                 batch.num_from_memory += 1
@@ -288,12 +312,12 @@ class Reordering:
         others. Afterwards no more than there are already: whoever is slow then is the reader, and
         the asking has to wait for it.
         """
-        if not self._is_behind_a_gap() and self._num_shelved >= self._high_water:
+        if not self._is_behind_a_gap() and self.num_shelved >= self._high_water:
             return []
         shelved = list(self._waiting.values())
         for ordinal in self._waiting:
             self._places[ordinal] = SHELVED
-        self._num_shelved += len(shelved)
+        self.num_shelved += len(shelved)
         self._waiting = {}
         return shelved
 
@@ -303,5 +327,5 @@ class Reordering:
 
     def _replay(self) -> Sample:
         sample = next(self._replayed)
-        self._num_shelved -= 1
+        self.num_shelved -= 1
         return self._recall(sample)

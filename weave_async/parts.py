@@ -102,8 +102,7 @@ def dispatchers_of(
         name: Dispatcher(
             endpoint,
             providers[name],
-            # What is under way when enough is accepted is surplus: it must not be sought to grow.
-            max_concurrency=most[name] if endpoint.max_concurrency or recipe.accept else None,
+            max_concurrency=most[name] if endpoint.max_concurrency else None,
             start_concurrency=most[name],
             backoff=Backoff(attempts=recipe.generate.attempts),
             on_retry=on_retry,

@@ -31,6 +31,11 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset(["*", "**", "%"])
 
+    def __init__(self) -> None:
+        super().__init__(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=False)
+        # A prompt must come out the same each time, or its answer would not be found again.
+        del self.filters["random"], self.globals["lipsum"]
+
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         if operator == "*" and max(_size(left, right), _size(right, left)) > MAX_PROMPT_CHARS:
             raise SecurityError(f"it repeats to more than {MAX_PROMPT_CHARS} items")
@@ -58,9 +63,7 @@ class Renderer:
     def __init__(self, *, system: str | None, template: str | None) -> None:
         self._is_default = template is None
         template = template or DEFAULT_TEMPLATE
-        environment = _Sandbox(
-            undefined=StrictUndefined, autoescape=False, keep_trailing_newline=False
-        )
+        environment = _Sandbox()
         self._turns: list[_Turn] = []
         if system is not None:
             self._turns.append(_compile(environment, "system", system, "prompts.system"))

@@ -40,8 +40,7 @@ logger = logging.getLogger(__name__)
 
 Resume = Literal["if-possible", "always", "never"]
 
-WINDOW_PER_REQUEST, SMALLEST_WINDOW, WINDOW_PER_REQUEST_TO_ACCEPT = 8, 4096, 2
-
+WINDOW_PER_REQUEST, SMALLEST_WINDOW = 8, 4096
 EXIT_ROWS_MISSING, EXIT_INTERRUPTED = 1, 130
 
 
@@ -81,6 +80,8 @@ class Run:
         self.metrics = RunMetrics()
         self.endpoints: list[Endpoint] = []
         self._summary: RunSummary | None = None
+        if samples is not None and samples < 1:
+            raise ValueError(f"samples must be at least 1, not {samples}")
         self._num_samples = samples
         self._settings = settings or Settings.from_environment()
         self._resume = resume
@@ -139,7 +140,7 @@ class Run:
                 hand_on=self._hand_on,
                 metrics=self.metrics,
                 max_concurrency=min(concurrency, places.count(0)),
-                window=self._window(concurrency),
+                window=max(SMALLEST_WINDOW, WINDOW_PER_REQUEST * concurrency),
                 accept=self.recipe.accept,
             )
             self._stack = stack.pop_all()
@@ -175,7 +176,7 @@ class Run:
         try:
             await asyncio.shield(engine_task)  # whoever waits may be cancelled; the run is not
             if self._summary is None:
-                self._summary = self._publish()
+                self._summary = self._end()
         except Exception as error:
             self._has_failed = True
             raise _first_of(error) from error
@@ -250,12 +251,6 @@ class Run:
         for sample in samples:
             assert self._written is not None
             await self._written.send(sample)
-
-    def _window(self, concurrency: int) -> int:
-        """Samples that may be started and not yet delivered."""
-        if self.recipe.accept is not None:  # whatever is under way at the last one is surplus
-            return WINDOW_PER_REQUEST_TO_ACCEPT * concurrency
-        return max(SMALLEST_WINDOW, WINDOW_PER_REQUEST * concurrency)
 
     def _stop_asking(self, error: WeaveError) -> None:
         self._engine.stop(because=error)
@@ -337,6 +332,18 @@ class Run:
             return told
         return f"{told}, ${tokens * max(price.output_usd for price in prices):,.2f} by list price"
 
+    def _end(self) -> RunSummary:
+        """Publish; but what was published before is not replaced by less.
+
+        A run that was told to drop all at once has not come to all that the journal holds.
+        """
+        if self._engine.was_abandoned and self._engine.holds_undelivered:
+            for outputs in self._outputs.values():
+                for file in outputs:
+                    file.discard()
+            return self._summarize({})
+        return self._publish()
+
     def _publish(self) -> RunSummary:
         files: dict[str, Mapping[str, Any]] = {}
         for outputs in self._outputs.values():
@@ -386,6 +393,7 @@ class Run:
             failed=metrics.failed.total(),
             pending=metrics.pending,
             recalled=metrics.recalled,
+            asked_now=metrics.asked_now,
             unused=self._journal.num_recalled - metrics.recalled if status == "complete" else 0,
             rejected_by_reason=dict(metrics.rejected.most_common()),
             failed_by_error=dict(metrics.failed.most_common()),

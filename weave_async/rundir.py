@@ -219,6 +219,11 @@ class OutputFile:
             sync_folder(self.path.parent)
         return {"rows": self.rows, "bytes": self.num_bytes, "sha256": self._digest.hexdigest()}
 
+    def discard(self) -> None:
+        """Stop writing, and delete what was written: there will be no more of it."""
+        self.close()
+        self._part.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Stop writing without publishing; the ``*.part`` stays as it is."""
         with suppress(OSError):

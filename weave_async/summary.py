@@ -15,7 +15,8 @@ class RunSummary:
 
     ``status``: ``complete``; ``incomplete`` (samples failed, a stage raised, or fewer were accepted
     than wanted); ``interrupted`` (by the user); ``stopped`` (by ``error``). Running again goes on
-    from there. ``recalled`` answers were there already, ``unused`` ones belong to no sample of this
+    from there. ``recalled`` answers were there already, ``asked_now`` samples were asked for (all
+    endings counted, also of surplus ones), ``unused`` answers belong to no sample of this
     run. ``cost_usd`` is of this run's answers, by list price, ``None`` where that is not known.
     ``str`` of it is what the command line prints.
     """
@@ -29,6 +30,7 @@ class RunSummary:
     failed: int
     pending: int
     recalled: int
+    asked_now: int
     unused: int
     rejected_by_reason: Mapping[str, int]
     failed_by_error: Mapping[str, int]
@@ -75,12 +77,11 @@ class RunSummary:
         return "\n".join(lines)
 
     def _whence(self) -> str:
-        bought = self.asked - self.pending - self.recalled
         if not self.recalled:
             return f"{self.answers_per_s:,.1f} answers/s"
-        if bought <= 0:
-            return f"all {self.asked} answers were here already, nothing was asked"
-        return f"{self.recalled} answers were here already, {bought} were asked for"
+        if not self.asked_now:
+            return f"all {self.recalled} answers were here already, nothing was asked"
+        return f"{self.recalled} answers were here already, {self.asked_now} were asked for"
 
 
 _HEADLINES = {
