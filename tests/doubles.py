@@ -42,6 +42,12 @@ class CountingProvider(SimulatedProvider):
             cls._in_flight -= 1
 
 
+class PricedProvider(CountingProvider):
+    """Says that it is OpenAI, whose prices are known. Nothing is asked there."""
+
+    default_base_url: ClassVar[str | None] = "https://api.openai.com/v1"
+
+
 class ExpiringProvider(CountingProvider):
     """Answers thirty requests, then refuses the key."""
 

@@ -599,3 +599,36 @@ def test_a_budget_in_money_needs_a_known_price() -> None:
     with pytest.raises(RecipeError, match="price"):
         make(recipe_of(budget={"usd": 1}))
     assert CountingProvider.asked == []
+
+
+def test_a_budget_in_money_counts_each_earlier_answer_at_its_own_price() -> None:
+    def priced(model: str, usd: float) -> Recipe:
+        mix = [{"endpoint": "doubles:PricedProvider", "model": model}]
+        generate = {"mix": mix, "params": {"max_tokens": 100}}
+        return recipe_of(200, generate=generate, budget={"usd": usd})
+
+    dear = make(priced("gpt-4", 0.5))
+    assert dear.status == "stopped"
+    assert 0.3 < (dear.cost_usd or 0) <= 0.5
+    cheap = make(priced("gpt-4o-mini", 0.5), accept_changes=True)
+    assert (dear.cost_usd or 0) + (cheap.cost_usd or 0) <= 0.5
+    assert make(priced("gpt-4o-mini", 5), accept_changes=True).status == "complete"
+
+
+def test_an_endpoint_that_has_moved_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    def at(port: int) -> RunSummary:
+        settings = Settings.from_environment({}, None).with_flags(
+            base_url=f"http://127.0.0.1:{port}/v1"
+        )
+
+        async def run_it() -> RunSummary:
+            async with Run(recipe_of(), output_dir="out", settings=settings) as run:
+                return await run.finish()
+
+        return asyncio.run(run_it())
+
+    at(1)
+    assert "has moved" not in caplog.text
+    assert at(2).recalled == 40
+    assert "has moved: earlier answers came from http://127.0.0.1:1/v1" in caplog.text
+    assert b"127.0.0.1:1" in Path("out/journal/000001.log").read_bytes()

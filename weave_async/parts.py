@@ -18,6 +18,7 @@ from weave_async.flow.budget import Budget, Cost
 from weave_async.flow.descriptors import PER_CONNECTION, room_for_connections
 from weave_async.flow.retry import Backoff
 from weave_async.interfaces import Provider, Sink, Source, Stage
+from weave_async.journal.calls import NOBODY, Seller
 from weave_async.journal.journal import Journal
 from weave_async.noise.spans import ProtectedSpans
 from weave_async.pricing import Price, price_of
@@ -92,7 +93,8 @@ def dispatchers_of(
 ) -> dict[str, Dispatcher]:
     """A dispatcher for each endpoint, by name, all within one budget."""
     named = {endpoint.name: endpoint for endpoint in endpoints}
-    prices = prices_of(named.values(), providers) if recipe.budget.usd is not None else {}
+    sellers = sellers_of(named.values(), providers)
+    prices = prices_of(sellers) if recipe.budget.usd is not None else {}
     budget = _budget_of(recipe, journal, prices)
     started = {name: _start_concurrency(e, providers[name]) for name, e in named.items()}
     most = _fitted(
@@ -115,17 +117,29 @@ def dispatchers_of(
     }
 
 
-def prices_of(
+def sellers_of(
     endpoints: Iterable[Endpoint], providers: Mapping[str, Provider]
-) -> dict[str, Price | None]:
+) -> dict[str, Seller]:
+    """Model and address of each endpoint, by name, as the journal keeps them."""
+    return {
+        endpoint.name: Seller(
+            endpoint.model,
+            endpoint.base_url or getattr(providers[endpoint.name], "default_base_url", None),
+        )
+        for endpoint in endpoints
+    }
+
+
+def prices_of(sellers: Mapping[str, Seller]) -> dict[str, Price | None]:
     """What a token costs at each endpoint; ``None`` where nobody knows."""
-    prices = {}
-    for endpoint in endpoints:
-        default = getattr(providers[endpoint.name], "default_base_url", None)
-        address = endpoint.base_url or default
-        is_public = address is not None and urlsplit(address).hostname not in _THIS_MACHINE
-        prices[endpoint.name] = price_of(endpoint.model, base_url=address) if is_public else None
-    return prices
+    return {name: _price_of(seller) for name, seller in sellers.items()}
+
+
+def _price_of(seller: Seller) -> Price | None:
+    model, address = seller.model, seller.address
+    if model is None or address is None or urlsplit(address).hostname in _THIS_MACHINE:
+        return None
+    return price_of(model, base_url=address)
 
 
 def _budget_of(
@@ -135,19 +149,32 @@ def _budget_of(
     wanted = recipe.budget
     if wanted.usd is None and wanted.tokens is None:
         return None
-    known = [price for price in prices.values() if price is not None]
+    usd = 0.0 if wanted.usd is None else _spent_usd(journal, prices)
+    spent = Cost(journal.spent_tokens, usd)
+    return Budget(max_tokens=wanted.tokens, max_usd=wanted.usd, already_spent=spent)
+
+
+def _spent_usd(journal: Journal, prices: Mapping[str, Price | None]) -> float:
+    """What earlier runs in the folder have cost at worst, each answer at its own model's price."""
+    accounts = {seller: account for seller, account in journal.spent.items() if account.tokens}
+    earlier = {seller: _price_of(seller) for seller in accounts if seller != NOBODY}
+    for seller, price in earlier.items():
+        if price is None:
+            raise RecipeError(
+                "a budget in money counts all runs in the folder, and the price of "
+                f"'{seller.model}' at {seller.address} is not known: limit the tokens instead, or "
+                "choose another folder with -o"
+            )
+    known = [price for price in (*prices.values(), *earlier.values()) if price is not None]
     dearest = max((max(price.input_usd, price.output_usd) for price in known), default=0.0)
     usd = 0.0
-    for name, account in journal.spent.items():
-        price = prices.get(name)
+    for seller, account in accounts.items():
+        settled_price = earlier.get(seller) or Price(dearest, dearest)
         usd += account.unsettled_tokens * dearest
-        if price is not None:
-            usd += price.usd(input_tokens=account.input_tokens, output_tokens=account.output_tokens)
-    return Budget(
-        max_tokens=wanted.tokens,
-        max_usd=wanted.usd,
-        already_spent=Cost(journal.spent_tokens, usd),
-    )
+        usd += settled_price.usd(
+            input_tokens=account.input_tokens, output_tokens=account.output_tokens
+        )
+    return usd
 
 
 def _start_concurrency(endpoint: Endpoint, provider: Provider) -> int:

@@ -23,6 +23,7 @@ from weave_async.parts import (
     endpoints_of,
     prices_of,
     providers_of,
+    sellers_of,
     sinks_of,
     source_of,
     stages_of,
@@ -112,12 +113,17 @@ class Run:
             self.plan = Plan(self.recipe, source, self.endpoints, num_samples=self._num_samples)
             self._open_folder(stack)
             journal = Journal(
-                self.folder.journal, asks=self.plan.asks(), on_trouble=self._stop_asking
+                self.folder.journal,
+                asks=self.plan.asks(),
+                endpoints=self._described_endpoints(),
+                on_trouble=self._stop_asking,
             )
             stack.callback(journal.close)
             places = self._places(journal)
             self._refuse_surprises(journal, num_to_ask=places.count(0))
             _tell_of_unknown(journal)
+            if journal.num_recalled:
+                self._tell_of_other_sellers(journal)
             journal.begin()
             self._journal = journal
             dispatchers = dispatchers_of(
@@ -301,11 +307,33 @@ class Run:
                     places[sample.ordinal] = 0
         return places
 
+    def _described_endpoints(self) -> dict[str, dict[str, Any]]:
+        """What the journal keeps of each endpoint: never a key."""
+        sellers = sellers_of(self.endpoints, self._providers)
+        return {
+            name: {"model": seller.model, "address": seller.address}
+            for name, seller in sellers.items()
+        }
+
+    def _tell_of_other_sellers(self, journal: Journal) -> None:
+        """An answer is kept by what was asked, not by who was: say so where it matters."""
+        for name, seller in sellers_of(self.endpoints, self._providers).items():
+            before = journal.sellers_before.get(name, seller)
+            if before.address != seller.address:
+                logger.warning(
+                    "%s has moved: earlier answers came from %s, new ones will come from %s; "
+                    "answers are not asked for again for that",
+                    name,
+                    before.address,
+                    seller.address,
+                )
+
     def _refuse_surprises(self, journal: Journal, num_to_ask: int) -> None:
         """Answers are kept by what was asked: other questions would silently be bought anew."""
         if not (journal.num_recalled and num_to_ask) or self._accept_changes:
             return
         num_recalled = self.plan.num_samples - num_to_ask
+        num_unused = journal.num_recalled - num_recalled
         cost = (
             f"{num_recalled} of the {self.plan.num_samples} samples would be recalled and "
             f"{num_to_ask} asked for: {self._worst_cost(num_to_ask)}"
@@ -322,12 +350,20 @@ class Run:
                 f"{self.recipe.prompts.source}: is it another file, or has it other columns? "
                 f"{cost}. Choose another folder with -o, or pass --accept-changes to ask for them"
             )
+        if num_unused > 0:
+            logger.warning(
+                "%d earlier answers belong to no sample of this run (were rows changed, or taken "
+                "out?): %s",
+                num_unused,
+                cost,
+            )
 
     def _worst_cost(self, num_to_ask: int) -> str:
         """What so many answers can cost, if each is as long as it may be."""
         tokens = num_to_ask * self.recipe.generate.params.max_tokens
         told = f"at most {tokens:,} output tokens"
-        prices = [price for price in prices_of(self.endpoints, self._providers).values() if price]
+        sellers = sellers_of(self.endpoints, self._providers)
+        prices = [price for price in prices_of(sellers).values() if price]
         if len(prices) < len({endpoint.name for endpoint in self.endpoints}):
             return told
         return f"{told}, ${tokens * max(price.output_usd for price in prices):,.2f} by list price"
@@ -414,7 +450,7 @@ class Run:
     def _cost_usd(self) -> float | None:
         """What this run's answers cost by list price; ``None`` where a price is not known."""
         used = [endpoint for endpoint in self.endpoints if endpoint.name in self.metrics.tokens]
-        prices = prices_of(used, self._providers)
+        prices = prices_of(sellers_of(used, self._providers))
         usd = 0.0
         for name, (input_tokens, output_tokens) in self.metrics.tokens.items():
             price = prices[name]

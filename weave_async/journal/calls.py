@@ -95,33 +95,59 @@ class Spent:
         return self.input_tokens + self.output_tokens + self.unsettled_tokens
 
 
-def spent(segments: Iterable[Segment]) -> dict[str, Spent]:
-    """What these runs have used, by endpoint; calls without an answer stand under ``""``.
+@dataclass(frozen=True, slots=True)
+class Seller:
+    """Whose tokens were used: what a price depends on. ``address`` is a base URL."""
+
+    model: str | None = None
+    address: str | None = None
+
+
+NOBODY = Seller()
+
+
+def spent(segments: Iterable[Segment]) -> dict[Seller, Spent]:
+    """What these runs have used, by seller; calls without an answer stand under ``NOBODY``.
 
     A call that cannot have been billed used nothing. Parses every frame.
     """
-    by_endpoint: defaultdict[str, Spent] = defaultdict(Spent)
+    accounts: defaultdict[Seller, Spent] = defaultdict(Spent)
     calls = Calls()
     for segment in segments:
         calls.begin_run(segment.epoch)
+        sellers = sellers_in(segment.opening)
         with segment.open() as file:
             for _, body in segment.frames(file):
-                _add(orjson.loads(body), calls, by_endpoint)
+                _add(orjson.loads(body), calls, accounts, sellers)
     calls.end()
-    by_endpoint[""].unsettled_tokens += sum(call.max_cost_tokens for call in calls.unknown)
-    return by_endpoint
+    accounts[NOBODY].unsettled_tokens += sum(call.max_cost_tokens for call in calls.unknown)
+    return accounts
 
 
-def _add(entry: Mapping[str, Any], calls: Calls, by_endpoint: Mapping[str, Spent]) -> None:
+def sellers_in(opening: Mapping[str, Any]) -> dict[str, Seller]:
+    """The sellers of a run, by the name of their endpoint."""
+    return {
+        name: Seller(endpoint.get("model"), endpoint.get("address"))
+        for name, endpoint in opening.get("endpoints", {}).items()
+    }
+
+
+def _add(
+    entry: Mapping[str, Any],
+    calls: Calls,
+    accounts: Mapping[Seller, Spent],
+    sellers: Mapping[str, Seller],
+) -> None:
     if entry["kind"] == "sent":
         calls.sent(entry)
     elif entry["kind"] == "missed":
         worst = calls.missed(entry)
         if entry["failure"].get("may_be_billed", True):
-            by_endpoint[""].unsettled_tokens += worst or 0
+            accounts[NOBODY].unsettled_tokens += worst or 0
     elif entry["kind"] == "answer":
         worst = calls.answered(entry.get("attempt_id", "").encode())
-        usage, account = entry["response"]["usage"], by_endpoint[entry["endpoint"]]
+        usage = entry["response"]["usage"]
+        account = accounts[sellers.get(entry["endpoint"], NOBODY)]
         if usage["input_tokens"] is None or usage["output_tokens"] is None:
             account.unsettled_tokens += worst or 0
         else:

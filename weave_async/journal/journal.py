@@ -33,11 +33,11 @@ from weave_async.rundir import FORMAT_VERSION, storage_errors
 class Journal:
     """The append-only log of one run. ``recall`` finds what earlier runs in this folder bought.
 
-    ``asks`` is what shapes this run's requests. It opens every segment; ``asked_before`` is what
-    the last earlier one was opened with, and ``asked_alike`` is whether all of them asked the same
-    as this one: then ``may_hold`` is enough to know. ``epoch`` is the number of this run in its
-    folder. ``unknown`` are the calls that were out when an earlier run ended: they may have been
-    billed.
+    ``asks`` is what shapes this run's requests, ``endpoints`` says of each its model and address.
+    Both stand in the opening of every segment; ``asked_before`` is what the last earlier one was
+    opened with, and ``asked_alike`` is whether all of them asked the same as this one: then
+    ``may_hold`` is enough to know. ``epoch`` is the number of this run in its folder. ``unknown``
+    are the calls that were out when an earlier run ended: they may have been billed.
 
     When the disk refuses, ``failed`` says so and ``on_trouble`` is called, once, from the loop:
     nothing more should be asked, but what still comes in can be recorded, into a reserve kept for
@@ -49,10 +49,12 @@ class Journal:
         folder: Path,
         *,
         asks: Mapping[str, Any],
+        endpoints: Mapping[str, Mapping[str, Any]] | None = None,
         on_trouble: Callable[[WeaveError], None] | None = None,
         disk: Disk | None = None,
     ) -> None:
         self._asks = orjson.loads(orjson.dumps(asks))  # as it will be read again
+        self._endpoints = endpoints or {}
         self._folder = folder
         try:
             found = recover(folder)
@@ -63,6 +65,11 @@ class Journal:
         self.epoch = found.last_epoch + 1
         self.num_recalled = found.index.num_keys
         self.unknown = found.calls.unknown
+        self.sellers_before = {
+            name: seller
+            for opening in found.openings
+            for name, seller in calls.sellers_in(opening).items()
+        }
         self._index = found.index
         self._reader = FrameReader(folder)
         self._writer = Writer(
@@ -91,8 +98,8 @@ class Journal:
         )
 
     @cached_property
-    def spent(self) -> Mapping[str, calls.Spent]:
-        """What earlier runs have used at worst, by endpoint. Parses the whole journal, once."""
+    def spent(self) -> Mapping[calls.Seller, calls.Spent]:
+        """What earlier runs have used at worst, by seller. Parses the whole journal, once."""
         return calls.spent(self._earlier_segments())
 
     @property
@@ -186,6 +193,7 @@ class Journal:
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "started_at": self._started_at,
+            "endpoints": self._endpoints,
             "asks": self._asks,
         }
         if cut:

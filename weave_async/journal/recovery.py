@@ -28,14 +28,16 @@ class Recovered:
     index: Index = field(default_factory=Index)
     calls: Calls = field(default_factory=Calls)
     openings: list[dict[str, Any]] = field(default_factory=list)
-    """Those that differ in what is asked, or in their format; the last one's stands last."""
+    """Those that differ in what is asked, of whom, or in their format; the last stands last."""
     last_epoch: int = 0
     last_number: int = 0
 
     def is_known(self, opening: Mapping[str, Any]) -> bool:
         """Whether the last opening says the same."""
         last = self.openings[-1] if self.openings else {}
-        return all(opening.get(key) == last.get(key) for key in ("asks", "format_version"))
+        return all(
+            opening.get(key) == last.get(key) for key in ("asks", "endpoints", "format_version")
+        )
 
 
 def recover(folder: Path) -> Recovered:
