@@ -97,7 +97,7 @@ def run(
             "--budget-wall",
             metavar="TIME",
             rich_help_panel=_BUDGET,
-            help="Time that this run may take: 90s, 30m, 1h30m.",
+            help="Time after which nothing more is asked: 90s, 30m, 1h30m.",
         ),
     ] = None,
     output: Annotated[
