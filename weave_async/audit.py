@@ -20,7 +20,7 @@ from weave_async.journal import entries, frames
 from weave_async.journal.calls import Calls
 from weave_async.journal.index import Index, place_of
 from weave_async.journal.segments import Segment, is_damaged, list_segments
-from weave_async.rundir import OUTPUTS, RunFolder
+from weave_async.rundir import OUTPUTS, READ_BLOCK_BYTES, RunFolder
 
 MAX_PROBLEMS_NAMED = 5
 _ENDS = {"samples": "written", "rejected": "rejected", "failed": "failed"}
@@ -230,7 +230,7 @@ class _OutputPass:
         digest, num_rows, num_answered = sha256(), 0, 0
         stem = path.name.partition(".")[0]
         try:
-            with path.open("rb", buffering=frames.BLOCK_BYTES) as file:
+            with path.open("rb", buffering=READ_BLOCK_BYTES) as file:
                 for line in file:
                     digest.update(line)
                     num_rows += 1

@@ -162,7 +162,10 @@ def ask(sample: Sample, request_id: str, max_tokens: int | None) -> Sample:
         ("stop", 50, None, 100, True),
         ("stop", 50, 100, 50, True),
         ("stop", 50, 100, 49, False),
-        ("stop", None, 100, 49, True),
+        ("stop", None, 100, 49, False),
+        ("stop", None, None, 100, False),
+        ("stop", None, 100, 200, True),
+        ("stop", None, 100, None, True),
     ],
 )
 def test_another_max_tokens_asks_anew_only_for_what_was_truncated_or_does_not_fit(

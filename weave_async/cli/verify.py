@@ -57,7 +57,10 @@ def _repair(run: Path) -> None:
     folder.require_run()
     folder.open()
     try:
-        for each in repair(folder.journal):
+        repaired = repair(folder.journal)
+        if repaired:
+            folder.note_repair()
+        for each in repaired:
             write_to_stderr(
                 printable(
                     f"{each.path}: kept {each.num_frames} frames, left out {each.num_bytes_lost} "

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
-from weave_async.journal.segments import Segment
+from weave_async.journal import entries
+from weave_async.journal.segments import Segment, not_ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +104,12 @@ def spent(segments: Iterable[Segment]) -> dict[str, Spent]:
     for segment in segments:
         calls.begin_run(segment.epoch)
         with segment.open() as file:
-            for _, body in segment.frames(file):
-                _add(orjson.loads(body), calls, by_endpoint)
+            for offset, body in segment.frames(file):
+                try:
+                    entry = entries.parse(body)
+                except ValueError as error:
+                    raise not_ours(segment.path, offset, error) from error
+                _add(entry, calls, by_endpoint)
     calls.end()
     by_endpoint[""].unsettled_tokens += sum(call.max_cost_tokens for call in calls.unknown)
     return by_endpoint

@@ -99,6 +99,16 @@ class Journal:
     def spent_tokens(self) -> int:
         return sum(account.tokens for account in self.spent.values())
 
+    @property
+    def last_epoch(self) -> int:
+        """The last run of which the journal tells once it is closed: a replay leaves no trace."""
+        is_replay = self._writer.is_begun and self._writer.is_empty and self._asks_nothing_new
+        return self.epoch - 1 if is_replay else self.epoch
+
+    @property
+    def _asks_nothing_new(self) -> bool:
+        return self.asked_before in (None, self._asks)
+
     def begin(self) -> None:
         """Open a segment of our own, before anything is asked: a disk that refuses, refuses now."""
         with storage_errors(self._folder):
@@ -112,7 +122,12 @@ class Journal:
         """The outcome of this very request, if it was bought before. The first that fits counts."""
         for place in self._index.get(key_of(sample.sample_id)):
             entry = self._reader.read(place)
-            if entries.fits(entry, sample):
+            if entries.fits(
+                entry,
+                sample_id=sample.sample_id,
+                request_id=sample.request.request_id,
+                max_tokens=sample.request.params.max_tokens,
+            ):
                 return entries.outcome_of(entry)
         return None
 
@@ -162,7 +177,7 @@ class Journal:
         try:
             self._commit.close()
         finally:
-            self._writer.close(discard=self.asked_before in (None, self._asks))
+            self._writer.close(discard=self._asks_nothing_new)
             self._reader.close()
 
     def _expect_entry(self) -> None:
