@@ -128,6 +128,15 @@ class RunFolder:
         """Outputs of a run that goes on, or was cut short."""
         return sorted(self.path.glob("*.part"))
 
+    def lost_outputs(self) -> list[str]:
+        """Outputs that were there, where there is no manifest to tell: they appear in their order,
+        and then the metrics, so that none may be missing before one that is there.
+        """
+        names = {path.name.partition(".")[0] for path in self.path.iterdir()}
+        stems = [*OUTPUTS, "metrics"]
+        last = max((stems.index(stem) for stem in names & set(stems)), default=0)
+        return [stem for stem in stems[:last] if stem not in names]
+
     def open(self) -> None:
         """Create the folder, take its lock, and try a write, a sync and a rename in it."""
         if self.path.exists() and not self.path.is_dir():
@@ -156,6 +165,25 @@ class RunFolder:
             self._lock.truncate(0)
             self._lock.close()
             self._lock = None
+
+    def still_holds_lock(self) -> bool:
+        """Whether ``lock`` is still the file that we hold: once it is deleted, another process can
+        lock a new one, and write beside us.
+        """
+        if self._lock is None:
+            return False
+        try:
+            return os.path.samestat(os.stat(self.path / "lock"), os.fstat(self._lock.fileno()))
+        except OSError:
+            return False
+
+    def require_lock(self) -> None:
+        """Raises ``RunFolderError`` if the lock was taken away from under us."""
+        if not self.still_holds_lock():
+            raise RunFolderError(
+                f"{self.path / 'lock'} was deleted or replaced while the run held it, so that "
+                "another may write here too: see that none does, then run the same command again"
+            )
 
     def write_recipe(self, resolved: Mapping[str, Any]) -> None:
         text = yaml.safe_dump(dict(resolved), sort_keys=False, allow_unicode=True)

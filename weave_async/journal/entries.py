@@ -54,6 +54,7 @@ _OPTIONAL: Mapping[str, tuple[type, ...]] = {
     "reasoning": _TEXT,
     "started_at": _NUMBER,
 }
+_CALL = [str, str, int]
 _MISSING = object()
 _RESPONSE_FIELDS = tuple(field.name for field in fields(Response) if field.name != "rate_limits")
 
@@ -101,8 +102,7 @@ def parse(body: bytes) -> dict[str, Any]:
     _require(entry, kind)
     if kind == "sent":
         for call in entry["calls"]:
-            attempt_id, request_id, tokens = call
-            if not (type(attempt_id) is type(request_id) is str and type(tokens) is int):
+            if not isinstance(call, list) or [type(each) for each in call] != _CALL:
                 raise ValueError(f"{call!r} is no call")
     elif kind == "answer":
         _require(entry["response"], "response")

@@ -206,5 +206,10 @@ class FrameReader:
             return self._fds[number]
         if len(self._fds) == MAX_OPEN_SEGMENTS:
             os.close(self._fds.popitem(last=False)[1])
-        fd = self._fds[number] = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            fd = os.open(path, flags)
+        except FileNotFoundError:  # who only looks does not give it its name
+            fd = os.open(path.with_suffix(BORN), flags)
+        self._fds[number] = fd
         return fd
