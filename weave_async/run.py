@@ -111,7 +111,10 @@ class Run:
             self.plan = Plan(self.recipe, source, self.endpoints, num_samples=self._num_samples)
             self._open_folder(stack)
             journal = Journal(
-                self.folder.journal, asks=self.plan.asks(), on_trouble=self._stop_asking
+                self.folder.journal,
+                asks=self.plan.asks(),
+                on_trouble=self._stop_asking,
+                require_ours=self.folder.require_lock,
             )
             stack.callback(journal.close)
             places = self._places(journal)

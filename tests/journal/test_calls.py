@@ -331,6 +331,24 @@ def test_a_forked_process_can_write_nothing(folder: Path, make_sample: MakeSampl
     assert later(folder).num_recalled == 1
 
 
+def test_the_loss_of_the_lock_ends_the_run_within_a_second(folder: Path) -> None:
+    def require_ours() -> None:
+        raise RunFolderError("the lock is gone")
+
+    async def scenario() -> float:
+        loop = asyncio.get_running_loop()
+        journal = Journal(folder, asks={}, require_ours=require_ours)
+        journal.begin()
+        started_s = loop.time()
+        with pytest.raises(RunFolderError, match="the lock is gone"):
+            async for _ in journal.commits():
+                pass
+        journal.close()
+        return loop.time() - started_s
+
+    assert asyncio.run(scenario()) < 1.0
+
+
 @pytest.mark.parametrize("what", ["segment", "folder"])
 def test_a_deletion_is_noticed_within_a_second_though_no_answer_comes(
     folder: Path, make_sample: MakeSample, what: str

@@ -41,7 +41,8 @@ class Journal:
 
     When the disk refuses, ``failed`` says so and ``on_trouble`` is called, once, from the loop:
     nothing more should be asked, but what still comes in can be recorded, into a reserve kept for
-    that. Without ``on_trouble``, ``commits`` raises.
+    that. Without ``on_trouble``, ``commits`` raises. ``require_ours`` is called twice a second, and
+    raises ``RunFolderError`` once the folder is no longer ours alone: then ``commits`` raises it.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Journal:
         *,
         asks: Mapping[str, Any],
         on_trouble: Callable[[WeaveError], None] | None = None,
+        require_ours: Callable[[], None] = lambda: None,
         disk: Disk | None = None,
     ) -> None:
         self._asks = orjson.loads(orjson.dumps(asks))  # as it will be read again
@@ -68,7 +70,12 @@ class Journal:
         self._writer = Writer(
             folder, found.last_number + 1, opening=self._opening, disk=disk or Disk()
         )
-        self._commit = GroupCommit(self._writer, gather=self._sent_frame, on_trouble=on_trouble)
+        self._commit = GroupCommit(
+            self._writer,
+            gather=self._sent_frame,
+            on_trouble=on_trouble,
+            require_ours=require_ours,
+        )
         self._attempts: dict[str, str] = {}  # request → its call that is out
         self._sends: list[tuple[str, str, int]] = []
         self._started_at = time.time()
