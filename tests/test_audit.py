@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -13,8 +14,10 @@ import pytest
 
 from weave_async.audit import audit
 from weave_async.errors import RunFolderError
+from weave_async.journal.writer import Writer
 from weave_async.recipe import Recipe
 from weave_async.run import Run
+from weave_async.rundir import RunFolder
 
 RECIPE = {
     "name": "t",
@@ -30,6 +33,21 @@ SUM = "written + rejected + failed + pending = asked"
 ROWS = "rows are as many as the manifest says"
 ONCE = "every sample ends once"
 ANSWERED = "every written or rejected row has its answer in the journal"
+SAID = "every written or rejected row says what was answered"
+MANIFEST = "the manifest is readable"
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+def killed(*_: object) -> None:
+    raise KilledError
+
+
+def leave_segment(writer: Writer, *, discard: bool = False) -> None:
+    """What a killed process does for its files."""
+    writer.free_reserve()
 
 
 @pytest.fixture
@@ -67,6 +85,17 @@ def change_manifest(folder: Path, change: Callable[[dict[str, Any]], Any]) -> No
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
+def change_row(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change the first sample, and let the manifest agree with the bytes."""
+
+    def first(lines: list[str]) -> list[str]:
+        row = json.loads(lines[0])
+        change(row)
+        return [json.dumps(row) + "\n", *lines[1:]]
+
+    publish_anew(folder, "samples.jsonl", first)
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -76,7 +105,7 @@ def test_a_sound_run_passes_and_nothing_is_written(run_folder: Path) -> None:
     found = audit(run_folder)
     assert found.passed
     assert found.notes == []
-    assert len(found.checks) == 7
+    assert len(found.checks) == 8
     assert contents(run_folder) == before
 
 
@@ -146,6 +175,132 @@ def test_a_row_that_nobody_answered_is_found(run_folder: Path, key: str) -> None
 
     publish_anew(run_folder, "samples.jsonl", forge)
     assert broken(run_folder) == [ANSWERED]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda row: row["messages"][-1].update(content="Made up."),
+        lambda row: row["messages"].pop(),
+        lambda row: row["lineage"]["noise"].append({"message_index": 1, "clean": "Made up."}),
+    ],
+    ids=["another text", "no text", "another clean text"],
+)
+def test_a_row_that_says_what_nobody_answered_is_found(
+    run_folder: Path, change: Callable[[dict[str, Any]], Any]
+) -> None:
+    change_row(run_folder, change)
+    assert broken(run_folder) == [SAID]
+
+
+def test_noise_on_the_answer_is_no_damage_while_the_clean_text_is_there(run_folder: Path) -> None:
+    def make_noisy(row: dict[str, Any]) -> None:
+        clean = row["messages"][-1]["content"]
+        row["messages"][-1]["content"] = "twice noisy"
+        edits = [{"message_index": 1, "clean": text} for text in (clean, "once noisy")]
+        row["lineage"]["noise"] += edits
+
+    change_row(run_folder, make_noisy)
+    assert broken(run_folder) == []
+
+
+def test_noise_of_a_real_run_on_its_answers_is_no_damage() -> None:
+    noise = [{"typos": {"rate": 0.2, "field": "completion"}}] * 2
+    Path("seeds.jsonl").write_text(json.dumps({"text": "Question"}) + "\n")
+
+    async def scenario() -> None:
+        async with Run(Recipe.model_validate({**RECIPE, "noise": noise}), output_dir="out") as run:
+            await run.finish()
+
+    asyncio.run(scenario())
+    rows = [
+        json.loads(line)
+        for file in Path("out").glob("*.jsonl")
+        for line in file.read_text().splitlines()
+    ]
+    assert rows[0]["lineage"]["noise"]
+    assert broken(Path("out")) == []
+
+
+def test_swapped_answers_are_found(run_folder: Path) -> None:
+    def swap(lines: list[str]) -> list[str]:
+        one, two = map(json.loads, lines[:2])
+        one["messages"][-1], two["messages"][-1] = two["messages"][-1], one["messages"][-1]
+        return [json.dumps(one) + "\n", json.dumps(two) + "\n", *lines[2:]]
+
+    publish_anew(run_folder, "samples.jsonl", swap)
+    assert broken(run_folder) == [SAID]
+
+
+@pytest.mark.parametrize(
+    ("change", "check"),
+    [
+        ({"files": {}}, FILES),
+        ({"files": {"samples.jsonl": "x"}}, FILES),
+        ({"files": [1]}, MANIFEST),
+        ({"written": "50"}, MANIFEST),
+    ],
+)
+def test_an_odd_manifest_is_damage(run_folder: Path, change: dict[str, Any], check: str) -> None:
+    change_manifest(run_folder, lambda manifest: manifest.update(change))
+    assert check in broken(run_folder)
+
+
+def test_an_entry_without_its_rows_is_damage(run_folder: Path) -> None:
+    change_manifest(run_folder, lambda manifest: manifest["files"]["failed.jsonl"].pop("rows"))
+    assert broken(run_folder) == [FILES]
+
+
+def test_a_newer_manifest_is_refused(run_folder: Path) -> None:
+    change_manifest(run_folder, lambda manifest: manifest.update(format_version=99))
+    with pytest.raises(RunFolderError, match=r"manifest\.json is of a newer weave-async"):
+        audit(run_folder)
+
+
+def test_a_missing_segment_is_found(run_folder: Path) -> None:
+    (run_folder / "journal/000001.log").rename(run_folder / "journal/000002.log")
+    assert JOURNAL in broken(run_folder)
+
+
+def test_without_a_manifest_an_output_before_one_that_is_there_is_missed(run_folder: Path) -> None:
+    (run_folder / "manifest.json").unlink()
+    assert broken(run_folder) == []
+    (run_folder / "samples.jsonl").unlink()
+    assert broken(run_folder) == [FILES]
+
+
+def test_a_fifo_among_the_outputs_holds_nobody_up(run_folder: Path) -> None:
+    (run_folder / "failed.jsonl").unlink()
+    os.mkfifo(run_folder / "failed.jsonl")
+    assert broken(run_folder) == [FILES]
+
+
+@pytest.mark.parametrize("num_replays", [0, 1])
+def test_a_kill_before_the_manifest_reads_as_an_interruption_and_not_as_damage(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch, num_replays: int
+) -> None:
+    """A replay that ends well leaves no segment: its number must not hide the killed one's."""
+    looser = {**RECIPE, "validation": [{"length": {"min_words": 1}}]}
+
+    async def scenario(recipe: dict[str, Any]) -> None:
+        async with Run(Recipe.model_validate(recipe), output_dir="out") as run:
+            await run.finish()
+
+    for _ in range(num_replays):
+        asyncio.run(scenario(RECIPE))
+    segments = contents(run_folder / "journal")
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "write_metrics", killed)
+        patch.setattr(Writer, "close", leave_segment)
+        with pytest.raises(KilledError):
+            asyncio.run(scenario(looser))
+    assert len(contents(run_folder / "journal")) > len(segments)
+    found = audit(run_folder)
+    assert (found.passed, found.is_interrupted) == (True, True)
+    assert "publishing was interrupted: run the same command again" in found.notes
+    asyncio.run(scenario(looser))
+    found = audit(run_folder)
+    assert (found.passed, found.is_interrupted) == (True, False)
 
 
 def test_a_manifest_cannot_name_files_elsewhere(run_folder: Path) -> None:

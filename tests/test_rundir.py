@@ -173,6 +173,18 @@ def test_close_gives_the_lock_back(folder: RunFolder) -> None:
     again.close()
 
 
+@pytest.mark.parametrize("what", ["deleted", "replaced"])
+def test_a_lock_that_was_taken_away_is_noticed(folder: RunFolder, what: str) -> None:
+    assert folder.still_holds_lock()
+    folder.require_lock()
+    (folder.path / "lock").unlink()
+    if what == "replaced":
+        (folder.path / "lock").touch()
+    assert not folder.still_holds_lock()
+    with pytest.raises(RunFolderError, match=r"lock was deleted or replaced while the run held it"):
+        folder.require_lock()
+
+
 def test_a_folder_with_foreign_files_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "photos"
     path.mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -12,14 +13,15 @@ from typing import Any, Literal
 import orjson
 
 from weave_async.errors import InputError, RecipeError, UsageError
-from weave_async.journal.segments import Segment, list_segments
+from weave_async.journal import entries
+from weave_async.journal.segments import Segment, list_segments, not_ours
 from weave_async.parts import stages_of
 from weave_async.recipe import Recipe
 from weave_async.rundir import OUTPUTS, RunFolder
 from weave_async.stages import JudgingStage, NoiseStage
 
 MAX_MATCHES_NAMED = 5
-_PLACE = re.compile(r"(?P<file>.+):(?P<line>[0-9]+)")
+_PLACE = re.compile(r"(?P<file>.+):(?P<line>[0-9]{1,18})")
 
 State = Literal["written", "rejected", "failed", "pending"]
 _STATES: dict[str, State] = {"samples": "written", "rejected": "rejected", "failed": "failed"}
@@ -81,6 +83,7 @@ def explain(path: Path, row: str) -> Explanation:
     folder = RunFolder(path)
     folder.require_run()
     segments = list_segments(folder.journal) if folder.journal.is_dir() else []
+    row = os.fsencode(row).decode(errors="replace")
     found = _find(folder, row)
     if found is None:
         explanation = Explanation(_journalled_id(segments, row))
@@ -144,8 +147,10 @@ def _rows(
 def _row_from(line: bytes, path: Path, number: int) -> dict[str, Any]:
     try:
         row: dict[str, Any] = orjson.loads(line)
-        row["sample_id"], row["lineage"]["source"], row["messages"]
-    except (KeyError, TypeError, ValueError) as error:
+        row["sample_id"].encode(), row["lineage"]["source"].encode()
+        if not isinstance(row["messages"], list):
+            raise TypeError("messages is no list")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}:{number} is no row of ours: {error!r}; try `verify`") from error
     return row
 
@@ -155,7 +160,7 @@ def _journalled_id(segments: list[Segment], row: str) -> str:
     ids = {
         entry["sample_id"]
         for _, _, entry in _entries(segments, row.encode())
-        if entry.get("sample_id", "").startswith(row)
+        if entry["kind"] in ("answer", "failure") and entry["sample_id"].startswith(row)
     }
     if row in ids or len(ids) == 1:
         return row if row in ids else ids.pop()
@@ -180,7 +185,11 @@ def _entries(
         with segment.open() as file:
             for offset, body in segment.frames(file):
                 if any(needle in body for needle in needles):
-                    yield segment, offset, orjson.loads(body)
+                    try:
+                        entry = entries.parse(body)
+                    except ValueError as error:
+                        raise not_ours(segment.path, offset, error) from error
+                    yield segment, offset, entry
 
 
 def _add_calls(explanation: Explanation, segments: list[Segment]) -> None:
@@ -211,7 +220,8 @@ def _attempts(segments: list[Segment], request_ids: list[str]) -> list[Attempt]:
             key = segment.epoch, entry.get("attempt_id", "")
             if key in calls:
                 call, sent_at_s = calls[key]
-                calls[key] = _ended(call, entry, took_s=entry["at_s"] - sent_at_s), sent_at_s
+                took_s = entry.get("at_s", sent_at_s) - sent_at_s
+                calls[key] = _ended(call, entry, took_s=took_s), sent_at_s
     return [call for call, _ in calls.values()]
 
 
@@ -227,7 +237,10 @@ def _wall_time(segment: Segment, at_s: float) -> str:
     started_at = segment.opening.get("started_at")
     if started_at is None:
         return ""
-    return datetime.fromtimestamp(started_at + at_s, UTC).isoformat(" ", "seconds")
+    try:
+        return datetime.fromtimestamp(started_at + at_s, UTC).isoformat(" ", "seconds")
+    except (OverflowError, ValueError):  # a time that no calendar has
+        return ""
 
 
 def _stages(recipe: Path, found: _Found) -> list[StageVerdict]:

@@ -191,7 +191,9 @@ class Budget(_Model):
 
     usd: float | None = Field(None, gt=0, description="US dollars, by public list prices.")
     tokens: int | None = Field(None, ge=1, description="Tokens, sent and received.")
-    wall: Seconds | None = Field(None, description="Time after which nothing more is asked: 90s, 30m.")
+    wall: Seconds | None = Field(
+        None, description="Time after which nothing more is asked: 90s, 30m."
+    )
 
 
 class Part(_Model):

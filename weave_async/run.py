@@ -117,9 +117,11 @@ class Run:
                 asks=self.plan.asks(),
                 endpoints=self._described_endpoints(),
                 on_trouble=self._stop_asking,
+                require_ours=self.folder.require_lock,
             )
             stack.callback(journal.close)
             places = self._places(journal)
+            self._refuse_lost_answers(journal)
             self._refuse_surprises(journal, num_to_ask=places.count(0))
             _tell_of_unknown(journal)
             if journal.num_recalled:
@@ -328,6 +330,16 @@ class Run:
                     seller.address,
                 )
 
+    def _refuse_lost_answers(self, journal: Journal) -> None:
+        """A journal that was lost would silently be bought anew."""
+        if self._accept_changes or self.folder.published_answers() <= journal.num_recalled:
+            return
+        raise RunFolderError(
+            f"{self.folder.path} has published {self.folder.published_answers()} answers, and its "
+            f"journal holds {journal.num_recalled}: restore it from a copy, or pass "
+            "--accept-changes to ask for them again"
+        )
+
     def _refuse_surprises(self, journal: Journal, num_to_ask: int) -> None:
         """Answers are kept by what was asked: other questions would silently be bought anew."""
         if not (journal.num_recalled and num_to_ask) or self._accept_changes:
@@ -394,6 +406,7 @@ class Run:
                 "name": self.recipe.name,
                 "seed": self.recipe.seed,
                 "mix": self.plan.described_mix(),
+                "epoch": self._journal.last_epoch,
                 **summary.as_dict(),
             }
         )

@@ -18,10 +18,12 @@ ending is whole. Only this module knows these names.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
 import socket
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -45,6 +47,13 @@ NETWORK_FILESYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "f
 NUM_LOOKS_AT_LOCK, LOOK_AT_LOCK_EVERY_S = 20, 0.01
 OUTPUTS = ("samples", "rejected", "failed")
 """Stems of the files in which samples end."""
+READ_BLOCK_BYTES = 1 << 20
+_MANIFEST_FIELDS: Mapping[str, type] = {
+    "format_version": int,
+    "files": dict,
+    "epoch": int,
+    **dict.fromkeys(("asked", "written", "rejected", "failed", "pending"), int),
+}
 
 
 class RunFolder:
@@ -85,18 +94,48 @@ class RunFolder:
     def read_manifest(self) -> dict[str, Any] | None:
         """What the last run that came to its end published; ``None`` if none has."""
         try:
-            manifest = orjson.loads(self.manifest.read_bytes())
+            with open_regular(self.manifest) as file:
+                manifest = orjson.loads(file.read())
         except FileNotFoundError:
             return None
         except (OSError, orjson.JSONDecodeError) as error:
             raise InputError(f"cannot read {self.manifest}: {error}") from error
         if not isinstance(manifest, dict):
             raise InputError(f"{self.manifest} is not a manifest")
+        for name, kind in _MANIFEST_FIELDS.items():
+            if not isinstance(manifest.get(name, kind()), kind):
+                raise InputError(f"{self.manifest} is not a manifest: its {name} is odd")
+        if manifest.get("format_version", 0) > FORMAT_VERSION:
+            raise RunFolderError(f"{self.manifest} is of a newer weave-async: upgrade first")
         return manifest
+
+    def published_answers(self) -> int:
+        """How many answers the journal must hold, by what the last run has published; 0 after a
+        repair, which has left out what was damaged with its user's consent.
+        """
+        manifest = self.read_manifest()
+        if manifest is None or manifest.get("repaired"):
+            return 0
+        return int(manifest.get("written", 0) + manifest.get("rejected", 0))
+
+    def note_repair(self) -> None:
+        """Answers that were published may be missing now, and will be asked for again."""
+        manifest = self.read_manifest()
+        if manifest is not None:
+            self.write_manifest({**manifest, "repaired": True})
 
     def unfinished(self) -> list[Path]:
         """Outputs of a run that goes on, or was cut short."""
         return sorted(self.path.glob("*.part"))
+
+    def lost_outputs(self) -> list[str]:
+        """Outputs that were there, where there is no manifest to tell: they appear in their order,
+        and then the metrics, so that none may be missing before one that is there.
+        """
+        names = {path.name.partition(".")[0] for path in self.path.iterdir()}
+        stems = [*OUTPUTS, "metrics"]
+        last = max((stems.index(stem) for stem in names & set(stems)), default=0)
+        return [stem for stem in stems[:last] if stem not in names]
 
     def open(self) -> None:
         """Create the folder, take its lock, and try a write, a sync and a rename in it."""
@@ -126,6 +165,25 @@ class RunFolder:
             self._lock.truncate(0)
             self._lock.close()
             self._lock = None
+
+    def still_holds_lock(self) -> bool:
+        """Whether ``lock`` is still the file that we hold: once it is deleted, another process can
+        lock a new one, and write beside us.
+        """
+        if self._lock is None:
+            return False
+        try:
+            return os.path.samestat(os.stat(self.path / "lock"), os.fstat(self._lock.fileno()))
+        except OSError:
+            return False
+
+    def require_lock(self) -> None:
+        """Raises ``RunFolderError`` if the lock was taken away from under us."""
+        if not self.still_holds_lock():
+            raise RunFolderError(
+                f"{self.path / 'lock'} was deleted or replaced while the run held it, so that "
+                "another may write here too: see that none does, then run the same command again"
+            )
 
     def write_recipe(self, resolved: Mapping[str, Any]) -> None:
         text = yaml.safe_dump(dict(resolved), sort_keys=False, allow_unicode=True)
@@ -270,6 +328,23 @@ def _is_of_dead_process(holder: str) -> bool:
     named = re.fullmatch(r"pid (\d+) on (.*)\n", holder)
     is_local = named is not None and named[2] == socket.gethostname()
     return named is not None and is_local and not Path(f"/proc/{named[1]}").exists()
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """Open to read, in large blocks. Raises ``RunFolderError`` for whatever is no file itself: a
+    FIFO would hold us up for ever, and a link may lead anywhere.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        fd = os.open(path, flags)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+            raise RunFolderError(f"{path} is not a regular file") from error
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise RunFolderError(f"{path} is not a regular file")
+    return os.fdopen(fd, "rb", buffering=READ_BLOCK_BYTES)
 
 
 def reserve_of(journal: Path) -> Path:

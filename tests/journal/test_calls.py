@@ -162,7 +162,10 @@ def ask(sample: Sample, request_id: str, max_tokens: int | None) -> Sample:
         ("stop", 50, None, 100, True),
         ("stop", 50, 100, 50, True),
         ("stop", 50, 100, 49, False),
-        ("stop", None, 100, 49, True),
+        ("stop", None, 100, 49, False),
+        ("stop", None, None, 100, False),
+        ("stop", None, 100, 200, True),
+        ("stop", None, 100, None, True),
     ],
 )
 def test_another_max_tokens_asks_anew_only_for_what_was_truncated_or_does_not_fit(
@@ -326,6 +329,24 @@ def test_a_forked_process_can_write_nothing(folder: Path, make_sample: MakeSampl
     monkeypatch = pytest.MonkeyPatch()
     asyncio.run(scenario())
     assert later(folder).num_recalled == 1
+
+
+def test_the_loss_of_the_lock_ends_the_run_within_a_second(folder: Path) -> None:
+    def require_ours() -> None:
+        raise RunFolderError("the lock is gone")
+
+    async def scenario() -> float:
+        loop = asyncio.get_running_loop()
+        journal = Journal(folder, asks={}, require_ours=require_ours)
+        journal.begin()
+        started_s = loop.time()
+        with pytest.raises(RunFolderError, match="the lock is gone"):
+            async for _ in journal.commits():
+                pass
+        journal.close()
+        return loop.time() - started_s
+
+    assert asyncio.run(scenario()) < 1.0
 
 
 @pytest.mark.parametrize("what", ["segment", "folder"])

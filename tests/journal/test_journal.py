@@ -303,17 +303,28 @@ def test_damage_in_the_middle_of_the_last_segment_costs_no_answer_behind_it(
     assert segment.read_bytes() == bytes(content)
 
 
-def test_a_damaged_segment_can_be_moved_away_as_the_message_says(
+def test_a_missing_segment_is_refused_by_name_and_the_others_moved_away_start_anew(
     folder: Path, make_sample: MakeSample, tmp_path: Path
 ) -> None:
-    first, _ = _damage_first_of_two(folder, make_sample)
-    first.rename(tmp_path / "damaged.log")
-    write(folder, make_sample("One again."))
-    assert texts(recall(folder, make_sample(), make_sample(ordinal=1), make_sample(ordinal=2))) == [
-        "One again.",
-        None,
-        "Three.",
-    ]
+    for ordinal in range(3):
+        write(folder, make_sample(f"Answer {ordinal}.", ordinal=ordinal))
+    first, second, third = segments(folder)
+    second.rename(tmp_path / "lost.log")
+    with pytest.raises(RunFolderError, match=r"000002\.log is missing.*restore it from a copy, or"):
+        Journal(folder, asks={})
+    third.unlink()
+    first.unlink()
+    write(folder, make_sample("Anew."))
+    assert texts(recall(folder, make_sample())) == ["Anew."]
+
+
+def test_a_segment_of_which_nothing_counts_may_be_missing(
+    folder: Path, make_sample: MakeSample
+) -> None:
+    write(folder, make_sample("Kept."))
+    opening = {"kind": "open", "format_version": FORMAT_VERSION, "asks": {}, "cut": {"2": 0}}
+    (folder / "000003.log").write_bytes(frames.encode(opening))
+    assert texts(recall(folder, make_sample())) == ["Kept."]
 
 
 def test_a_newer_format_is_refused(folder: Path) -> None:

@@ -11,9 +11,9 @@ from weave_async.cli import options
 from weave_async.cli.console import printable, write_to_stderr
 
 if TYPE_CHECKING:
-    from weave_async.audit import Audit
+    from weave_async.findings import Audit
 
-EXIT_DAMAGED = 65
+EXIT_DAMAGED, EXIT_INTERRUPTED = 65, 75
 
 
 def verify(
@@ -31,7 +31,8 @@ def verify(
     """Prove from the files alone that a run folder keeps its promises. Writes nothing.
 
     Every frame whole, every sample ended once, every row with its answer, every count and digest
-    as published. Exits with 65 on damage, with 73 where there is no run.
+    as published, every answer as it came. Exits with 65 on damage, with 75 where publishing was
+    interrupted (run the same command again), with 73 where there is no run.
 
     Example: `weave-async verify out/demo`
     """
@@ -46,7 +47,8 @@ def verify(
         print(orjson.dumps(found.as_dict()).decode())
     else:
         _print_table(found)
-    raise typer.Exit(0 if found.passed else EXIT_DAMAGED)
+    interrupted = EXIT_INTERRUPTED if found.is_interrupted else 0
+    raise typer.Exit(interrupted if found.passed else EXIT_DAMAGED)
 
 
 def _repair(run: Path) -> None:
@@ -57,7 +59,10 @@ def _repair(run: Path) -> None:
     folder.require_run()
     folder.open()
     try:
-        for each in repair(folder.journal):
+        repaired = repair(folder.journal)
+        if repaired:
+            folder.note_repair()
+        for each in repaired:
             write_to_stderr(
                 printable(
                     f"{each.path}: kept {each.num_frames} frames, left out {each.num_bytes_lost} "

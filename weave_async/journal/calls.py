@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
-from weave_async.journal.segments import Segment
+from weave_async.journal import entries
+from weave_async.journal.segments import Segment, not_ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +116,12 @@ def spent(segments: Iterable[Segment]) -> dict[Seller, Spent]:
         calls.begin_run(segment.epoch)
         sellers = sellers_in(segment.opening)
         with segment.open() as file:
-            for _, body in segment.frames(file):
-                _add(orjson.loads(body), calls, accounts, sellers)
+            for offset, body in segment.frames(file):
+                try:
+                    entry = entries.parse(body)
+                except ValueError as error:
+                    raise not_ours(segment.path, offset, error) from error
+                _add(entry, calls, accounts, sellers)
     calls.end()
     accounts[NOBODY].unsettled_tokens += sum(call.max_cost_tokens for call in calls.unknown)
     return accounts
@@ -126,9 +129,11 @@ def spent(segments: Iterable[Segment]) -> dict[Seller, Spent]:
 
 def sellers_in(opening: Mapping[str, Any]) -> dict[str, Seller]:
     """The sellers of a run, by the name of their endpoint."""
+    endpoints = opening.get("endpoints", {})
     return {
         name: Seller(endpoint.get("model"), endpoint.get("address"))
-        for name, endpoint in opening.get("endpoints", {}).items()
+        for name, endpoint in (endpoints.items() if isinstance(endpoints, dict) else ())
+        if isinstance(endpoint, dict)
     }
 
 

@@ -38,6 +38,7 @@ class GroupCommit:
     """Takes entries from the loop to the disk, and their samples on to whoever iterates ``groups``.
 
     ``gather`` is asked for the frame that goes first in each turn, if there is one.
+    ``require_ours`` raises ``RunFolderError`` once we may no longer write.
     """
 
     def __init__(
@@ -46,10 +47,12 @@ class GroupCommit:
         *,
         gather: Callable[[], bytes | None],
         on_trouble: Callable[[WeaveError], None] | None,
+        require_ours: Callable[[], None],
     ) -> None:
         self._writer = writer
         self._gather = gather
         self._on_trouble = on_trouble
+        self._require_ours = require_ours
         self._unwritten: list[Entry] = []
         self._unsynced: list[Entry] = []
         self._places = array("q")
@@ -258,6 +261,7 @@ class GroupCommit:
             return
         try:
             self._writer.require_present()
+            self._require_ours()
         except RunFolderError as error:
             self._gone = error
             self._changed.set()

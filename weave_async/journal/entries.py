@@ -20,6 +20,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+import orjson
+
 from weave_async.records import Failure, Request, Response, Sample, Usage
 
 ids_in = re.compile(rb'\{"kind":"answer","sample_id":"([^"\\]*)","attempt_id":"([^"\\]*)"').match
@@ -28,6 +30,32 @@ question_in = re.compile(
     rb'\{"kind":"answer","sample_id":"([^"\\]*)","attempt_id":"([^"\\]*)","request_id":"([^"\\]*)"'
 ).match
 """The same with the request."""
+_NUMBER, _TEXT, _COUNT = (int, float), (str,), (int,)
+_MAYBE_COUNT = (int, type(None))
+_NEEDED: Mapping[str, Mapping[str, tuple[type, ...]]] = {
+    "open": {"format_version": _COUNT},
+    "sent": {"at_s": _NUMBER, "calls": (list,)},
+    "missed": {"attempt_id": _TEXT, "request_id": _TEXT, "at_s": _NUMBER, "failure": (dict,)},
+    "answer": {"sample_id": _TEXT, "request_id": _TEXT, "endpoint": _TEXT, "response": (dict,)},
+    "failure": {"sample_id": _TEXT, "request_id": _TEXT, "failure": (dict,)},
+    "synced": {"bytes": _COUNT},
+    "response": {"text": _TEXT, "finish_reason": _TEXT, "usage": (dict,)},
+    "usage": {"input_tokens": _MAYBE_COUNT, "output_tokens": _MAYBE_COUNT},
+    "why": {"error": _TEXT, "message": _TEXT},
+}
+"""What a record of each kind has in every format; and the same of what stands in them."""
+_OPTIONAL: Mapping[str, tuple[type, ...]] = {
+    "asks": (dict,),
+    "at_s": _NUMBER,
+    "attempt_id": _TEXT,
+    "cut": (dict,),
+    "epoch": _COUNT,
+    "max_tokens": _MAYBE_COUNT,
+    "reasoning": _TEXT,
+    "started_at": _NUMBER,
+}
+_CALL = [str, str, int]
+_MISSING = object()
 _RESPONSE_FIELDS = tuple(field.name for field in fields(Response) if field.name != "rate_limits")
 
 
@@ -61,21 +89,67 @@ def missed(request: Request, failure: Failure, *, at_s: float) -> dict[str, Any]
     }
 
 
-def fits(entry: Mapping[str, Any], sample: Sample) -> bool:
-    """Whether this answer or failure is one to what ``sample`` asks.
+def parse(body: bytes) -> dict[str, Any]:
+    """The record in a frame. Kinds that we do not know are passed on as they are.
+
+    A right CRC only says that somebody wrote these very bytes: raises ``ValueError`` where they
+    are no record, or where one of ours lacks what every version writes.
+    """
+    entry = orjson.loads(body)
+    if not isinstance(entry, dict) or not isinstance(entry.get("kind"), str):
+        raise ValueError("it is no record of a kind")
+    kind = entry["kind"]
+    _require(entry, kind)
+    if kind == "sent":
+        for call in entry["calls"]:
+            if not isinstance(call, list) or [type(each) for each in call] != _CALL:
+                raise ValueError(f"{call!r} is no call")
+    elif kind == "answer":
+        _require(entry["response"], "response")
+        _require(entry["response"]["usage"], "usage")
+    elif "failure" in _NEEDED.get(kind, ()):
+        _require(entry["failure"], "why")
+    elif kind == "open":
+        _require_cuts(entry.get("cut", {}))
+    return entry
+
+
+def _require(record: Mapping[str, Any], what: str) -> None:
+    needed = _NEEDED.get(what, {})
+    for name, types in needed.items():
+        if not isinstance(record.get(name, _MISSING), types):
+            raise ValueError(f"{what} without its {name}")
+    if needed:
+        for name in _OPTIONAL.keys() & record.keys():
+            if not isinstance(record[name], _OPTIONAL[name]):
+                raise ValueError(f"{what} with an odd {name}")
+
+
+def _require_cuts(cuts: Mapping[str, Any]) -> None:
+    for number, size in cuts.items():
+        if not (number.isdecimal() and type(size) is int and size >= 0):
+            raise ValueError(f"{number!r}: {size!r} is no cut")
+
+
+def fits(
+    entry: Mapping[str, Any], *, sample_id: str, request_id: str, max_tokens: int | None
+) -> bool:
+    """Whether this answer or failure is one to what is asked.
 
     ``max_tokens`` is no part of a request's id: an answer that ended by itself is the same under
-    another bound, as long as it would not have reached it.
+    another bound, as long as it would not have reached it. Where nobody has counted its tokens,
+    only a larger bound is known not to be reached.
     """
-    request = sample.request
-    if entry["sample_id"] != sample.sample_id or entry["request_id"] != request.request_id:
+    if entry["sample_id"] != sample_id or entry["request_id"] != request_id:
         return False
-    asked = request.params.max_tokens
-    if "response" not in entry or entry.get("max_tokens", asked) == asked:  # format 1 has none
+    stored = entry.get("max_tokens", max_tokens)  # format 1 has none
+    if "response" not in entry or stored == max_tokens:
         return True
     response = entry["response"]
-    num_tokens = response["usage"]["output_tokens"]
-    is_within = asked is None or num_tokens is None or num_tokens <= asked
+    bound = response["usage"]["output_tokens"]
+    if bound is None:
+        bound = stored
+    is_within = max_tokens is None or (bound is not None and bound <= max_tokens)
     return response["finish_reason"] != "length" and is_within
 
 

@@ -20,8 +20,6 @@ import orjson
 
 HEAD_BYTES = len("0000003f 9f1c0a2e ")
 FRAME_OVERHEAD = HEAD_BYTES + 1
-BLOCK_BYTES = 1 << 20
-"""Segments are read in blocks of this size."""
 _LIKE_A_HEAD = re.compile(rb"[0-9a-f]{8} [0-9a-f]{8} \{")
 
 

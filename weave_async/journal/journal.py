@@ -41,7 +41,8 @@ class Journal:
 
     When the disk refuses, ``failed`` says so and ``on_trouble`` is called, once, from the loop:
     nothing more should be asked, but what still comes in can be recorded, into a reserve kept for
-    that. Without ``on_trouble``, ``commits`` raises.
+    that. Without ``on_trouble``, ``commits`` raises. ``require_ours`` is called twice a second, and
+    raises ``RunFolderError`` once the folder is no longer ours alone: then ``commits`` raises it.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Journal:
         asks: Mapping[str, Any],
         endpoints: Mapping[str, Mapping[str, Any]] | None = None,
         on_trouble: Callable[[WeaveError], None] | None = None,
+        require_ours: Callable[[], None] = lambda: None,
         disk: Disk | None = None,
     ) -> None:
         self._asks = orjson.loads(orjson.dumps(asks))  # as it will be read again
@@ -75,7 +77,12 @@ class Journal:
         self._writer = Writer(
             folder, found.last_number + 1, opening=self._opening, disk=disk or Disk()
         )
-        self._commit = GroupCommit(self._writer, gather=self._sent_frame, on_trouble=on_trouble)
+        self._commit = GroupCommit(
+            self._writer,
+            gather=self._sent_frame,
+            on_trouble=on_trouble,
+            require_ours=require_ours,
+        )
         self._attempts: dict[str, str] = {}  # request → its call that is out
         self._sends: list[tuple[str, str, int]] = []
         self._started_at = time.time()
@@ -106,6 +113,16 @@ class Journal:
     def spent_tokens(self) -> int:
         return sum(account.tokens for account in self.spent.values())
 
+    @property
+    def last_epoch(self) -> int:
+        """The last run of which the journal tells once it is closed: a replay leaves no trace."""
+        is_replay = self._writer.is_begun and self._writer.is_empty and self._asks_nothing_new
+        return self.epoch - 1 if is_replay else self.epoch
+
+    @property
+    def _asks_nothing_new(self) -> bool:
+        return self.asked_before in (None, self._asks)
+
     def begin(self) -> None:
         """Open a segment of our own, before anything is asked: a disk that refuses, refuses now."""
         with storage_errors(self._folder):
@@ -119,7 +136,12 @@ class Journal:
         """The outcome of this very request, if it was bought before. The first that fits counts."""
         for place in self._index.get(key_of(sample.sample_id)):
             entry = self._reader.read(place)
-            if entries.fits(entry, sample):
+            if entries.fits(
+                entry,
+                sample_id=sample.sample_id,
+                request_id=sample.request.request_id,
+                max_tokens=sample.request.params.max_tokens,
+            ):
                 return entries.outcome_of(entry)
         return None
 
@@ -169,7 +191,7 @@ class Journal:
         try:
             self._commit.close()
         finally:
-            self._writer.close(discard=self.asked_before in (None, self._asks))
+            self._writer.close(discard=self._asks_nothing_new)
             self._reader.close()
 
     def _expect_entry(self) -> None:

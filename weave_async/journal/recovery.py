@@ -9,14 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from weave_async.errors import RunFolderError
 from weave_async.journal import entries, frames
 from weave_async.journal.calls import Calls
 from weave_async.journal.index import Index, key_of, place_of
-from weave_async.journal.segments import Segment, is_damaged, list_segments, path_of
-from weave_async.rundir import sync_folder
+from weave_async.journal.segments import (
+    Segment,
+    is_damaged,
+    list_segments,
+    missing_numbers,
+    not_ours,
+    path_of,
+)
+from weave_async.rundir import READ_BLOCK_BYTES, sync_folder
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +48,11 @@ class Recovered:
 def recover(folder: Path) -> Recovered:
     """Mend what a crash leaves, and index every answer. Raises ``RunFolderError`` on damage."""
     segments = list_segments(folder)
+    for number in missing_numbers(segments):
+        raise RunFolderError(
+            f"{path_of(folder, number)} is missing, and the answers in it would be bought again: "
+            "restore it from a copy, or move the other segments away to start anew"
+        )
     found = Recovered(Index(_num_expected(segments)))
     for segment in segments:
         end = _index(segment, found)
@@ -93,20 +103,16 @@ class _Answers:
     def _slowly(self, offset: int, body: bytes) -> int | None:
         """The key, if this is an answer in another shape than we write today."""
         try:
-            entry = orjson.loads(body)
-            kind = entry["kind"]
-            if kind == "answer":
-                self._calls.answered(entry.get("attempt_id", "").encode())
-                return key_of(entry["sample_id"])
-            if kind == "sent":
-                self._calls.sent(entry)
-            elif kind == "missed":
-                self._calls.missed(entry)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise RunFolderError(
-                f"{self._segment.path} holds at byte {offset} what this version does not write "
-                f"({error}): was it written by a newer weave-async?"
-            ) from error
+            entry = entries.parse(body)
+        except ValueError as error:
+            raise not_ours(self._segment.path, offset, error) from error
+        if entry["kind"] == "answer":
+            self._calls.answered(entry.get("attempt_id", "").encode())
+            return key_of(entry["sample_id"])
+        if entry["kind"] == "sent":
+            self._calls.sent(entry)
+        elif entry["kind"] == "missed":
+            self._calls.missed(entry)
         return None
 
 
@@ -138,6 +144,6 @@ def _num_expected(segments: Sequence[Segment]) -> int:
     if largest is None or not largest.limit:
         return 0
     with largest.open() as file:
-        block = file.read(frames.BLOCK_BYTES)
+        block = file.read(READ_BLOCK_BYTES)
     num_bytes = sum(segment.limit for segment in segments)
     return block.count(b'{"kind":"answer"') * num_bytes // max(1, len(block))

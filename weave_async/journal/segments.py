@@ -9,6 +9,7 @@ sync counts up to where it had been synced; the opening of the next one says so 
 from __future__ import annotations
 
 import os
+import re
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,16 +17,15 @@ from itertools import takewhile
 from pathlib import Path
 from typing import IO, Any
 
-import orjson
-
 from weave_async.errors import RunFolderError
-from weave_async.journal import frames
+from weave_async.journal import entries, frames
 from weave_async.journal.index import segment_and_offset
-from weave_async.rundir import FORMAT_VERSION
+from weave_async.rundir import FORMAT_VERSION, open_regular
 
 NAME, BORN = ".log", ".new"
 MAX_OPEN_SEGMENTS = 32
 _LIKELY_FRAME_BYTES = 4096
+_SEGMENT_NAME = re.compile(rf"[0-9]{{6}}({re.escape(NAME)}|{re.escape(BORN)})")
 _SYNCED = b'{"kind":"synced",'
 
 
@@ -52,7 +52,7 @@ class Segment:
         return int(self.opening.get("epoch", self.number))
 
     def open(self) -> IO[bytes]:
-        return self.path.open("rb", buffering=frames.BLOCK_BYTES)
+        return open_regular(self.path)
 
     def frames(self, file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
         """Where each frame starts, and its body; ends at the first that is not whole."""
@@ -76,22 +76,56 @@ def is_damaged(segment: Segment, file: IO[bytes], end: int) -> bool:
     for _, body in frames.whole_behind(file, end):
         if not says_what_is_synced:
             return True
-        if body.startswith(_SYNCED) and orjson.loads(body)["bytes"] > end:
+        if body.startswith(_SYNCED) and _says_synced_behind(body, end):
             return True
     return False
+
+
+def _says_synced_behind(body: bytes, end: int) -> bool:
+    try:
+        return bool(entries.parse(body)["bytes"] > end)
+    except ValueError:  # no crash makes such a frame
+        return True
 
 
 def path_of(folder: Path, number: int, suffix: str = NAME) -> Path:
     return folder / f"{number:06d}{suffix}"
 
 
+def not_ours(path: Path, offset: int, error: ValueError) -> RunFolderError:
+    """What to raise for a whole frame that no version known to us has written."""
+    return RunFolderError(
+        f"{path} holds at byte {offset} what this version does not write ({error}): "
+        "was it written by a newer weave-async?"
+    )
+
+
+def missing_numbers(segments: Sequence[Segment]) -> Iterator[int]:
+    """Segments that were there once, and whose answers are lost: numbers have no gaps otherwise.
+
+    A power cut may take a segment that is still ``.new``, or one of which a later one says that
+    nothing in it counts.
+    """
+    present = {segment.number for segment in segments}
+    voided = {
+        int(number)
+        for segment in segments
+        for number, size in segment.opening.get("cut", {}).items()
+        if size == 0
+    }
+    last = max((segment.number for segment in segments if not segment.is_new), default=0)
+    return (number for number in range(1, last) if number not in present | voided)
+
+
 def list_segments(folder: Path) -> list[Segment]:
-    """All segments of a journal, in order. Raises ``RunFolderError`` for a newer format."""
+    """All segments of a journal, in order. Raises ``RunFolderError`` for a newer format, and for
+    what is no journal of ours.
+    """
     found = sorted(
         (
             Segment(path, int(path.stem))
             for path in folder.iterdir()
-            if path.suffix in (NAME, BORN) and path.stem.isdecimal()
+            if _SEGMENT_NAME.fullmatch(path.name)
         ),
         key=lambda segment: (segment.number, segment.is_new),
     )
@@ -121,7 +155,10 @@ def _opened(segment: Segment) -> Segment:
     with segment.open() as file:
         first = next(frames.scan(file), None)
         size = os.fstat(file.fileno()).st_size
-    opening = orjson.loads(first[1]) if first else {}
+    try:
+        opening = entries.parse(first[1]) if first else {}
+    except ValueError as error:
+        raise not_ours(segment.path, 0, error) from error
     if opening.get("kind") != "open":
         return replace(segment, limit=size)
     if opening.get("format_version", 0) > FORMAT_VERSION:
@@ -139,7 +176,7 @@ class FrameReader:
     def __repr__(self) -> str:
         return f"<FrameReader {len(self._fds)} segments open>"
 
-    def read(self, place: int) -> Any:
+    def read(self, place: int) -> dict[str, Any]:
         """The entry at a place that the index has given out."""
         number, offset = segment_and_offset(place)
         path = path_of(self._folder, number)
@@ -154,7 +191,10 @@ class FrameReader:
         frame = frame[:length]
         if not frames.is_whole(frame):
             raise RunFolderError(f"{path} has changed at byte {offset} since the run began")
-        return orjson.loads(frame[frames.HEAD_BYTES :])
+        try:
+            return entries.parse(frame[frames.HEAD_BYTES :])
+        except ValueError as error:
+            raise not_ours(path, offset, error) from error
 
     def close(self) -> None:
         while self._fds:
@@ -166,5 +206,10 @@ class FrameReader:
             return self._fds[number]
         if len(self._fds) == MAX_OPEN_SEGMENTS:
             os.close(self._fds.popitem(last=False)[1])
-        fd = self._fds[number] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            fd = os.open(path, flags)
+        except FileNotFoundError:  # who only looks does not give it its name
+            fd = os.open(path.with_suffix(BORN), flags)
+        self._fds[number] = fd
         return fd

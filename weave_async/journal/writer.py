@@ -101,6 +101,11 @@ class Writer:
     def is_full(self) -> bool:
         return self.tail.size >= SEGMENT_BYTES
 
+    @property
+    def is_empty(self) -> bool:
+        """Nothing has been recorded: ``close`` may discard it."""
+        return len(self._open) == 1 and self.tail.is_untouched
+
     def begin(self) -> None:
         """Take the reserve and open the first segment, durably. Raises ``OSError``."""
         self._take_reserve()
@@ -189,7 +194,7 @@ class Writer:
     def close(self, *, discard: bool = False) -> None:
         """Let go of all files; with ``discard``, delete a segment in which nothing stands."""
         self.free_reserve()
-        if discard and len(self._open) == 1 and self.tail.is_untouched:
+        if discard and self.is_empty:
             self.tail.path.unlink(missing_ok=True)
         for segment in self._open:
             self._disk.close(segment.fd)
@@ -228,6 +233,7 @@ class Writer:
         except OSError:
             self._disk.close(segment.fd)
             path.unlink(missing_ok=True)
+            self.next_number -= 1  # a gap would read as a segment that was lost
             raise
         segment.opening_bytes = segment.size
         return segment
