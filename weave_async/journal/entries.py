@@ -44,18 +44,14 @@ _NEEDED: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     "why": {"error": _TEXT, "message": _TEXT},
 }
 """What a record of each kind has in every format; and the same of what stands in them."""
-_OPTIONAL: Mapping[str, tuple[type, ...]] = {
-    "asks": (dict,),
-    "at_s": _NUMBER,
-    "attempt_id": _TEXT,
-    "cut": (dict,),
-    "epoch": _COUNT,
-    "max_tokens": _MAYBE_COUNT,
-    "reasoning": _TEXT,
-    "started_at": _NUMBER,
+_OPTIONAL: Mapping[str, Mapping[str, tuple[type, ...]]] = {
+    "open": {"epoch": _COUNT, "asks": (dict,), "cut": (dict,), "started_at": _NUMBER},
+    "answer": {"attempt_id": _TEXT, "at_s": _NUMBER, "max_tokens": _MAYBE_COUNT},
+    "response": {"reasoning": _TEXT},
 }
 _CALL = [str, str, int]
 _MISSING = object()
+_NOTHING: Mapping[str, tuple[type, ...]] = {}
 _RESPONSE_FIELDS = tuple(field.name for field in fields(Response) if field.name != "rate_limits")
 
 
@@ -115,14 +111,12 @@ def parse(body: bytes) -> dict[str, Any]:
 
 
 def _require(record: Mapping[str, Any], what: str) -> None:
-    needed = _NEEDED.get(what, {})
-    for name, types in needed.items():
+    for name, types in _NEEDED.get(what, _NOTHING).items():
         if not isinstance(record.get(name, _MISSING), types):
             raise ValueError(f"{what} without its {name}")
-    if needed:
-        for name in _OPTIONAL.keys() & record.keys():
-            if not isinstance(record[name], _OPTIONAL[name]):
-                raise ValueError(f"{what} with an odd {name}")
+    for name, types in _OPTIONAL.get(what, _NOTHING).items():
+        if name in record and not isinstance(record[name], types):
+            raise ValueError(f"{what} with an odd {name}")
 
 
 def _require_cuts(cuts: Mapping[str, Any]) -> None:
