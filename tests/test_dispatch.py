@@ -28,6 +28,7 @@ from weave_async.errors import (
 )
 from weave_async.flow.budget import Budget, Cost
 from weave_async.flow.retry import Backoff
+from weave_async.guard import GuardedProvider
 from weave_async.pricing import Price
 from weave_async.records import (
     Chunk,
@@ -52,7 +53,7 @@ class FakeProvider:
         self, script: Iterable[ProviderError | Response] = (), models: Any = ("m",)
     ) -> None:
         self._script = iter(script)
-        self._models = models
+        self.models_now = models
         self.sent_at_s: list[float] = []
         self.sent: list[Request] = []
         self.num_entered = 0
@@ -78,9 +79,9 @@ class FakeProvider:
         yield
 
     async def models(self) -> Sequence[str]:
-        if isinstance(self._models, ProviderError):
-            raise self._models
-        return list(self._models)
+        if isinstance(self.models_now, ProviderError):
+            raise self.models_now
+        return list(self.models_now)
 
 
 class RecordingLog:
@@ -233,6 +234,44 @@ def test_nothing_is_sent_to_an_endpoint_that_is_not_there(error: ProviderError) 
 
 def test_an_endpoint_that_lists_no_models_is_used_all_the_same() -> None:
     assert dispatching(FakeProvider(models=ServerError("500")), one) == ANSWER
+
+
+@pytest.mark.parametrize(
+    ("at_first", "then", "is_alive"),
+    [
+        (["m"], ["m"], True),
+        (["m"], RateLimitError("429"), True),
+        (["m"], ConnectError("refused"), False),
+        (["m"], DeadlineError("late"), False),
+        (["m"], ServerError("500", status_code=500), False),
+        (ServerError("500", status_code=500), ServerError("500", status_code=500), None),
+        (RequestRefusedError("404"), RequestRefusedError("404"), None),
+        (RequestRefusedError("404"), ConnectError("refused"), False),
+    ],
+)
+def test_the_list_of_models_tells_whether_an_endpoint_is_alive(
+    at_first: Any, then: Any, is_alive: bool | None
+) -> None:
+    async def scenario() -> bool | None:
+        provider = FakeProvider(models=at_first)
+        guarded = GuardedProvider(Endpoint("e", "fake", "m"), provider)
+        await guarded.wait_until_ready()
+        provider.models_now = then
+        return await guarded.is_alive()
+
+    assert run_in_virtual_time(scenario()) is is_alive
+
+
+def test_a_list_of_models_that_never_comes_means_that_nobody_is_there() -> None:
+    class Hanging(FakeProvider):
+        async def models(self) -> Sequence[str]:
+            await asyncio.sleep(9999)
+            return []
+
+    async def scenario() -> bool | None:
+        return await GuardedProvider(Endpoint("e", "fake", "m"), Hanging()).is_alive()
+
+    assert run_in_virtual_time(scenario()) is False
 
 
 def test_an_unlisted_model_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,14 +9,18 @@ from contextlib import AsyncExitStack
 from weave_async.errors import (
     AuthenticationError,
     ConnectError,
+    DeadlineError,
     EndpointGoneError,
     ProviderError,
+    RateLimitError,
     WeaveError,
 )
 from weave_async.interfaces import Provider
 from weave_async.records import Endpoint, Request, Response, Usage
 
 logger = logging.getLogger(__name__)
+
+ALIVE_WITHIN_S = 10.0
 
 
 class GuardedProvider:
@@ -29,6 +33,7 @@ class GuardedProvider:
         self._becoming_ready = asyncio.Lock()
         self._unready_because: WeaveError | None = None
         self._entered: AsyncExitStack | None = None
+        self._lists_models = False
 
     def __repr__(self) -> str:
         state = "ready" if self.is_ready else "not ready"
@@ -85,6 +90,24 @@ class GuardedProvider:
             self._entered = stack.pop_all()
             self.is_ready = True
 
+    async def is_alive(self) -> bool | None:
+        """Whether the endpoint answers a question that is free; ``None`` where it cannot tell."""
+        try:
+            async with asyncio.timeout(ALIVE_WITHIN_S):
+                await self._provider.models()
+        except (ConnectError, DeadlineError, TimeoutError):
+            return False
+        except RateLimitError:
+            return True
+        except ProviderError as error:
+            # Some servers answer 500 for want of a list: that counts where there was one before.
+            return False if error.retryable and self._lists_models else None
+        except Exception as error:
+            logger.debug("%s lists no models: %s", self._endpoint.name, error)
+            return None
+        self._lists_models = True
+        return True
+
     async def close(self) -> None:
         """Leave the provider, if it was entered."""
         if self._entered is None:
@@ -103,6 +126,7 @@ class GuardedProvider:
         except Exception as error:  # a list of models is nice to have
             logger.debug("%s lists no models: %s", self._endpoint.name, error)
             return
+        self._lists_models = True
         if models and self._endpoint.model not in models:
             logger.warning(
                 "%s does not list the model '%s'; it lists %s",
