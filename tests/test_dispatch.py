@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from weave_async.dispatch import Dispatcher, Unsent, code_of
 from weave_async.errors import (
@@ -279,6 +280,16 @@ def test_an_unlisted_model_is_warned_about(caplog: pytest.LogCaptureFixture) -> 
     assert "does not list the model 'm'; it lists a, b" in caplog.text
 
 
+def test_a_servers_names_of_models_are_shown_short_and_without_our_key(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    endpoint = Endpoint("e", "fake", "m", api_key=SecretStr("sk-canary"))
+    provider = FakeProvider(models=["y" * 500, "sk-canary", "a/sk-canary/b"])
+    dispatching(provider, one, endpoint=endpoint)
+    (told,) = caplog.messages
+    assert told.endswith(f"it lists {'y' * 100}, ***, a/***/b")
+
+
 def test_nothing_is_sent_again_once_the_run_stops() -> None:
     provider = FakeProvider([RateLimitError("429", retry_after_s=3000.0)] * 99)
 
@@ -392,6 +403,40 @@ def test_usage_that_is_not_reported_counts_as_the_worst_case() -> None:
     budget = Budget(max_tokens=10_000)
     dispatching(FakeProvider([Response("x", "stop")]), one, budget=budget)
     assert budget.spent.tokens == 418
+
+
+@pytest.mark.parametrize(
+    ("text", "usage", "tokens"),
+    [
+        ("x", Usage(0, 0), 418),
+        ("x", Usage(0, 7), 418),
+        ("x", Usage(50, 0), 418),
+        ("", Usage(50, 0), 50),
+        ("x", Usage(2**52, 1), 418),
+        ("x", Usage(50, 2**52), 418),
+        ("x", Usage(4000, 500), 4500),
+    ],
+)
+def test_usage_that_cannot_be_counts_as_the_worst_case(
+    text: str, usage: Usage, tokens: int
+) -> None:
+    budget = Budget(max_tokens=10_000)
+    dispatching(FakeProvider([Response(text, "stop", usage=usage)]), one, budget=budget)
+    assert budget.spent.tokens == tokens
+
+
+def test_usage_that_cannot_be_is_journalled_as_unknown_and_warned_about_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def two(dispatcher: Dispatcher) -> list[Response | Failure]:
+        return [await one(dispatcher), await one(dispatcher)]
+
+    zeros = Response("x", "stop", usage=Usage(0, 0))
+    outcomes = dispatching(FakeProvider([zeros, zeros]), two)
+    assert [outcome.usage for outcome in outcomes] == [Usage(), Usage()]
+    assert [message[:40] for message in caplog.messages] == [
+        "e reports 0 tokens in and 0 out, which c"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -217,7 +217,7 @@ class Dispatcher:
                 sent = self._named(request, tries.sends)
                 self._log.sent(sent, tokens=most_tokens)
                 try:
-                    response = await self._provider.complete(sent)
+                    response = await self._provider.complete(sent, most_tokens=most_tokens)
                 except ProviderError as error:
                     self._log.missed(sent, _failure(error, tries.sends))
                     is_alive = slot.is_probe and await self._is_alive(error, tries)
