@@ -368,6 +368,53 @@ def test_every_sending_has_a_name_of_its_own_and_is_logged_before_it_goes() -> N
     assert all(request.request_id == "id" for request in provider.sent)
 
 
+class WritingLog(RecordingLog):
+    """Writes what it was told at the end of the turn, as the journal does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[str] = []
+        self.on_written: Callable[[], None] = lambda: None
+
+    def sent(self, request: Request, *, tokens: int) -> None:
+        super().sent(request, tokens=tokens)
+        asyncio.get_running_loop().call_soon(self._write, request.attempt_id)
+
+    def _write(self, attempt_id: str) -> None:
+        self.written.append(attempt_id)
+        self.on_written()
+
+
+def test_a_call_is_written_before_it_goes_out() -> None:
+    log = WritingLog()
+
+    class Watching(FakeProvider):
+        async def complete(self, request: Request) -> Response:
+            assert request.attempt_id in log.written
+            return await super().complete(request)
+
+    provider = Watching([ServerError("500", status_code=500)])
+    assert dispatching(provider, one, log=log) == ANSWER
+    assert len(log.written) == 2
+
+
+def test_a_call_that_cannot_be_written_does_not_go_out_and_costs_nothing() -> None:
+    log, provider, budget = WritingLog(), FakeProvider(), Budget(max_tokens=10_000)
+
+    async def scenario(dispatcher: Dispatcher) -> None:
+        log.on_written = dispatcher.stop  # as the engine does when a disk is full
+        with pytest.raises(Unsent):
+            await one(dispatcher)
+        assert dispatcher.admission.in_flight == 0
+
+    dispatching(provider, scenario, log=log, budget=budget)
+    assert provider.sent == []
+    assert (budget.spent, budget.reserved) == (Cost(), Cost())
+    (_, missed) = log.told
+    assert missed[:2] == ("missed", "id-3.1")
+    assert (missed[2].error, missed[2].may_be_billed) == ("unsent", False)
+
+
 def test_an_attempt_that_is_cancelled_is_logged_as_sent_and_not_as_missed() -> None:
     log = RecordingLog()
 

@@ -216,6 +216,10 @@ class Dispatcher:
                 self._num_sent += 1
                 sent = self._named(request, tries.sends)
                 self._log.sent(sent, tokens=most_tokens)
+                await asyncio.sleep(0)  # the journal writes it, and what was answered before
+                if self._stopping:
+                    self._log.missed(sent, Failure("unsent", "the run is stopping", tries.attempts))
+                    break
                 try:
                     response = await self._provider.complete(sent, most_tokens=most_tokens)
                 except ProviderError as error:
