@@ -143,9 +143,9 @@ BUGS = [
     ),
     bug(
         "ask for the next row before the answer is written",
-        "weave_async/engine.py",
-        "        await asyncio.sleep(0)  # the journal writes it, and then",
-        "        # the journal writes it, and then",
+        "weave_async/dispatch.py",
+        "                await asyncio.sleep(0)  # the journal writes it, and what",
+        "                # the journal writes it, and what",
         tests="tests/faults/test_kills.py",
     ),
     bug(

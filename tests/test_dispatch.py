@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from weave_async.dispatch import Dispatcher, Unsent, code_of
 from weave_async.errors import (
@@ -28,6 +29,7 @@ from weave_async.errors import (
 )
 from weave_async.flow.budget import Budget, Cost
 from weave_async.flow.retry import Backoff
+from weave_async.guard import GuardedProvider
 from weave_async.pricing import Price
 from weave_async.records import (
     Chunk,
@@ -52,7 +54,7 @@ class FakeProvider:
         self, script: Iterable[ProviderError | Response] = (), models: Any = ("m",)
     ) -> None:
         self._script = iter(script)
-        self._models = models
+        self.models_now = models
         self.sent_at_s: list[float] = []
         self.sent: list[Request] = []
         self.num_entered = 0
@@ -78,9 +80,9 @@ class FakeProvider:
         yield
 
     async def models(self) -> Sequence[str]:
-        if isinstance(self._models, ProviderError):
-            raise self._models
-        return list(self._models)
+        if isinstance(self.models_now, ProviderError):
+            raise self.models_now
+        return list(self.models_now)
 
 
 class RecordingLog:
@@ -235,9 +237,57 @@ def test_an_endpoint_that_lists_no_models_is_used_all_the_same() -> None:
     assert dispatching(FakeProvider(models=ServerError("500")), one) == ANSWER
 
 
+@pytest.mark.parametrize(
+    ("at_first", "then", "is_alive"),
+    [
+        (["m"], ["m"], True),
+        (["m"], RateLimitError("429"), True),
+        (["m"], ConnectError("refused"), False),
+        (["m"], DeadlineError("late"), False),
+        (["m"], ServerError("500", status_code=500), False),
+        (ServerError("500", status_code=500), ServerError("500", status_code=500), None),
+        (RequestRefusedError("404"), RequestRefusedError("404"), None),
+        (RequestRefusedError("404"), ConnectError("refused"), False),
+    ],
+)
+def test_the_list_of_models_tells_whether_an_endpoint_is_alive(
+    at_first: Any, then: Any, is_alive: bool | None
+) -> None:
+    async def scenario() -> bool | None:
+        provider = FakeProvider(models=at_first)
+        guarded = GuardedProvider(Endpoint("e", "fake", "m"), provider)
+        await guarded.wait_until_ready()
+        provider.models_now = then
+        return await guarded.is_alive()
+
+    assert run_in_virtual_time(scenario()) is is_alive
+
+
+def test_a_list_of_models_that_never_comes_means_that_nobody_is_there() -> None:
+    class Hanging(FakeProvider):
+        async def models(self) -> Sequence[str]:
+            await asyncio.sleep(9999)
+            return []
+
+    async def scenario() -> bool | None:
+        return await GuardedProvider(Endpoint("e", "fake", "m"), Hanging()).is_alive()
+
+    assert run_in_virtual_time(scenario()) is False
+
+
 def test_an_unlisted_model_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     dispatching(FakeProvider(models=("a", "b")), one)
     assert "does not list the model 'm'; it lists a, b" in caplog.text
+
+
+def test_a_servers_names_of_models_are_shown_short_and_without_our_key(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    endpoint = Endpoint("e", "fake", "m", api_key=SecretStr("sk-canary"))
+    provider = FakeProvider(models=["y" * 500, "sk-canary", "a/sk-canary/b"])
+    dispatching(provider, one, endpoint=endpoint)
+    (told,) = caplog.messages
+    assert told.endswith(f"it lists {'y' * 100}, ***, a/***/b")
 
 
 def test_nothing_is_sent_again_once_the_run_stops() -> None:
@@ -318,6 +368,53 @@ def test_every_sending_has_a_name_of_its_own_and_is_logged_before_it_goes() -> N
     assert all(request.request_id == "id" for request in provider.sent)
 
 
+class WritingLog(RecordingLog):
+    """Writes what it was told at the end of the turn, as the journal does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[str] = []
+        self.on_written: Callable[[], None] = lambda: None
+
+    def sent(self, request: Request, *, tokens: int) -> None:
+        super().sent(request, tokens=tokens)
+        asyncio.get_running_loop().call_soon(self._write, request.attempt_id)
+
+    def _write(self, attempt_id: str) -> None:
+        self.written.append(attempt_id)
+        self.on_written()
+
+
+def test_a_call_is_written_before_it_goes_out() -> None:
+    log = WritingLog()
+
+    class Watching(FakeProvider):
+        async def complete(self, request: Request) -> Response:
+            assert request.attempt_id in log.written
+            return await super().complete(request)
+
+    provider = Watching([ServerError("500", status_code=500)])
+    assert dispatching(provider, one, log=log) == ANSWER
+    assert len(log.written) == 2
+
+
+def test_a_call_that_cannot_be_written_does_not_go_out_and_costs_nothing() -> None:
+    log, provider, budget = WritingLog(), FakeProvider(), Budget(max_tokens=10_000)
+
+    async def scenario(dispatcher: Dispatcher) -> None:
+        log.on_written = dispatcher.stop  # as the engine does when a disk is full
+        with pytest.raises(Unsent):
+            await one(dispatcher)
+        assert dispatcher.admission.in_flight == 0
+
+    dispatching(provider, scenario, log=log, budget=budget)
+    assert provider.sent == []
+    assert (budget.spent, budget.reserved) == (Cost(), Cost())
+    (_, missed) = log.told
+    assert missed[:2] == ("missed", "id-3.1")
+    assert (missed[2].error, missed[2].may_be_billed) == ("unsent", False)
+
+
 def test_an_attempt_that_is_cancelled_is_logged_as_sent_and_not_as_missed() -> None:
     log = RecordingLog()
 
@@ -353,6 +450,40 @@ def test_usage_that_is_not_reported_counts_as_the_worst_case() -> None:
     budget = Budget(max_tokens=10_000)
     dispatching(FakeProvider([Response("x", "stop")]), one, budget=budget)
     assert budget.spent.tokens == 418
+
+
+@pytest.mark.parametrize(
+    ("text", "usage", "tokens"),
+    [
+        ("x", Usage(0, 0), 418),
+        ("x", Usage(0, 7), 418),
+        ("x", Usage(50, 0), 418),
+        ("", Usage(50, 0), 50),
+        ("x", Usage(2**52, 1), 418),
+        ("x", Usage(50, 2**52), 418),
+        ("x", Usage(4000, 500), 4500),
+    ],
+)
+def test_usage_that_cannot_be_counts_as_the_worst_case(
+    text: str, usage: Usage, tokens: int
+) -> None:
+    budget = Budget(max_tokens=10_000)
+    dispatching(FakeProvider([Response(text, "stop", usage=usage)]), one, budget=budget)
+    assert budget.spent.tokens == tokens
+
+
+def test_usage_that_cannot_be_is_journalled_as_unknown_and_warned_about_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def two(dispatcher: Dispatcher) -> list[Response | Failure]:
+        return [await one(dispatcher), await one(dispatcher)]
+
+    zeros = Response("x", "stop", usage=Usage(0, 0))
+    outcomes = dispatching(FakeProvider([zeros, zeros]), two)
+    assert [outcome.usage for outcome in outcomes] == [Usage(), Usage()]
+    assert [message[:40] for message in caplog.messages] == [
+        "e reports 0 tokens in and 0 out, which c"
+    ]
 
 
 @pytest.mark.parametrize(

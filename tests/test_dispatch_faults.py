@@ -45,12 +45,21 @@ Fault = Callable[[Request, float], ProviderError | None]
 
 
 class FaultyProvider:
-    """Asks ``fault`` of each request, and the time, whether it fails and how."""
+    """Asks ``fault`` of each request, and the time, whether it fails and how.
+
+    ``listing_fault`` is asked when its models are to be listed.
+    """
 
     def __init__(
-        self, fault: Fault, *, latency_s: float = 0.5, failure_latency_s: float = 0.05
+        self,
+        fault: Fault,
+        *,
+        listing_fault: Callable[[float], Exception | None] = lambda now_s: None,
+        latency_s: float = 0.5,
+        failure_latency_s: float = 0.05,
     ) -> None:
         self._fault = fault
+        self._listing_fault = listing_fault
         self._latency_s = latency_s
         self._failure_latency_s = failure_latency_s
         self.sent_at_s: list[float] = []
@@ -77,6 +86,8 @@ class FaultyProvider:
         yield
 
     async def models(self) -> Sequence[str]:
+        if (error := self._listing_fault(asyncio.get_running_loop().time())) is not None:
+            raise error
         return []
 
     def num_sent_between(self, since_s: float, until_s: float) -> int:
@@ -209,14 +220,20 @@ def test_an_endpoint_that_refuses_the_first_rows_all_alike_is_left() -> None:
 OUTAGES = {
     "refused": (ConnectError("connection refused"), 0.001),
     "503": (ServerError("503", status_code=503), 0.05),
+    "500": (ServerError("500", status_code=500), 0.05),
     "black hole": (DeadlineError("no answer in 10 s"), 10.0),
 }
 
 
 @pytest.mark.parametrize("kind", OUTAGES)
-@pytest.mark.parametrize("requests_per_minute", [None, 12_000])
+@pytest.mark.parametrize(
+    ("requests_per_minute", "is_listing_down"), [(None, True), (None, False), (12_000, True)]
+)
 def test_an_outage_of_two_minutes_loses_no_row_and_sends_next_to_nothing(
-    kind: str, requests_per_minute: float | None, caplog: pytest.LogCaptureFixture
+    kind: str,
+    requests_per_minute: float | None,
+    is_listing_down: bool,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     error, latency_s = OUTAGES[kind]
     began_s, ended_s, num = 20.0, 140.0, 200
@@ -224,7 +241,12 @@ def test_an_outage_of_two_minutes_loses_no_row_and_sends_next_to_nothing(
     def fault(request: Request, now_s: float) -> ProviderError | None:
         return error if began_s <= now_s < ended_s else None
 
-    provider = FaultyProvider(fault, latency_s=1.0, failure_latency_s=latency_s)
+    def listing_fault(now_s: float) -> ProviderError | None:
+        return error if is_listing_down and began_s <= now_s < ended_s else None
+
+    provider = FaultyProvider(
+        fault, listing_fault=listing_fault, latency_s=1.0, failure_latency_s=latency_s
+    )
     with caplog.at_level(logging.WARNING):
         outcomes = run_rows(
             provider, 20_000, num_workers=num, requests_per_minute=requests_per_minute
@@ -249,7 +271,10 @@ def test_an_outage_that_does_not_end_ends_the_run_and_leaves_its_rows_pending(
     def fault(request: Request, now_s: float) -> ProviderError | None:
         return ConnectError("refused") if now_s >= answers_until_s else None
 
-    provider = FaultyProvider(fault)
+    def listing_fault(now_s: float) -> ProviderError | None:
+        return ConnectError("refused") if now_s > answers_until_s else None
+
+    provider = FaultyProvider(fault, listing_fault=listing_fault)
     outcomes = run_rows(provider, 10_000, num_workers=16)
     (error,) = (outcome for outcome in outcomes.values() if not isinstance(outcome, Response))
     assert isinstance(error, OutageError)
@@ -262,7 +287,8 @@ def test_an_outage_that_does_not_end_ends_the_run_and_leaves_its_rows_pending(
 def test_an_endpoint_that_has_answered_in_an_earlier_run_is_waited_for() -> None:
     async def scenario() -> Response | Failure:
         provider = FaultyProvider(
-            lambda request, now_s: ConnectError("refused") if now_s < 1000 else None
+            lambda request, now_s: ConnectError("refused") if now_s < 1000 else None,
+            listing_fault=lambda now_s: ConnectError("refused") if 0 < now_s < 1000 else None,
         )
         async with Dispatcher(
             Endpoint("e", "fake", "m"),
@@ -295,6 +321,87 @@ def test_a_row_that_breaks_the_server_each_time_ends_as_failed_and_stops_nobody(
     failed = {id for id, outcome in outcomes.items() if isinstance(outcome, Failure)}
     assert failed == poison
     assert len(outcomes) == 200
+
+
+POISONED = {
+    "ten at the end": (1000, range(990, 1000), 50),
+    "two at the end": (1000, range(998, 1000), 50),
+    "one in ten": (1000, range(5, 1000, 10), 50),
+    "ten and no others": (10, range(10), 50),
+    "two at the head, one at a time": (50, range(2), 1),
+}
+
+
+@pytest.mark.parametrize("case", POISONED)
+@pytest.mark.parametrize("failure_latency_s", [0.05, 0.5])
+def test_rows_that_break_the_server_each_time_end_as_failed_within_five_minutes(
+    case: str, failure_latency_s: float
+) -> None:
+    num_rows, poison, num_workers = POISONED[case]
+
+    def fault(request: Request, now_s: float) -> ProviderError | None:
+        is_poison = int(request.request_id.split()[1]) in poison
+        return ServerError("500", status_code=500) if is_poison else None
+
+    provider = FaultyProvider(fault, failure_latency_s=failure_latency_s)
+    outcomes = run_rows(provider, num_rows, num_workers=num_workers)
+    failed = {id for id, outcome in outcomes.items() if isinstance(outcome, Failure)}
+    assert failed == {f"row {number}" for number in poison}
+    assert sum(isinstance(outcome, Response) for outcome in outcomes.values()) == num_rows - len(
+        poison
+    )
+    assert provider.sent_at_s[-1] <= 300
+
+
+@pytest.mark.parametrize("has_answered_before", [True, False])
+def test_bad_rows_that_are_all_that_an_earlier_run_left_end_as_failed(
+    has_answered_before: bool,
+) -> None:
+    async def scenario() -> float:
+        provider = FaultyProvider(lambda request, now_s: ServerError("500", status_code=500))
+        async with dispatcher_of(provider) as dispatcher:
+            if has_answered_before:
+                dispatcher.count_success()
+            outcomes = await asyncio.gather(*(dispatcher.dispatch(row(n)) for n in range(10)))
+            assert all(isinstance(outcome, Failure) for outcome in outcomes)
+        return provider.sent_at_s[-1]
+
+    assert run_in_virtual_time(scenario()) <= 300
+
+
+def test_bad_rows_of_an_endpoint_that_lists_nothing_end_within_its_longest_outage() -> None:
+    async def scenario() -> None:
+        provider = FaultyProvider(
+            lambda request, now_s: ServerError("500", status_code=500),
+            listing_fault=lambda now_s: ServerError("no such list", status_code=500),
+        )
+        async with dispatcher_of(provider) as dispatcher:
+            dispatcher.count_success()
+            outcomes = await asyncio.gather(*(dispatcher.dispatch(row(n)) for n in range(10)))
+            assert all(isinstance(outcome, Failure) for outcome in outcomes)
+
+    run_in_virtual_time(scenario())
+
+
+def test_an_overload_is_no_rows_fault_however_well_the_models_are_listed() -> None:
+    def fault(request: Request, now_s: float) -> ProviderError | None:
+        return ServerError("overloaded", status_code=503) if 5 <= now_s < 1000 else None
+
+    outcomes = run_rows(FaultyProvider(fault), 200, num_workers=4)
+    assert len(outcomes) == 200
+    assert num_failed(outcomes) == 0
+
+
+def dispatcher_of(provider: FaultyProvider) -> Dispatcher:
+    return Dispatcher(
+        Endpoint("e", "fake", "m"),
+        provider,  # type: ignore[arg-type]
+        max_concurrency=50,
+        backoff=Backoff(),
+        on_retry=lambda code: None,
+        log=NoLog(),
+        epoch=1,
+    )
 
 
 def test_rows_that_are_the_last_and_break_the_server_end_as_failed() -> None:

@@ -36,6 +36,8 @@ LONGEST_OUTAGE_AT_FIRST_S = 120.0
 """How long an endpoint that has never answered may fail: is it there at all?"""
 MOST_FAILED_PROBES = 20
 """A request that failed so often where others were to show an outage's end may be its cause."""
+MOST_FAILED_PROBES_UNTOLD, LONGEST_UNTOLD_S = 3, 600.0
+"""The same, after so long an outage, of an endpoint that cannot be asked whether it is alive."""
 MOST_THROTTLED_IN_FRONT = 3
 """A request refused so often (429) goes to the back: it may be one that never gets through."""
 LONGEST_RETRY_WAIT_S = 60.0
@@ -51,9 +53,19 @@ class Unsent(Exception):
 class _Tries:
     """What has become of one request so far. ``attempts`` are those that were its own."""
 
-    __slots__ = ("attempts", "failed_probes", "is_retry", "sends", "throttled", "throttled_since_s")
+    __slots__ = (
+        "attempts",
+        "failed_probes",
+        "is_retry",
+        "sends",
+        "successes_before",
+        "throttled",
+        "throttled_since_s",
+    )
 
     def __init__(self) -> None:
+        self.successes_before: int | None = None
+        """How many others had been answered when it first failed."""
         self.attempts = self.sends = self.failed_probes = self.throttled = 0
         self.throttled_since_s = 0.0
         self.is_retry = False
@@ -149,7 +161,7 @@ class Dispatcher:
                 raise Unsent from error
             if error.stops_endpoint or isinstance(error, RateLimitError):
                 raise
-            if self._is_given_up(error):
+            if self._is_given_up(error, tries):
                 raise
             return _failure(error, tries.attempts)
         self.count_success()
@@ -174,13 +186,17 @@ class Dispatcher:
             on_retry=lambda error: self._on_retry(code_of(error)),
         )
 
-    def _is_given_up(self, error: ProviderError) -> bool:
+    def _is_given_up(self, error: ProviderError, tries: _Tries) -> bool:
         """Whether this failure is one too many in a row.
 
         An endpoint that has answered before may well refuse many rows, one after the other, for
-        what is in them; if it refuses the first ones all alike, the fault is not in the rows.
+        what is in them; if it refuses the first ones all alike, the fault is not in the rows. Nor
+        is it the endpoint's where others were answered while this one failed again and again.
         """
-        if not (isinstance(error, RequestRefusedError) and self._ever_succeeded):
+        num = tries.successes_before
+        is_alone = num is not None and self.admission.breaker.num_successes > num
+        is_rows = is_alone or isinstance(error, RequestRefusedError)
+        if not (is_rows and self._ever_succeeded):
             self._failures_in_a_row += 1
         return self._failures_in_a_row > GIVE_UP_AFTER_FAILURES
 
@@ -200,11 +216,16 @@ class Dispatcher:
                 self._num_sent += 1
                 sent = self._named(request, tries.sends)
                 self._log.sent(sent, tokens=most_tokens)
+                await asyncio.sleep(0)  # the journal writes it, and what was answered before
+                if self._stopping:
+                    self._log.missed(sent, Failure("unsent", "the run is stopping", tries.attempts))
+                    break
                 try:
-                    response = await self._provider.complete(sent)
+                    response = await self._provider.complete(sent, most_tokens=most_tokens)
                 except ProviderError as error:
                     self._log.missed(sent, _failure(error, tries.sends))
-                    self._heed(error, request, slot, tries)
+                    is_alive = slot.is_probe and await self._is_alive(error, tries)
+                    self._heed(error, request, slot, tries, is_alive=is_alive)
                     self._on_retry(code_of(error))
                 else:
                     self._settle(request, response, slot)
@@ -252,7 +273,26 @@ class Dispatcher:
         usd = self._price.usd(input_tokens=input_tokens, output_tokens=output_tokens)
         return Cost(tokens, usd)
 
-    def _heed(self, error: ProviderError, request: Request, slot: Slot, tries: _Tries) -> None:
+    async def _is_alive(self, error: ProviderError, tries: _Tries) -> bool:
+        """Whether a probe failed for what is in it, rather than for the outage it was to end.
+
+        The list of models tells, since it is no row at all. An overload is never a row's own, and
+        its list may well be answered by another machine.
+        """
+        if tries.failed_probes + 1 >= MOST_FAILED_PROBES:
+            return True
+        if not error.retryable or error.status_code in OVERLOADED:
+            return False
+        is_alive = await self._provider.is_alive()
+        if is_alive is None:
+            outage_s = self.admission.breaker.outage_s(_now_s())
+            is_alive = outage_s > LONGEST_UNTOLD_S and self._ever_succeeded
+            return is_alive and tries.failed_probes >= MOST_FAILED_PROBES_UNTOLD
+        return is_alive
+
+    def _heed(
+        self, error: ProviderError, request: Request, slot: Slot, tries: _Tries, *, is_alive: bool
+    ) -> None:
         """Tell admission of a failure. Raises it, unless it costs the request no attempt."""
         is_billed = error.may_be_billed
         if isinstance(error, RateLimitError):
@@ -262,19 +302,22 @@ class Dispatcher:
             slot.refused(is_billed=is_billed)
             tries.attempts += 1
             raise error
+        if tries.successes_before is None:
+            tries.successes_before = self.admission.breaker.num_successes
         is_own = slot.missed(
             request.request_id,
             str(error),
             is_overload=isinstance(error, DeadlineError) or error.status_code in OVERLOADED,
             is_billed=is_billed,
+            is_alive=is_alive,
             retry_after_s=_retry_after_s(error),
         )
         tries.is_retry = True
         if slot.is_probe:
-            self._raise_if_outage_is_too_long(error)
             tries.failed_probes += 1
-            tries.is_retry = False
-        if is_own or tries.failed_probes >= MOST_FAILED_PROBES:
+            if not is_alive:
+                self._raise_if_outage_is_too_long(error)
+        if is_own:
             tries.attempts += 1
             raise error
 

@@ -160,7 +160,6 @@ class Engine:
         sample = sample.answered(outcome)
         self._metrics.count_answer(sample)
         self._journal.record(sample)
-        await asyncio.sleep(0)  # the journal writes it, and then we ask for the next one
 
     def _recall(self, sample: Sample) -> Sample:
         outcome = self._journal.recall(sample)

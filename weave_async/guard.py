@@ -5,18 +5,28 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 from weave_async.errors import (
     AuthenticationError,
     ConnectError,
+    DeadlineError,
     EndpointGoneError,
     ProviderError,
+    RateLimitError,
     WeaveError,
 )
 from weave_async.interfaces import Provider
 from weave_async.records import Endpoint, Request, Response, Usage
 
 logger = logging.getLogger(__name__)
+
+ALIVE_WITHIN_S = 10.0
+MOST_OF_WORST_CASE = 100
+"""Counts beyond so many times what a request can use are nobody's count."""
+UNBOUNDED_ANSWER_TOKENS = 10_000
+"""Taken for the worst case of an answer that ``max_tokens`` does not bound."""
+LONGEST_MODEL_CHARS = 100
 
 
 class GuardedProvider:
@@ -29,17 +39,22 @@ class GuardedProvider:
         self._becoming_ready = asyncio.Lock()
         self._unready_because: WeaveError | None = None
         self._entered: AsyncExitStack | None = None
+        self._lists_models = False
+        self._has_warned_of_usage = False
 
     def __repr__(self) -> str:
         state = "ready" if self.is_ready else "not ready"
         return f"<GuardedProvider {self._endpoint.provider}, {state}>"
 
-    async def complete(self, request: Request) -> Response:
-        """The provider's answer. One of somebody else's may break its promises in any way."""
+    async def complete(self, request: Request, *, most_tokens: int) -> Response:
+        """The provider's answer. One of somebody else's may break its promises in any way.
+
+        ``most_tokens`` is what the request can use at worst, as far as ``max_tokens`` bounds it.
+        """
         try:
             response = await self._provider.complete(request)
             _require_sound(response)
-            return response
+            return self._with_credible_usage(request, response, most_tokens)
         except ProviderError:
             raise
         except asyncio.CancelledError as error:
@@ -50,6 +65,34 @@ class GuardedProvider:
         except Exception as error:
             logger.debug("provider '%s' raised", self._endpoint.provider, exc_info=True)
             raise self._broken_promise(error) from error
+
+    def _with_credible_usage(
+        self, request: Request, response: Response, most_tokens: int
+    ) -> Response:
+        """The response, with ``None`` for counts that cannot be: some servers fill in zeros.
+
+        Believed, they would switch off the budget, or use it up at once.
+        """
+        usage = response.usage
+        if request.params.max_tokens is None:
+            most_tokens += UNBOUNDED_ANSWER_TOKENS
+        most = MOST_OF_WORST_CASE * most_tokens
+        least_out = 1 if response.text or response.reasoning else 0
+        input_tokens = _within(1, usage.input_tokens, most)
+        output_tokens = _within(least_out, usage.output_tokens, most)
+        if input_tokens == usage.input_tokens and output_tokens == usage.output_tokens:
+            return response
+        if not self._has_warned_of_usage:
+            self._has_warned_of_usage = True
+            logger.warning(
+                "%s reports %s tokens in and %s out, which cannot be: such answers are counted at "
+                "their worst case",
+                self._endpoint.name,
+                usage.input_tokens,
+                usage.output_tokens,
+            )
+        credible = replace(usage, input_tokens=input_tokens, output_tokens=output_tokens)
+        return replace(response, usage=credible)
 
     def _broken_promise(self, error: BaseException) -> ProviderError:
         return ProviderError(
@@ -85,6 +128,24 @@ class GuardedProvider:
             self._entered = stack.pop_all()
             self.is_ready = True
 
+    async def is_alive(self) -> bool | None:
+        """Whether the endpoint answers a question that is free; ``None`` where it cannot tell."""
+        try:
+            async with asyncio.timeout(ALIVE_WITHIN_S):
+                await self._provider.models()
+        except (ConnectError, DeadlineError, TimeoutError):
+            return False
+        except RateLimitError:
+            return True
+        except ProviderError as error:
+            # Some servers answer 500 for want of a list: that counts where there was one before.
+            return False if error.retryable and self._lists_models else None
+        except Exception as error:
+            logger.debug("%s lists no models: %s", self._endpoint.name, error)
+            return None
+        self._lists_models = True
+        return True
+
     async def close(self) -> None:
         """Leave the provider, if it was entered."""
         if self._entered is None:
@@ -103,13 +164,24 @@ class GuardedProvider:
         except Exception as error:  # a list of models is nice to have
             logger.debug("%s lists no models: %s", self._endpoint.name, error)
             return
+        self._lists_models = True
         if models and self._endpoint.model not in models:
             logger.warning(
                 "%s does not list the model '%s'; it lists %s",
                 self._endpoint.name,
                 self._endpoint.model,
-                ", ".join(models[:8]),
+                ", ".join(self._shown(name) for name in models[:8]),
             )
+
+    def _shown(self, name: str) -> str:
+        """What a server calls a model, safe to show: it knows our key, and may repeat it."""
+        if (key := self._endpoint.api_key) is not None and key.get_secret_value():
+            name = name.replace(key.get_secret_value(), "***")
+        return name[:LONGEST_MODEL_CHARS]
+
+
+def _within(least: int, count: int | None, most: int) -> int | None:
+    return None if count is None or not least <= count <= most else count
 
 
 def _require_sound(response: Response) -> None:

@@ -103,6 +103,24 @@ def test_a_probe_waits_for_as_long_as_the_endpoint_asks() -> None:
     assert breaker.wait_s(101) == 45
 
 
+def test_probes_of_an_endpoint_that_lives_never_come_late() -> None:
+    breaker, now_s, waits_s = opened(), 100.0, []
+    for is_alive in (False, False, False, True, True, False):
+        wait_s = breaker.wait_s(now_s)
+        waits_s.append(wait_s)
+        now_s += wait_s
+        breaker.probe_sent()
+        breaker.failed(now_s, "row", "500", is_probe=True, is_alive=is_alive)
+    assert waits_s == [1, 2, 4, 8, 2.5, 2.5]
+
+
+def test_probes_of_an_endpoint_that_has_lived_for_long_come_fast() -> None:
+    breaker = opened(at_s=100)
+    breaker.probe_sent()
+    breaker.failed(221, "row", "500", is_probe=True, is_alive=True)
+    assert breaker.wait_s(221) == 0.25
+
+
 def test_after_a_success_ever_more_go_through_until_it_closes() -> None:
     breaker, widths = opened(), []
     now_s = 101.0

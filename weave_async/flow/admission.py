@@ -120,12 +120,18 @@ class Slot:
         *,
         is_overload: bool = False,
         is_billed: bool = True,
+        is_alive: bool = False,
         retry_after_s: float | None = None,
     ) -> bool:
-        """A transient failure. Whether it is the request's own, rather than an outage's."""
+        """A transient failure. Whether it is the request's own, rather than an outage's.
+
+        ``is_alive`` says that the endpoint answered something else meanwhile.
+        """
         self._has_ended = True
-        self._admission._missed(self, request_id, reason, is_overload, is_billed, retry_after_s)
-        return self._admission.breaker.is_closed and not self.is_probe
+        self._admission._missed(
+            self, request_id, reason, is_overload, is_billed, is_alive, retry_after_s
+        )
+        return is_alive if self.is_probe else self._admission.breaker.is_closed
 
 
 class Admission:
@@ -152,7 +158,8 @@ class Admission:
         self.breaker = Breaker(name, longest_outage_s=LONGEST_OUTAGE_S)
         self.pace = Pace()
         self.in_flight = 0
-        self.line = Line(self._take, self._undo)
+        # What never failed shows best whether an outage is over.
+        self.line = Line(self._take, self._undo, lambda: not self.breaker.is_closed)
         self._requests = None if requests_per_minute is None else Bucket(requests_per_minute)
         self._tokens = None if tokens_per_minute is None else Bucket(tokens_per_minute)
         # How long the full rates take for a request, and for a token.
@@ -331,6 +338,7 @@ class Admission:
         reason: str,
         is_overload: bool,
         is_billed: bool,
+        is_alive: bool,
         retry_after_s: float | None,
     ) -> None:
         now_s = asyncio.get_running_loop().time()
@@ -343,6 +351,7 @@ class Admission:
             request_id,
             reason,
             is_probe=slot.is_probe,
+            is_alive=is_alive,
             num_out=self.in_flight - 1,
             told_s=retry_after_s or 0.0,
         )

@@ -20,6 +20,10 @@ at least as many as are still out.
 """
 WINDOW_S, LEAST_IN_WINDOW = 10.0, 20
 FIRST_PROBE_S, LONGEST_PROBE_S = 1.0, 30.0
+LONGEST_PROBE_ALIVE_S = 2.5
+"""Between probes where the endpoint is known to live: the rows that fail have to come to an end."""
+LONGEST_DOUBT_S, PROBE_BEYOND_DOUBT_S = 120.0, 0.25
+"""Where it has lived for so long, they probably are what fails: they follow faster."""
 CLOSES_AT_WIDTH = 32
 MOST_REMEMBERED = 1000
 
@@ -81,16 +85,18 @@ class Breaker:
         reason: str,
         *,
         is_probe: bool,
+        is_alive: bool = False,
         num_out: int = 0,
         told_s: float = 0.0,
     ) -> None:
         """A transient failure, while ``num_out`` others are still out.
 
-        ``told_s`` is how long the endpoint asked to be left alone.
+        ``told_s`` is how long the endpoint asked to be left alone; ``is_alive`` says that it
+        answered something else meanwhile.
         """
         if not self.is_closed:
             if is_probe:
-                self._probe_failed(now_s, told_s)
+                self._probe_failed(now_s, told_s, is_alive)
             return
         failures = self._failures
         failures.append((now_s, self.num_successes, request_id))
@@ -130,9 +136,13 @@ class Breaker:
             self.longest_outage_s,
         )
 
-    def _probe_failed(self, now_s: float, told_s: float) -> None:
+    def _probe_failed(self, now_s: float, told_s: float, is_alive: bool) -> None:
         self._num_probing = max(0, self._num_probing - 1)
         self._width = max(0, self._width - 2)  # so that one failure in ten does not close it down
         if self._width == 0:
-            self._probe_wait_s = min(LONGEST_PROBE_S, 2 * self._probe_wait_s)
+            longest_s = LONGEST_PROBE_S
+            if is_alive:
+                is_doubtful = self.outage_s(now_s) < LONGEST_DOUBT_S
+                longest_s = LONGEST_PROBE_ALIVE_S if is_doubtful else PROBE_BEYOND_DOUBT_S
+            self._probe_wait_s = min(longest_s, 2 * self._probe_wait_s)
             self._probe_at_s = max(self._probe_at_s, now_s + max(self._probe_wait_s, told_s))

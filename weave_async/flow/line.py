@@ -22,11 +22,18 @@ class Line(Generic[T]):
     ``take`` either takes all that an entry needs, and returns 0; or takes nothing, and returns how
     long to wait: infinity where time alone does not help, and somebody will call ``move_up``. What
     it raises reaches the entry that waits. ``undo`` gives back what was taken for an entry whose
-    waiter was cancelled before it could take notice.
+    waiter was cancelled before it could take notice. While it ``is_turned``, those in front come
+    after all others.
     """
 
-    def __init__(self, take: Callable[[T], float], undo: Callable[[T], None]) -> None:
+    def __init__(
+        self,
+        take: Callable[[T], float],
+        undo: Callable[[T], None],
+        is_turned: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.num_waiting = 0
+        self._is_turned = is_turned
         self._take = take
         self._undo = undo
         self._front: deque[tuple[T, asyncio.Future[None]]] = deque()
@@ -71,7 +78,8 @@ class Line(Generic[T]):
 
     def _next(self) -> deque[tuple[T, asyncio.Future[None]]] | None:
         """The queue whose head is next, rid of those that were cancelled."""
-        for queue in (self._front, self._back):
+        queues = (self._front, self._back)
+        for queue in reversed(queues) if self._is_turned() else queues:
             while queue:
                 if not queue[0][1].done():
                     return queue
