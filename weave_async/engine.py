@@ -166,7 +166,6 @@ class Engine:
         if outcome is None:
             raise RunFolderError(f"the journal has lost its answer to {sample.sample_id}")
         if self._places[sample.ordinal] == RECALLED:
-            self._metrics.recalled += 1
             self._dispatchers[sample.endpoint].count_success()
         return sample.answered(outcome)
 
@@ -197,6 +196,7 @@ class Engine:
                 with self._metrics.stage_times.timed("output", len(samples)):
                     for sample in samples:
                         if not self._has_enough:
+                            self._metrics.recalled += self._places[sample.ordinal] == RECALLED
                             self._deliver(sample)
                 await self._hand_on()
                 self._num_out -= batch.num_from_memory
@@ -232,13 +232,9 @@ class Engine:
         return self._metrics.written + under_way < self._accept
 
     @property
-    def holds_undelivered(self) -> bool:
-        """Whether the journal has answers of this run's samples that were not delivered."""
-        return self._ordered.num_shelved > 0
-
-    @property
-    def was_abandoned(self) -> bool:
-        return self._abandoned
+    def has_left_answers_behind(self) -> bool:
+        """Whether ``abandon`` came before all that the journal holds was delivered."""
+        return self._abandoned and self._ordered.num_shelved > 0
 
     @property
     def _has_enough(self) -> bool:
@@ -267,8 +263,9 @@ class Reordering:
         self._recall = recall
         self._waiting: dict[int, Sample] = {}
         self._next = 0
-        self.num_shelved = self._high_water = places.count(RECALLED)
-        self._was_stuck = False
+        self.num_shelved = places.count(RECALLED)
+        self._high_water = self.num_shelved  # when the last gap was closed
+        self._was_stuck = False  # at the last ``pop``
 
     def __repr__(self) -> str:
         return (

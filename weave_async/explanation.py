@@ -201,8 +201,15 @@ def _add_calls(explanation: Explanation, segments: list[Segment]) -> None:
             answers.append((segment, offset, entry))
     asked = [request_id] if request_id else [entry["request_id"] for *_, entry in answers]
     explanation.attempts = _attempts(segments, asked)
+    max_tokens = explanation.lineage.get("params", {}).get("max_tokens")
     for segment, offset, entry in answers:
-        if entry["request_id"] in asked:
+        sample_id = explanation.sample_id
+        if entry["request_id"] in asked and (
+            not request_id
+            or entries.fits(
+                entry, sample_id=sample_id, request_id=request_id, max_tokens=max_tokens
+            )
+        ):
             explanation.answer = entry["response"]
             explanation.answer_place = f"{segment.path.name} at byte {offset}"
             return

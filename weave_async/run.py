@@ -92,6 +92,7 @@ class Run:
         self._engine_task: asyncio.Task[None] | None = None
         self._written: Channel[Sample] | None = None
         self._to_hand_on: list[Sample] = []
+        self._num_known = 0
         self._entered = False
         self._engine_or_none: Engine | None = None
         self._has_failed = False
@@ -303,6 +304,7 @@ class Run:
         for ordinal, sample_id in enumerate(self.plan.sample_ids()):
             if journal.may_hold(sample_id):
                 places[ordinal] = RECALLED
+        self._num_known = self.plan.num_samples - places.count(0)
         if not journal.asked_alike:
             for sample in self.plan.samples(places.__getitem__):
                 if journal.recall(sample) is None:
@@ -345,7 +347,7 @@ class Run:
         if not (journal.num_recalled and num_to_ask) or self._accept_changes:
             return
         num_recalled = self.plan.num_samples - num_to_ask
-        num_unused = journal.num_recalled - num_recalled
+        num_unused = journal.num_recalled - self._num_known
         cost = (
             f"{num_recalled} of the {self.plan.num_samples} samples would be recalled and "
             f"{num_to_ask} asked for: {self._worst_cost(num_to_ask)}"
@@ -385,7 +387,7 @@ class Run:
 
         A run that was told to drop all at once has not come to all that the journal holds.
         """
-        if self._engine.was_abandoned and self._engine.holds_undelivered:
+        if self._engine.has_left_answers_behind:
             for outputs in self._outputs.values():
                 for file in outputs:
                     file.discard()
@@ -443,7 +445,7 @@ class Run:
             pending=metrics.pending,
             recalled=metrics.recalled,
             asked_now=metrics.asked_now,
-            unused=self._journal.num_recalled - metrics.recalled if status == "complete" else 0,
+            unused=self._journal.num_recalled - self._num_known,
             rejected_by_reason=dict(metrics.rejected.most_common()),
             failed_by_error=dict(metrics.failed.most_common()),
             failure_examples=dict(metrics.failure_examples),

@@ -53,7 +53,7 @@ class RunSummary:
     def __str__(self) -> str:
         place = self.output_dir
         lines = [
-            f"{_HEADLINES[self.status]}: {self.asked} samples in {self.elapsed_s:.1f} s; "
+            f"{_HEADLINES[self.status]}: {self._how_many()} in {self.elapsed_s:.1f} s; "
             f"{self._whence()}.",
             f"  written   {self.written:>7}   {place}/samples.jsonl",
             f"  rejected  {self.rejected:>7}   {place}/rejected.jsonl",
@@ -63,7 +63,8 @@ class RunSummary:
         for error, count in self.failed_by_error.items():
             lines.append(f"    {count:>9}   {error}, as: {self.failure_examples[error]}")
         if self.pending:
-            lines.append(f"  pending   {self.pending:>7}   run the same command again to continue")
+            why = "run the same command again to continue" if not self.error else "see below"
+            lines.append(f"  pending   {self.pending:>7}   {why}")
         if self.failed and self.worth_another_try:
             lines.append("Run the same command again to ask anew for what failed.")
         if self.unused:
@@ -75,6 +76,11 @@ class RunSummary:
         if self.rows_skipped:
             lines.append(f"Malformed rows left out: {self.rows_skipped}.")
         return "\n".join(lines)
+
+    def _how_many(self) -> str:
+        if not self.pending:
+            return f"{self.asked} samples"
+        return f"{self.asked - self.pending} of {self.asked} samples"
 
     def _whence(self) -> str:
         if not self.recalled:

@@ -140,3 +140,21 @@ def test_attempts_are_told_with_time_and_reason(weave_async: Program, run_folder
     ]
     out = weave_async("explain", "out", "samples:1").out
     assert "missed after 1.500 s: server: 503 busy  (a-1)" in out
+
+
+def test_of_several_answers_the_one_that_was_used_is_told(
+    weave_async: Program, tmp_path: Path
+) -> None:
+    Path("rows.jsonl").write_text('{"prompt": "Say a lot about the weather in spring"}\n')
+    recipe = Path("recipe.yaml")
+    text = (
+        "prompts: {source: rows.jsonl}\n"
+        "generate: {mix: [{endpoint: simulated}], params: {max_tokens: %d}}\n"
+    )
+    recipe.write_text(text % 8)
+    weave_async("run", "recipe.yaml", "-o", "out")
+    recipe.write_text(text % 500)
+    assert weave_async("run", "recipe.yaml", "-o", "out", "--accept-changes").exit_code == 0
+    explained = weave_async("explain", "out", "samples:1", "--json").json
+    assert explained["answer"]["finish_reason"] == "stop"
+    assert explained["answer"]["text"] == explained["messages"][-1]["content"]
