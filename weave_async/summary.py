@@ -63,8 +63,10 @@ class RunSummary:
         for error, count in self.failed_by_error.items():
             lines.append(f"    {count:>9}   {error}, as: {self.failure_examples[error]}")
         if self.pending:
-            why = "run the same command again to continue" if not self.error else "see below"
-            lines.append(f"  pending   {self.pending:>7}   {why}")
+            when = ", once what is said below is mended" if self.error else ""
+            lines.append(
+                f"  pending   {self.pending:>7}   run the same command again to continue{when}"
+            )
         if self.failed and self.worth_another_try:
             lines.append("Run the same command again to ask anew for what failed.")
         if self.unused:

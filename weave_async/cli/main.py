@@ -73,7 +73,10 @@ def main() -> None:
     _open_standard_streams()
     sys.path.append(str(Path.cwd()))  # for module:Name; last, so that it hides nothing
     try:
-        app(prog_name="weave-async")
+        try:
+            app(prog_name="weave-async")
+        finally:
+            sys.stdout.flush()  # or the interpreter would try it, and end with a code of its own
     except WeaveError as error:
         print_error(str(error))
         sys.exit(error.exit_code)
@@ -81,8 +84,14 @@ def main() -> None:
         print_error("interrupted")
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output left, as in `| head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(0)
     except OSError as error:
         print_error(str(error))
+        _drop_output()
         sys.exit(74)
+
+
+def _drop_output() -> None:
+    """What is left in the buffer would fail again when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
