@@ -261,8 +261,10 @@ class OutputFile:
 
     def write(self, row: bytes) -> None:
         """Append one row, buffered."""
-        with storage_errors(self._part):
+        try:  # not `with`, which is called for every row
             self._file.write(row)
+        except OSError as error:
+            raise _cannot_write(self._part, error) from error
         self._digest.update(row)
         self.rows += 1
         self.num_bytes += len(row)
@@ -294,10 +296,14 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(
-            f"cannot write {path}: {error.strerror}. What was answered so far is kept; "
-            "run the same command again once there is space"
-        ) from error
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"cannot write {path}: {error.strerror}. What was answered so far is kept; "
+        "run the same command again once there is space"
+    )
 
 
 def filesystem_of(path: Path, mounts: str = "/proc/self/mountinfo") -> str | None:
