@@ -222,3 +222,27 @@ def test_what_breaks_in_delivering_lets_in_what_is_on_its_way() -> None:
     again = asyncio.run(finished(run_of(recipe)))
     assert again.recalled == num_sent
     assert len(CountingProvider.asked) == 400
+
+
+def test_a_gap_before_what_was_recalled_is_asked_for_however_much_was_recalled() -> None:
+    failing = {"mix": [{"endpoint": "simulated", "options": {"error_rate": 0.04}}], "attempts": 1}
+    recipe = recipe_of(400, generate=failing, accept=100)
+    first = asyncio.run(asyncio.wait_for(finished(run_of(recipe)), 60))
+    assert (first.written, first.failed > 0) == (100, True)
+    well = recipe.with_changes(generate={"attempts": 3})
+    again = asyncio.run(asyncio.wait_for(finished(run_of(well)), 60))
+    assert (again.written, again.failed) == (100, 0)
+    assert again.asked_now <= first.failed
+
+
+def test_a_cancellation_out_of_on_sample_is_an_error_and_no_hang() -> None:
+    recipe = recipe_of(400)
+
+    def cancelled(sample: Sample) -> None:
+        if sample.ordinal == 50:
+            raise asyncio.CancelledError
+
+    environment = Settings.from_environment({}, None).with_flags(max_concurrency=16)
+    run = Run(recipe, output_dir="out", settings=environment, on_sample=cancelled)
+    with pytest.raises(RuntimeError, match="cancelled from inside"):
+        asyncio.run(asyncio.wait_for(finished(run), 30))

@@ -116,7 +116,7 @@ class Dispatcher:
         self._budget = budget
         self._price = price
         self._estimate = TokenEstimate()
-        self._num_sent = 0
+        self._num_sent = self._num_answered = 0
         self._failures_in_a_row = 0
         self._ever_succeeded = False
         self._stopping = False
@@ -137,6 +137,7 @@ class Dispatcher:
     def count_success(self) -> None:
         """This endpoint has answered, now or in an earlier run."""
         self._failures_in_a_row = 0
+        self._num_answered += 1
         if not self._ever_succeeded:
             self._ever_succeeded = True
             self.admission.breaker.longest_outage_s = LONGEST_OUTAGE_S
@@ -194,7 +195,7 @@ class Dispatcher:
         is it the endpoint's where others were answered while this one failed again and again.
         """
         num = tries.successes_before
-        is_alone = num is not None and self.admission.breaker.num_successes > num
+        is_alone = num is not None and self._num_answered > num
         is_rows = is_alone or isinstance(error, RequestRefusedError)
         if not (is_rows and self._ever_succeeded):
             self._failures_in_a_row += 1
@@ -216,9 +217,13 @@ class Dispatcher:
                 self._num_sent += 1
                 sent = self._named(request, tries.sends)
                 self._log.sent(sent, tokens=most_tokens)
-                await asyncio.sleep(0)  # the journal writes it, and what was answered before
+                try:
+                    await asyncio.sleep(0)  # the journal writes it, and what was answered before
+                except asyncio.CancelledError:
+                    self._log.missed(sent, _unsent(tries.attempts))
+                    raise
                 if self._stopping:
-                    self._log.missed(sent, Failure("unsent", "the run is stopping", tries.attempts))
+                    self._log.missed(sent, _unsent(tries.attempts))
                     break
                 try:
                     response = await self._provider.complete(sent, most_tokens=most_tokens)
@@ -279,16 +284,17 @@ class Dispatcher:
         The list of models tells, since it is no row at all. An overload is never a row's own, and
         its list may well be answered by another machine.
         """
-        if tries.failed_probes + 1 >= MOST_FAILED_PROBES:
-            return True
-        if not error.retryable or error.status_code in OVERLOADED:
+        if not error.retryable:
             return False
-        is_alive = await self._provider.is_alive()
-        if is_alive is None:
+        if error.status_code not in OVERLOADED:
+            is_alive = await self._provider.is_alive()
+            if is_alive is not None:
+                return is_alive
             outage_s = self.admission.breaker.outage_s(_now_s())
-            is_alive = outage_s > LONGEST_UNTOLD_S and self._ever_succeeded
-            return is_alive and tries.failed_probes >= MOST_FAILED_PROBES_UNTOLD
-        return is_alive
+            is_long = outage_s > LONGEST_UNTOLD_S and self._ever_succeeded
+            if is_long and tries.failed_probes >= MOST_FAILED_PROBES_UNTOLD:
+                return True
+        return tries.failed_probes + 1 >= MOST_FAILED_PROBES
 
     def _heed(
         self, error: ProviderError, request: Request, slot: Slot, tries: _Tries, *, is_alive: bool
@@ -303,7 +309,7 @@ class Dispatcher:
             tries.attempts += 1
             raise error
         if tries.successes_before is None:
-            tries.successes_before = self.admission.breaker.num_successes
+            tries.successes_before = self._num_answered
         is_own = slot.missed(
             request.request_id,
             str(error),
@@ -355,6 +361,10 @@ def _failure(error: ProviderError, attempts: int) -> Failure:
     return Failure(
         code_of(error), message, attempts, error.status_code, error.retryable, error.may_be_billed
     )
+
+
+def _unsent(attempts: int) -> Failure:
+    return Failure("unsent", "the run is stopping", attempts)
 
 
 def _now_s() -> float:

@@ -78,6 +78,9 @@ class Engine:
         self._accept = accept
         self._ordered = Reordering(places, plan, self._recall)
         self._num_out = 0  # asked for, and not delivered or shelved
+        self._held: Sample | None = None  # the next one to ask for, looked at already
+        self._cursor = 0
+        self._num_ahead = places.count(RECALLED)  # from ``_cursor`` on
         self._arrived = asyncio.Event()
         self._delivered = asyncio.Event()
         self._gaps_are_final = False
@@ -141,18 +144,32 @@ class Engine:
     async def _work(self) -> None:
         while not self.stopping:  # else a full window, behind a gap, would hold us for ever
             await self._window.acquire()
-            while not self._may_need_more and not self.stopping:
-                await self._delivered.wait()
             try:
-                if self.stopping or (sample := next(self._to_ask, None)) is None:
+                if (sample := await self._next_sample()) is None:
                     return
-                self._num_out += 1
                 await self._answer(sample)
             except Unsent:
                 return
             except WeaveError as error:
                 self.stop(because=error)
                 return
+
+    async def _next_sample(self) -> Sample | None:
+        """The next one to ask for, once it may be needed; ``None`` when there are no more."""
+        while not self.stopping:
+            if self._held is None:
+                self._held = next(self._to_ask, None)
+                if self._held is None:
+                    return None
+                passed_over = slice(self._cursor, self._held.ordinal)
+                self._num_ahead -= self._places[passed_over].count(RECALLED)
+                self._cursor = self._held.ordinal
+            if self._may_need_more:
+                sample, self._held = self._held, None
+                self._num_out += 1
+                return sample
+            await self._delivered.wait()
+        return None
 
     async def _answer(self, sample: Sample) -> None:
         self._metrics.started += 1
@@ -183,6 +200,12 @@ class Engine:
         """Deliver, or return what prevents it, as where the outputs' disk is full."""
         try:
             await self._deliver_in_order()
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            self.stop()  # nobody has cancelled us: something that we called has let one through
+            return RuntimeError(f"delivering was cancelled from inside: {error!r}")
         except Exception as error:
             self.stop(because=error if isinstance(error, WeaveError) else None)
             return error
@@ -225,16 +248,19 @@ class Engine:
 
     @property
     def _may_need_more(self) -> bool:
-        """Whether there would be too few even if all that is under way were accepted."""
+        """Whether there would be too few even if all before the next one to ask were accepted.
+
+        What was recalled from behind it does not count: it can be delivered only after that one.
+        """
         if self._accept is None:
             return True
-        under_way = self._num_out + self._ordered.num_shelved
+        under_way = self._num_out + self._ordered.num_shelved - self._num_ahead
         return self._metrics.written + under_way < self._accept
 
     @property
     def has_left_answers_behind(self) -> bool:
         """Whether ``abandon`` came before all that the journal holds was delivered."""
-        return self._abandoned and self._ordered.num_shelved > 0
+        return self._abandoned and not self._has_enough and self._ordered.num_shelved > 0
 
     @property
     def _has_enough(self) -> bool:

@@ -157,7 +157,10 @@ def _budget_of(
 def _spent_usd(journal: Journal, prices: Mapping[str, Price | None]) -> float:
     """What earlier runs in the folder have cost at worst, each answer at its own model's price."""
     accounts = {seller: account for seller, account in journal.spent.items() if account.tokens}
-    earlier = {seller: _price_of(seller) for seller in accounts if seller != NOBODY}
+    sellers = accounts.keys() - {NOBODY}
+    if NOBODY in accounts:  # whose those calls were, nobody has said: any earlier one's
+        sellers |= journal.all_sellers
+    earlier = {seller: _price_of(seller) for seller in sellers}
     for seller, price in earlier.items():
         if price is None:
             raise RecipeError(

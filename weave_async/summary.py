@@ -60,6 +60,8 @@ class RunSummary:
             *(f"    {n:>9}   {reason}" for reason, n in self.rejected_by_reason.items()),
             f"  failed    {self.failed:>7}   {place}/failed.jsonl",
         ]
+        if not self.files:
+            lines[1:] = ["Nothing was published; what was published before stays as it is."]
         for error, count in self.failed_by_error.items():
             lines.append(f"    {count:>9}   {error}, as: {self.failure_examples[error]}")
         if self.pending:

@@ -67,6 +67,9 @@ class Journal:
         self.epoch = found.last_epoch + 1
         self.num_recalled = found.index.num_keys
         self.unknown = found.calls.unknown
+        self.all_sellers = {
+            seller for opening in found.openings for seller in calls.sellers_in(opening).values()
+        }
         self.sellers_before = {
             name: seller
             for opening in found.openings
