@@ -13,6 +13,7 @@ from typing import Self
 
 from weave_async.errors import (
     DeadlineError,
+    FieldRefusedError,
     OutageError,
     ProviderError,
     RateLimitError,
@@ -40,6 +41,8 @@ MOST_FAILED_PROBES_UNTOLD, LONGEST_UNTOLD_S = 3, 600.0
 """The same, after so long an outage, of an endpoint that cannot be asked whether it is alive."""
 MOST_THROTTLED_IN_FRONT = 3
 """A request refused so often (429) goes to the back: it may be one that never gets through."""
+MOST_FIELDS_REFUSED = 8
+"""Fields of one request that its endpoint does not take, before that is the request's own fault."""
 LONGEST_RETRY_WAIT_S = 60.0
 PAUSE_WORTH_SAYING_S = 10.0
 LONGEST_MESSAGE_CHARS = 2000
@@ -56,6 +59,7 @@ class _Tries:
     __slots__ = (
         "attempts",
         "failed_probes",
+        "fields_refused",
         "is_retry",
         "sends",
         "successes_before",
@@ -66,7 +70,7 @@ class _Tries:
     def __init__(self) -> None:
         self.successes_before: int | None = None
         """How many others had been answered when it first failed."""
-        self.attempts = self.sends = self.failed_probes = self.throttled = 0
+        self.attempts = self.sends = self.failed_probes = self.throttled = self.fields_refused = 0
         self.throttled_since_s = 0.0
         self.is_retry = False
 
@@ -246,6 +250,8 @@ class Dispatcher:
             request.params,
             request.api,
             f"{request.request_id}-{self._epoch}.{number}",
+            request.schema,
+            request.num_choices,
         )
 
     def _settle(self, request: Request, response: Response, slot: Slot) -> None:
@@ -303,6 +309,11 @@ class Dispatcher:
         is_billed = error.may_be_billed
         if isinstance(error, RateLimitError):
             self._throttled(error, slot, tries)
+            return
+        if isinstance(error, FieldRefusedError) and tries.fields_refused < MOST_FIELDS_REFUSED:
+            slot.refused(is_billed=is_billed)
+            tries.fields_refused += 1
+            tries.is_retry = True
             return
         if not error.retryable:
             slot.refused(is_billed=is_billed)

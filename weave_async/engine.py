@@ -20,6 +20,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from weave_async.asking import Asker
 from weave_async.dispatch import Dispatcher, Unsent
 from weave_async.errors import RunFolderError, WeaveError
 from weave_async.journal.journal import Journal
@@ -49,6 +50,7 @@ class Engine:
         plan: Plan,
         *,
         places: bytearray,
+        asker: Asker,
         dispatchers: Mapping[str, Dispatcher],
         journal: Journal,
         pipeline: Pipeline,
@@ -66,6 +68,7 @@ class Engine:
         """
         self._places = places
         self._to_ask = plan(lambda ordinal: not places[ordinal])
+        self._asker = asker
         self._dispatchers = dispatchers
         self._journal = journal
         self._pipeline = pipeline
@@ -173,18 +176,17 @@ class Engine:
 
     async def _answer(self, sample: Sample) -> None:
         self._metrics.started += 1
-        outcome = await self._dispatchers[sample.endpoint].dispatch(sample.request)
-        sample = sample.answered(outcome)
-        self._metrics.count_answer(sample)
-        self._journal.record(sample)
+        [answered] = await self._asker.ask([sample])
+        self._metrics.count_answer(answered)
+        self._journal.record(answered)
 
     def _recall(self, sample: Sample) -> Sample:
-        outcome = self._journal.recall(sample)
-        if outcome is None:
+        answered = self._journal.recall(sample)
+        if answered is None:
             raise RunFolderError(f"the journal has lost its answer to {sample.sample_id}")
         if self._places[sample.ordinal] == RECALLED:
             self._dispatchers[sample.endpoint].count_success()
-        return sample.answered(outcome)
+        return answered
 
     async def _commit(self) -> None:
         async for samples in self._journal.commits():

@@ -20,6 +20,7 @@
         ├── BadResponseError            retryable   not JSON, cut short, nothing in it: billed?
         ├── ResponseTooLargeError       this row    over the cap on the body: billed?
         ├── RequestRefusedError     65  this row    400, 413, 422 and kin
+        │   ├── FieldRefusedError       at once     a field is not taken; the next try leaves it out
         │   ├── ContextLengthError      this row
         │   ├── ContentFilterError      this row
         │   └── RequestTooLargeError    this row    more tokens than a minute has; never sent
@@ -134,6 +135,16 @@ class ResponseTooLargeError(ProviderError):
 class RequestRefusedError(ProviderError):
     exit_code = 65
     may_be_billed = False
+
+
+class FieldRefusedError(RequestRefusedError):
+    """The endpoint does not take a field that was sent, and the provider has learned it.
+
+    The same request, sent again, goes without that field. That is no attempt of the request's own:
+    nothing was wrong with it.
+    """
+
+    retryable = True
 
 
 class ContextLengthError(RequestRefusedError):

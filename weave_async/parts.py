@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from weave_async import registry
+from weave_async.asking import Asker, Planned
 from weave_async.dispatch import Dispatcher
 from weave_async.errors import RecipeError, WeaveError
 from weave_async.flow.budget import Budget, Cost
@@ -115,6 +116,11 @@ def dispatchers_of(
         )
         for name, endpoint in named.items()
     }
+
+
+def asker_of(dispatchers: Mapping[str, Dispatcher]) -> Asker:
+    """How a sample comes to its answer, over these endpoints."""
+    return Planned(dispatchers)
 
 
 def sellers_of(

@@ -70,6 +70,7 @@ class SamplingParams:
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     stop: tuple[str, ...] | None = None
+    reasoning_effort: str | None = None
     seed: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -84,11 +85,13 @@ _param_values = attrgetter(*_PARAM_NAMES)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent to an endpoint: one completion of one prompt.
+    """What is sent to an endpoint: one completion of one prompt, or ``num_choices`` of them.
 
     ``request_id`` is the digest of all that can change the answer (model, messages, parameters,
-    draw). The journal keeps answers under it. ``attempt_id`` names one sending of it: the
-    dispatcher gives each its own, and providers pass it on as ``X-Client-Request-Id``.
+    schema, draw). The journal keeps answers under it. ``attempt_id`` names one sending of it: the
+    dispatcher gives each its own, and providers pass it on as ``X-Client-Request-Id``. ``schema``
+    is the JSON Schema that the answer should have: an endpoint that cannot enforce it is told in
+    words.
     """
 
     request_id: str
@@ -97,6 +100,8 @@ class Request:
     params: SamplingParams
     api: Api = "chat"
     attempt_id: str = ""
+    schema: Mapping[str, Any] | None = None
+    num_choices: int = 1
 
     @property
     def prompt_text(self) -> str:
@@ -113,8 +118,19 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function that the model wants called. ``arguments`` is the JSON text it wrote, as it is."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """A piece of a streamed response. ``finish_reason`` and ``usage`` come late, and maybe never.
+
+    ``tool_calls`` are whole: they come together, with the finish reason.
 
     The first chunk with a non-empty ``text`` or ``reasoning`` is the one that ends TTFT.
     """
@@ -125,6 +141,7 @@ class Chunk:
     raw_finish_reason: str | None = None
     usage: Usage | None = None
     model: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +165,8 @@ class Response:
 
     ``model`` is the name the endpoint answered with, ``raw_finish_reason`` its own word.
     ``e2e_s`` runs from the send to the last byte, without any time spent in our queues.
+    ``others`` are the further choices of a request for several; ``usage`` is then that of them all,
+    and stands on the first alone. An endpoint may answer with fewer choices than it was asked for.
     """
 
     text: str
@@ -158,6 +177,8 @@ class Response:
     model: str | None = None
     e2e_s: float | None = None
     rate_limits: RateLimits | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    others: tuple[Response, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,10 +244,11 @@ class Sample:
     rejection: Rejection | None = None
     failure: Failure | None = None
 
-    def answered(self, outcome: Response | Failure) -> Sample:
+    def answered(self, outcome: Response | Failure, *, endpoint: str | None = None) -> Sample:
         """This sample with its end of the asking, and with the turns that a trainer will see.
 
-        Called for every sample: ``dataclasses.replace`` would take twice as long.
+        ``endpoint`` is who answered, where that is another than the one it was planned for. Called
+        for every sample: ``dataclasses.replace`` would take twice as long.
         """
         messages, response, failure = self.request.messages, None, None
         if isinstance(outcome, Failure):
@@ -238,7 +260,7 @@ class Sample:
             ordinal=self.ordinal,
             prompt=self.prompt,
             request=self.request,
-            endpoint=self.endpoint,
+            endpoint=endpoint or self.endpoint,
             seed=self.seed,
             messages=messages,
             response=response,
@@ -262,6 +284,8 @@ class Endpoint:
 
     ``api_key`` belongs to ``base_url``'s origin and is sent nowhere else. ``deadline_s`` bounds one
     whole attempt, ``timeout_s`` each single wait in it. ``options`` are the provider's own.
+    ``preset`` names the service whose ways are known (``groq``, ``vllm``), where somebody said so.
+    With ``mode`` ``batch``, requests go out as files to the endpoint's batch API.
     """
 
     name: str
@@ -275,3 +299,5 @@ class Endpoint:
     timeout_s: float = 120.0
     deadline_s: float = 600.0
     options: Mapping[str, Any] = field(default_factory=dict)
+    preset: str | None = None
+    mode: Literal["live", "batch"] = "live"

@@ -19,6 +19,7 @@ from weave_async.interfaces import Sink
 from weave_async.journal.journal import Journal
 from weave_async.metrics import RunMetrics
 from weave_async.parts import (
+    asker_of,
     dispatchers_of,
     endpoints_of,
     prices_of,
@@ -142,6 +143,7 @@ class Run:
             self._engine_or_none = Engine(
                 self.plan.samples,
                 places=places,
+                asker=asker_of(dispatchers),
                 dispatchers=dispatchers,
                 journal=journal,
                 pipeline=pipeline,

@@ -15,10 +15,18 @@ STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 
 
 def request_body(request: Request, extra: Mapping[str, Any], *, streamed: bool) -> bytes:
-    """Render ``request``; ``extra`` stands last and so wins over what we would send.
+    """``request_fields`` as JSON.
 
     Raises ``RequestRefusedError`` for what JSON cannot carry (a lone surrogate in a prompt).
     """
+    try:
+        return orjson.dumps(request_fields(request, extra, streamed=streamed))
+    except TypeError as exc:
+        raise RequestRefusedError(f"request {request.request_id} is not JSON: {exc}") from exc
+
+
+def request_fields(request: Request, extra: Mapping[str, Any], *, streamed: bool) -> dict[str, Any]:
+    """The fields of ``request``; ``extra`` stands last and so wins over what we would send."""
     body: dict[str, Any] = {"model": request.model}
     if request.api == "chat":
         body["messages"] = [{"role": m.role, "content": m.content} for m in request.messages]
@@ -28,7 +36,4 @@ def request_body(request: Request, extra: Mapping[str, Any], *, streamed: bool) 
     if streamed:
         body.update(STREAMED)
     body.update(extra)
-    try:
-        return orjson.dumps(body)
-    except TypeError as exc:
-        raise RequestRefusedError(f"request {request.request_id} is not JSON: {exc}") from exc
+    return body

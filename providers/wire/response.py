@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from weave_async.errors import ServerError
 from weave_async.records import FinishReason, RateLimits, Response, Usage
 
@@ -31,9 +33,21 @@ def parse_response(
 ) -> Response:
     """Normalise the body of a 200; raise the ``ProviderError`` that it is when it is no answer."""
     document = parse_answer(body, url, errors)
+    return response_of(document, url, errors, e2e_s=e2e_s, limits=limits)
+
+
+def response_of(
+    document: Mapping[str, Any],
+    url: str,
+    errors: ErrorReader,
+    *,
+    e2e_s: float | None = None,
+    limits: RateLimits | None = None,
+) -> Response:
+    """The answer in a document that is no error; raises where there is none in it after all."""
     choice = first_choice(document)
     if choice is None:
-        raise errors.bad_response(url, "answered without any choice", body)
+        raise errors.bad_response(url, "answered without any choice", orjson.dumps(document))
     message = choice.get("message")
     if not isinstance(message, dict):
         message = {"content": choice.get("text")}

@@ -78,10 +78,13 @@ class ChunkReader:
         if data == DONE:
             self.done = True
         elif data and not data.startswith(b":"):  # a comment that a gateway wrapped once more
-            document = parse_answer(data, self._url, self._errors)
-            chunk = self._chunk(document, first_choice(document) or {})
-            if chunk.text or chunk.reasoning or chunk.finish_reason or chunk.usage:
-                yield chunk
+            yield from self.read(parse_answer(data, self._url, self._errors))
+
+    def read(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
+        """The chunk of one event's document that is no error, unless it says nothing."""
+        chunk = self._chunk(document, first_choice(document) or {})
+        if chunk.text or chunk.reasoning or chunk.finish_reason or chunk.usage:
+            yield chunk
 
     def _chunk(self, document: Mapping[str, Any], choice: Mapping[str, Any]) -> Chunk:
         delta = choice.get("delta") or choice.get("message")

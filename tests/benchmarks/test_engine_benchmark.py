@@ -128,6 +128,22 @@ def test_the_server_ends_with_whoever_started_it() -> None:
         assert process.wait(timeout=10) == 0
 
 
+@pytest.mark.parametrize(
+    ("file", "part"),
+    [
+        ("weave_async/plan.py", "plan and render"),
+        ("weave_async/sources/jsonl.py", "plan and render"),
+        ("weave_async/asking.py", "engine and records"),
+        ("providers/transport/http1.py", "provider"),
+    ],
+)
+def test_a_file_of_ours_belongs_to_a_part(file: str, part: str) -> None:
+    code = "import sys, cpu_sampler as c; print(c.part_of_file(f'{c.ROOT}/{sys.argv[1]}'))"
+    asked = [sys.executable, "-c", code, file]
+    found = subprocess.run(asked, cwd=BENCHMARKS, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == part
+
+
 # --- the benchmark -------------------------------------------------------------------------------
 
 
@@ -148,7 +164,7 @@ def test_throughput_is_told_per_stack_and_by_part(tmp_path: Path) -> None:
     ratio = ours["rows_per_s"]["median"] / raw["rows_per_s"]["median"]
     assert ours["ratio_over_raw_transport"] == pytest.approx(ratio)
     assert ours["ratio_over_openai_sdk"] is None
-    assert {"provider", "plan and render", "imports"} <= set(result["parts_us"])
+    assert result["parts_us"]["imports"] > 0  # a short run: other parts may go unseen
     assert sum(result["parts_us"].values()) == pytest.approx(ours["cpu_us"]["median"])
     assert "pip install" in result["left_out"]["aiohttp"]
 

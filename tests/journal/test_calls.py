@@ -18,6 +18,8 @@ from weave_async.journal import commit, frames, writer
 from weave_async.journal.journal import Journal
 from weave_async.records import Failure, FinishReason, RateLimits, Response, Sample, Usage
 
+from .outcomes import outcome
+
 MakeSample = Callable[..., Sample]
 REFUSED = Failure("rate_limit", "429", 1, status_code=429, retryable=True)
 CUT = Failure("connect", "reset by peer", 1, retryable=True, may_be_billed=True)
@@ -180,7 +182,7 @@ def test_another_max_tokens_asks_anew_only_for_what_was_truncated_or_does_not_fi
     response = Response("text", finish_reason, usage=Usage(1, output_tokens))
     answered = make_sample(max_tokens=stored, response=response)
     run(folder, lambda journal: journal.record(answered))
-    found = later(folder).recall(make_sample(max_tokens=asked))
+    found = outcome(later(folder), make_sample(max_tokens=asked))
     assert (found is not None) == fits
 
 
@@ -198,7 +200,7 @@ def test_of_several_answers_to_a_sample_the_first_that_fits_is_recalled(
     journal = later(folder)
     assert journal.num_recalled == 1
     found = {
-        (request_id, bound): journal.recall(ask(make_sample(), request_id, bound))
+        (request_id, bound): outcome(journal, ask(make_sample(), request_id, bound))
         for request_id in ("small", "big", "other")
         for bound in (10, 20, 30)
     }
@@ -228,10 +230,10 @@ def test_shelved_answers_and_failures_are_recalled_in_the_same_run(
         async for group in journal.commits():
             journal.shelve(sample for sample in group if sample != kept)
         assert journal.may_hold(answered.sample_id)
-        assert journal.recall(answered) == answered.response
-        assert journal.recall(failed) == CUT
+        assert outcome(journal, answered) == answered.response
+        assert outcome(journal, failed) == CUT
         assert not journal.may_hold(kept.sample_id)
-        assert journal.recall(kept) is None
+        assert outcome(journal, kept) is None
         journal.close()
 
     asyncio.run(scenario())
@@ -255,13 +257,13 @@ def test_what_is_shelved_is_found_in_whatever_segment_it_stands(
                 journal.finish()
             else:
                 journal.record(sample)
-        assert [journal.recall(sample) for sample in samples] == [s.response for s in samples]
+        assert [outcome(journal, sample) for sample in samples] == [s.response for s in samples]
         journal.close()
 
     asyncio.run(scenario())
     assert len(list(folder.glob("*.log"))) > 5
     journal = Journal(folder, asks={})
-    assert [journal.recall(sample) for sample in samples] == [s.response for s in samples]
+    assert [outcome(journal, sample) for sample in samples] == [s.response for s in samples]
     assert journal.epoch == 2
     journal.close()
 
@@ -270,7 +272,7 @@ def test_rate_limits_are_not_kept(folder: Path, make_sample: MakeSample) -> None
     response = Response("x", "stop", rate_limits=RateLimits(limit_requests=60.0))
     run(folder, lambda journal: journal.record(make_sample(response=response)))
     assert b"limit_requests" not in (folder / "000001.log").read_bytes()
-    assert later(folder).recall(make_sample()) == replace(response, rate_limits=None)
+    assert outcome(later(folder), make_sample()) == replace(response, rate_limits=None)
 
 
 V1 = [
@@ -299,7 +301,7 @@ def test_format_1_is_read_and_written_on_in_ours(folder: Path, make_sample: Make
     journal = later(folder)
     assert journal.num_recalled == 2
     assert (journal.epoch, journal.unknown, journal.spent_tokens) == (3, [], 7)
-    old = journal.recall(make_sample(max_tokens=50))
+    old = outcome(journal, make_sample(max_tokens=50))
     assert isinstance(old, Response)
     assert (old.text, old.usage) == ("Old.", Usage(3, 4))
 

@@ -16,6 +16,8 @@ from weave_async.journal.journal import Journal
 from weave_async.journal.repair import repair
 from weave_async.records import Response, Sample
 
+from .outcomes import outcome
+
 MakeSample = Callable[..., Sample]
 NUM_SAMPLES, NUM_FLIPS, NUM_FLIPS_RECOVERED = 6, 20_000, 400
 
@@ -57,7 +59,7 @@ def segment(folder: Path, samples: list[Sample]) -> Path:
 
 def found(folder: Path, samples: list[Sample]) -> list[str | None]:
     journal = Journal(folder, asks={})
-    outcomes = [journal.recall(sample) for sample in samples]
+    outcomes = [outcome(journal, sample) for sample in samples]
     journal.close()
     return [each.text if isinstance(each, Response) else None for each in outcomes]
 

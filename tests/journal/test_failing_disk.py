@@ -20,6 +20,8 @@ from weave_async.journal.journal import Journal
 from weave_async.records import Response, Sample
 from weave_async.rundir import reserve_of
 
+from .outcomes import outcome
+
 MakeSample = Callable[..., Sample]
 
 
@@ -81,7 +83,7 @@ class Run:
 
 def recalled(folder: Path, samples: list[Sample]) -> list[str | None]:
     journal = Journal(folder, asks={})
-    found = [journal.recall(sample) for sample in samples]
+    found = [outcome(journal, sample) for sample in samples]
     journal.close()
     return [each.text if isinstance(each, Response) else None for each in found]
 

@@ -33,6 +33,8 @@ from weave_async.records import (
 )
 from weave_async.rundir import FORMAT_VERSION
 
+from .outcomes import outcome
+
 MakeSample = Callable[..., Sample]
 
 
@@ -64,7 +66,7 @@ def recall(folder: Path, *samples: Sample) -> list[Response | Failure | None]:
     """A later run: what it finds of these samples."""
     journal = Journal(folder, asks={})
     try:
-        return [journal.recall(sample) for sample in samples]
+        return [outcome(journal, sample) for sample in samples]
     finally:
         journal.close()
 

@@ -15,6 +15,7 @@ from weave_async.journal.journal import Journal
 from weave_async.records import Response, Sample
 
 from .crashing_disk import CrashingDisk, Image
+from .outcomes import outcome
 
 MakeSample = Callable[..., Sample]
 NUM_SAMPLES, NUM_RUNS = 60, 3
@@ -92,7 +93,7 @@ class Crashes:
         for run in range(NUM_RUNS):
             for number in range(NUM_SAMPLES):
                 sample = sample_of(self._make_sample, run, number)
-                found = journal.recall(sample)
+                found = outcome(journal, sample)
                 if found is not None:
                     assert isinstance(found, Response)
                     assert found.text == sample.completion

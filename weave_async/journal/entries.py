@@ -22,7 +22,7 @@ from typing import Any
 
 import orjson
 
-from weave_async.records import Failure, Request, Response, Sample, Usage
+from weave_async.records import Failure, Request, Response, Sample, ToolCall, Usage
 
 ids_in = re.compile(rb'\{"kind":"answer","sample_id":"([^"\\]*)","attempt_id":"([^"\\]*)"').match
 """Sample and call of an ``answer`` frame without parsing it; no match where that cannot be."""
@@ -52,7 +52,8 @@ _OPTIONAL: Mapping[str, Mapping[str, tuple[type, ...]]] = {
 _CALL = [str, str, int]
 _MISSING = object()
 _NOTHING: Mapping[str, tuple[type, ...]] = {}
-_RESPONSE_FIELDS = tuple(field.name for field in fields(Response) if field.name != "rate_limits")
+_FLEETING = ("rate_limits", "others")  # others are samples of their own
+_RESPONSE_FIELDS = tuple(field.name for field in fields(Response) if field.name not in _FLEETING)
 
 
 def from_sample(sample: Sample, *, attempt_id: str, at_s: float) -> dict[str, Any]:
@@ -152,8 +153,12 @@ def outcome_of(entry: Mapping[str, Any]) -> Response | Failure:
     if "failure" in entry:
         return Failure(**_known(Failure, entry["failure"]))
     stored = entry["response"]
-    usage = _known(Usage, stored["usage"])
-    return Response(**{**_known(Response, stored), "usage": Usage(**usage), "rate_limits": None})
+    kept = {name: stored[name] for name in _RESPONSE_FIELDS if name in stored}
+    kept["usage"] = Usage(**_known(Usage, stored["usage"]))
+    kept["tool_calls"] = tuple(
+        ToolCall(**_known(ToolCall, c)) for c in stored.get("tool_calls", ())
+    )
+    return Response(**kept)
 
 
 def _known(noun: type, stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from weave_async.journal.index import key_of
 from weave_async.journal.recovery import recover
 from weave_async.journal.segments import FrameReader, Segment, list_segments
 from weave_async.journal.writer import Writer
-from weave_async.records import Failure, Request, Response, Sample
+from weave_async.records import Failure, Request, Sample
 from weave_async.rundir import FORMAT_VERSION, storage_errors
 
 
@@ -135,8 +135,11 @@ class Journal:
         """Whether there is an answer to this sample, be it to another request. Reads no disk."""
         return key_of(sample_id) in self._index
 
-    def recall(self, sample: Sample) -> Response | Failure | None:
-        """The outcome of this very request, if it was bought before. The first that fits counts."""
+    def recall(self, sample: Sample) -> Sample | None:
+        """The sample as it was answered or failed, if this very request was bought before.
+
+        The first that fits counts, whichever endpoint it came from.
+        """
         for place in self._index.get(key_of(sample.sample_id)):
             entry = self._reader.read(place)
             if entries.fits(
@@ -145,7 +148,7 @@ class Journal:
                 request_id=sample.request.request_id,
                 max_tokens=sample.request.params.max_tokens,
             ):
-                return entries.outcome_of(entry)
+                return sample.answered(entries.outcome_of(entry), endpoint=entry["endpoint"])
         return None
 
     def shelve(self, samples: Iterable[Sample]) -> None:
