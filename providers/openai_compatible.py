@@ -9,6 +9,7 @@ and kin) does as the provider is entered, and never for an endpoint on this mach
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Any, ClassVar, Self
 
 from pyreqwest.http import Url
 
-from weave_async.errors import ProviderError, ResponseTooLargeError
+from weave_async.errors import ProviderError, RequestRefusedError, ResponseTooLargeError
 from weave_async.records import Chunk, Endpoint, Request, Response
 
 from .endpoint import (
@@ -35,19 +36,28 @@ from .transport.interface import OpenReply, Reply, Transport, is_one_document
 from .transport.proxies import checked_proxy, goes_through_proxy, proxy_for
 from .transport.reqwest import ReqwestTransport
 from .transport.tls import ConnectionOptions, tls_context
+from .wire.learning import REFUSALS, Lessons, capabilities_of
+from .wire.oddities import Oddities
 from .wire.rate_limits import rate_limits
 from .wire.request import PATHS, request_body
 from .wire.response import parse_models, parse_response
 from .wire.stream import ChunkReader, as_chunk
+
+logger = logging.getLogger(__name__)
 
 DRAIN_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Options(ConnectionOptions):
-    """``extra_body`` is merged into every request's JSON, over what we would send ourselves."""
+    """``extra_body`` is merged into every request's JSON, over what we would send ourselves.
+
+    ``capabilities`` says what the endpoint takes, where that is known: ``max_tokens_field``,
+    ``response_format``, ``lacks``. What is not said is learned when the endpoint refuses a field.
+    """
 
     extra_body: Mapping[str, Any] = field(default_factory=dict)
+    capabilities: Mapping[str, Any] = field(default_factory=dict)
 
 
 class OpenAICompatibleProvider:
@@ -65,6 +75,13 @@ class OpenAICompatibleProvider:
         self._base_url, self._is_loopback = address.base_url, address.is_loopback
         options = options_of(endpoint, Options)
         self._extra_body = options.extra_body
+        self._lessons = Lessons(
+            capabilities_of(endpoint, options.capabilities),
+            endpoint=endpoint.name,
+            logger=logger,
+            kept=options.extra_body,
+        )
+        self._oddities = Oddities(endpoint.name, logger)
         self._tls = tls_context(options)
         self._proxy = checked_proxy(options.proxy)
         self._urls = {api: self._base_url + path for api, path in PATHS.items()}
@@ -91,22 +108,30 @@ class OpenAICompatibleProvider:
 
     async def complete(self, request: Request) -> Response:
         url = self._urls[request.api]
-        body = request_body(request, self._extra_body, streamed=False)
+        body = self._body(request, streamed=False)
         transport = self._entered_transport()
         started = perf_counter()
         reply = await transport.fetch(url, body, attempt_id_of(request))
         e2e_s = perf_counter() - started
-        answer = self._checked_body(reply, url)
-        limits = rate_limits(reply.header)
-        return parse_response(answer, url, self._errors, e2e_s=e2e_s, limits=limits)
+        answer = self._checked_body(reply, url, body)
+        response = parse_response(
+            answer,
+            url,
+            self._errors,
+            e2e_s=e2e_s,
+            limits=rate_limits(reply.header),
+            num_choices=request.num_choices,
+        )
+        self._oddities.look_at(request, response, len(body))
+        return response
 
     async def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
         url = self._urls[request.api]
-        body = request_body(request, self._extra_body, streamed=True)
+        body = self._body(request, streamed=True)
         chunks = ChunkReader(url, self._errors, MAX_BODY_BYTES)
         async with self._entered_transport().open(url, body, attempt_id_of(request)) as reply:
             if is_one_document(reply.status, reply.header("content-type")):
-                answer = self._checked_body(await reply.whole(), url)
+                answer = self._checked_body(await reply.whole(), url, body)
                 yield as_chunk(parse_response(answer, url, self._errors))
                 return
             while not chunks.done and (piece := await _piece(reply, chunks)):
@@ -120,6 +145,11 @@ class OpenAICompatibleProvider:
         url = f"{self._base_url}/models"
         reply = await self._entered_transport().fetch(url, None)
         return parse_models(self._checked_body(reply, url), url, self._errors)
+
+    def _body(self, request: Request, *, streamed: bool) -> bytes:
+        return request_body(
+            request, self._extra_body, streamed=streamed, capabilities=self._lessons.capabilities
+        )
 
     def _new_transport(self) -> Transport:
         if self._tls is not None:
@@ -143,11 +173,17 @@ class OpenAICompatibleProvider:
             raise RuntimeError(f"{self!r} is not open: use it inside `async with`")
         return self._transport
 
-    def _checked_body(self, reply: Reply, url: str) -> bytes | memoryview:
-        """The body of a success, at most 16 MiB; any other reply is raised as what it means."""
+    def _checked_body(self, reply: Reply, url: str, sent: bytes = b"{}") -> bytes | memoryview:
+        """The body of a success, at most 16 MiB; any other reply is raised as what it means.
+
+        ``sent`` is the request's own body, which tells whether a refused field was in it.
+        """
         body = reply.body
         if not 200 <= reply.status < 300:
-            raise self._errors.from_reply(reply.status, url, reply.header, bytes(body))
+            error = self._errors.from_reply(reply.status, url, reply.header, bytes(body))
+            if reply.status in REFUSALS and type(error) is RequestRefusedError:
+                error = self._lessons.heard(error, bytes(body), sent)
+            raise error
         if len(body) > MAX_BODY_BYTES:
             raise ResponseTooLargeError(
                 f"{url} answered with more than {MAX_BODY_BYTES} bytes; lower max_tokens",
