@@ -132,7 +132,11 @@ class Dispatcher:
         """
         self._turns_away = turns_away
         if turns_away:
-            self.admission.line.turn_out(TurnedAway)
+            self.turn_out()
+
+    def turn_out(self) -> None:
+        """Have all requests that wait in line look for a place anew."""
+        self.admission.line.turn_out(TurnedAway)
 
     @property
     def takes_requests(self) -> bool:
@@ -254,6 +258,8 @@ class Dispatcher:
     async def _complete(self, call: _Call, sent: Request, slot: Slot) -> tuple[Request, Response]:
         """The answer, and which sending of the request brought it."""
         hedging = self.hedging
+        if hedging is not None:
+            hedging.num_sent += 1
         if hedging is None or (after_s := hedging.delay_s) == math.inf:
             response = await self._provider.complete(sent, most_tokens=call.most_tokens)
             answered = sent

@@ -45,6 +45,7 @@ class Failover:
         self._members = {name: dispatchers[name] for name in weights}
         self._weights = weights
         self._down: set[str] = set()
+        self._was_any_up = True
         self._look_again_handle: asyncio.TimerHandle | None = None
         for dispatcher in self._members.values():
             dispatcher.admission.breaker.on_change = self._look_again
@@ -123,6 +124,9 @@ class Failover:
         for name, dispatcher in self._members.items():
             is_left = dispatcher.left_because is not None
             dispatcher.turn_away(is_left or (is_any_up and name in down))
+            if self._was_any_up and not is_any_up:
+                dispatcher.turn_out()  # each to where it was planned: all lines need one to probe
+        self._was_any_up = is_any_up
         self._tell_of(down if is_any_up else ())
         if self._look_again_handle is not None:
             self._look_again_handle.cancel()
