@@ -30,6 +30,7 @@ from weave_async.errors import (
 )
 from weave_async.flow.budget import Budget, Cost
 from weave_async.flow.retry import Backoff
+from weave_async.hedging import Hedging
 from weave_async.records import (
     Endpoint,
     Failure,
@@ -371,7 +372,7 @@ def suspending(
             step = lambda: coroutine.throw(thrown)  # noqa: E731, B023
 
 
-async def _cancelled_at(number: int, is_late: bool) -> int:
+async def _cancelled_at(number: int, is_late: bool, is_hedged: bool) -> int:
     """Cancel whoever comes to the n-th await of all; returns how many awaits there were."""
     rng = Random(number)
     budget = Budget(max_tokens=10_000)
@@ -404,6 +405,7 @@ async def _cancelled_at(number: int, is_late: bool) -> int:
         log=NoLog(),
         epoch=0,
         budget=budget,
+        hedging=Hedging(0.1, most=1.0) if is_hedged else None,
     ) as dispatcher:
         requests = [asyncio.create_task(_one(dispatcher, n, on_suspend)) for n in range(30)]
         await asyncio.gather(*requests, return_exceptions=True)
@@ -421,11 +423,14 @@ async def _one(dispatcher: Dispatcher, number: int, on_suspend: Callable[[], Non
     await awaitable
 
 
+@pytest.mark.parametrize("is_hedged", [False, True])
 @pytest.mark.parametrize("is_late", [False, True])
-def test_a_cancellation_at_any_await_loses_no_slot_no_token_and_no_budget(is_late: bool) -> None:
+def test_a_cancellation_at_any_await_loses_no_slot_no_token_and_no_budget(
+    is_late: bool, is_hedged: bool
+) -> None:
     reached = 0
     for number in range(1, 501):
-        num_awaits = run_in_virtual_time(_cancelled_at(number, is_late))
+        num_awaits = run_in_virtual_time(_cancelled_at(number, is_late, is_hedged))
         if num_awaits < number:
             break
         reached = number

@@ -285,15 +285,17 @@ class Dispatcher:
 
     async def _hedge(self, hedging: Hedging, call: _Call) -> tuple[Request, Response] | None:
         """Send a request again that is out already. Whatever fails here is no attempt of it."""
-        if not hedging.may_hedge or self._is_closed or not self.admission.breaker.is_closed:
+        if self._is_closed or not (hedging.may_hedge and self.admission.breaker.is_closed):
             return None
         try:
             async with self.admission.slot(
                 tokens=self._estimate.tokens(call.request), is_retry=True, cost=call.cost
             ) as slot:
-                if slot.is_probe or (sent := await self._announce(call)) is None:
+                if slot.is_probe or not hedging.may_hedge:  # others may have waited in line too
                     return None
                 hedging.num_hedged += 1
+                if (sent := await self._announce(call)) is None:
+                    return None
                 try:
                     response = await self._provider.complete(sent, most_tokens=call.most_tokens)
                 except asyncio.CancelledError:
