@@ -15,6 +15,7 @@ from faulty_provider import FaultyProvider, NoLog
 from weave_async.dispatch import Dispatcher, Unsent
 from weave_async.errors import (
     AuthenticationError,
+    BadResponseError,
     ConnectError,
     ModelNotFoundError,
     OutageError,
@@ -322,8 +323,10 @@ MINUTES = 6
         down(ServerError("503", status_code=503), 60),
         FaultyProvider(fails(ServerError("500", status_code=500), 60)),
         FaultyProvider(fails(ConnectError("refused"), 60), failure_latency_s=0.001),
+        FaultyProvider(fails(BadResponseError("not JSON"), 60)),
+        FaultyProvider(fails(None), latency_s=lambda now_s: 0.5 if now_s < 60 else 10.0),
     ],
-    ids=["503", "500 while models are listed", "refused while models are listed"],
+    ids=["503", "500 while models are listed", "refused", "wrong answers", "20 times as slow"],
 )
 def test_one_bad_endpoint_of_three_costs_next_to_nothing(bad: FaultyProvider) -> None:
     until_s = 60.0 * (MINUTES + 1)
@@ -338,6 +341,32 @@ def test_one_bad_endpoint_of_three_costs_next_to_nothing(bad: FaultyProvider) ->
     assert answered >= 0.95 * 60 * MINUTES * rate_per_s
     for minute in range(2, MINUTES):
         assert bad.num_sent_between(60 * minute, 60 * (minute + 1)) <= 12
+
+
+def test_an_endpoint_that_was_slow_for_a_while_gets_its_rows_again() -> None:
+    sluggish = FaultyProvider(
+        fails(None), latency_s=lambda now_s: 10.0 if 60 <= now_s < 180 else 0.5
+    )
+    ended = run_mix({"sluggish": sluggish, "other": healthy()}, 20_000)
+    assert (ended.error, ended.num_answered) == (None, 20_000)
+    assert sluggish.num_sent_between(75, 180) <= 12
+    answers_before = sum(40 <= at_s < 60 for at_s in sluggish.answered_at_s)
+    answers_later = sum(250 <= at_s < 270 for at_s in sluggish.answered_at_s)
+    assert answers_later >= 0.8 * answers_before
+
+
+def test_a_slow_endpoint_is_better_than_none() -> None:
+    sluggish = FaultyProvider(fails(None), latency_s=lambda now_s: 0.5 if now_s < 60 else 10.0)
+    gone = down(ConnectError("refused"), 60, 1000)
+    ended = run_mix({"sluggish": sluggish, "gone": gone}, 4_500)
+    assert (ended.error, ended.num_answered) == (None, 4_500)
+    assert sluggish.num_sent_between(200, 300) >= 0.8 * 10 * CONCURRENCY
+
+
+def test_a_model_that_is_slower_than_another_keeps_its_rows() -> None:
+    ended = run_mix({"slow": healthy(20.0), "quick": healthy(0.2)}, 1_000)
+    planned = {n: sample_of(n, ["slow", "quick"]).endpoint for n in range(1_000)}
+    assert all(planned[sample.ordinal] == sample.endpoint for sample in ended.samples)
 
 
 # --- determinism ---------------------------------------------------------------------------------
