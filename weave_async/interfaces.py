@@ -32,6 +32,9 @@ class Provider(Protocol):
     Entering the context makes it ready to serve, however long that takes (a local server loads its
     weights); what it waits for goes to its module's logger at INFO. Leaving releases everything.
     ``complete`` and ``stream`` may be called concurrently and must survive cancellation.
+
+    A provider whose answers are made up says so, ``is_simulation: ClassVar[bool] = True``: they
+    must never stand in for those of a model.
     """
 
     default_max_concurrency: ClassVar[int]

@@ -144,29 +144,6 @@ class Params(_Model):
     stop: list[str] | None = Field(None, max_length=4)
 
 
-class MixEntry(_Model):
-    """One endpoint and model that takes a share of the samples."""
-
-    endpoint: str = Field(
-        "local", description="A provider's name, or an endpoint named in the env."
-    )
-    model: str | None = Field(None, description="Model id; the provider's default if absent.")
-    weight: float = Field(1.0, gt=0, description="Share of the samples, relative to the others.")
-    options: Annotated[dict[str, Any], BeforeValidator(recipe_file.storable)] = Field(
-        {}, description="The provider's own options."
-    )
-
-
-class Generate(_Model):
-    """How answers are made."""
-
-    mix: list[MixEntry] = Field([MixEntry()], min_length=1, description="Models, by weight.")
-    params: Params = Params()
-    api: Literal["chat", "completions"] = Field("chat", description="Which OpenAI API to speak.")
-    send_seed: bool = Field(True, description="Send a seed of its own with each request.")
-    attempts: int = Field(6, ge=1, description="Tries per request, the first one counted.")
-
-
 _UNITS_S = {"h": 3600, "m": 60, "s": 1}
 
 
@@ -183,6 +160,45 @@ def _seconds(value: Any) -> Any:
 Seconds = Annotated[
     float, BeforeValidator(_seconds), WithJsonSchema({"type": ["number", "string"]}), Field(gt=0)
 ]
+
+
+class MixEntry(_Model):
+    """One endpoint and model that takes a share of the samples."""
+
+    endpoint: str = Field(
+        "local", description="A provider's name, or an endpoint named in the env."
+    )
+    model: str | None = Field(None, description="Model id; the provider's default if absent.")
+    weight: float = Field(1.0, gt=0, description="Share of the samples, relative to the others.")
+    options: Annotated[dict[str, Any], BeforeValidator(recipe_file.storable)] = Field(
+        {}, description="The provider's own options."
+    )
+
+
+class Hedge(_Model):
+    """A straggler is sent a second time; the first answer counts, and both may cost."""
+
+    after: Literal["p95"] | Seconds = Field(
+        "p95",
+        description="How long a request is out before that: seconds, or p95 of what is usual.",
+    )
+    most: float = Field(0.05, gt=0, le=1, description="Share of requests sent twice, at most.")
+
+
+class Generate(_Model):
+    """How answers are made."""
+
+    mix: list[MixEntry] = Field([MixEntry()], min_length=1, description="Models, by weight.")
+    params: Params = Params()
+    api: Literal["chat", "completions"] = Field("chat", description="Which OpenAI API to speak.")
+    send_seed: bool = Field(True, description="Send a seed of its own with each request.")
+    attempts: int = Field(6, ge=1, description="Tries per request, the first one counted.")
+    when_down: Literal["failover", "wait"] = Field(
+        "failover",
+        description="Of an endpoint that is down, or out of quota: whether its samples go to "
+        "others of the mix, by weight, or wait for it.",
+    )
+    hedge: Hedge | None = Field(None, description="Sending stragglers a second time.")
 
 
 class Budget(_Model):

@@ -133,6 +133,7 @@ class Run:
             dispatchers = dispatchers_of(
                 self.recipe, self.endpoints, providers, journal, on_retry=self._count_retry
             )
+            self._dispatchers = dispatchers
             self.folder.write_recipe(self.recipe.with_absolute_paths().resolved())
             self._outputs = self._open_outputs(stack)
             for dispatcher in dispatchers.values():
@@ -143,7 +144,7 @@ class Run:
             self._engine_or_none = Engine(
                 self.plan.samples,
                 places=places,
-                asker=asker_of(dispatchers),
+                asker=asker_of(self.recipe, dispatchers, self.endpoints, providers),
                 dispatchers=dispatchers,
                 journal=journal,
                 pipeline=pipeline,
@@ -461,6 +462,7 @@ class Run:
             elapsed_s=round(metrics.elapsed_s, 3),
             answers_per_s=round(metrics.answers_per_s, 2),
             files=files,
+            endpoints={name: each.account() for name, each in self._dispatchers.items()},
             error=None if error is None else str(error),
         )
 
