@@ -85,6 +85,7 @@ class Settings:
         """
         environ = os.environ if environ is None else environ
         stored = dotenv_values(dotenv, interpolate=False) if dotenv and dotenv.is_file() else {}
+        _warn_of_readers(dotenv, stored)
         lower, higher = _scopes_in(stored), _scopes_in(environ)
         scopes = {
             scope: _joined(scope, lower.get(scope, {}), higher.get(scope, {}))
@@ -179,6 +180,13 @@ def variables() -> list[str]:
     """The names this module reads for one endpoint, and the one that is read elsewhere."""
     own = [PREFIX + name.upper() for name in _KEYS]
     return [*own, *sorted(FOREIGN_VARIABLES), *(f"OPENAI_{name}" for name in FALLBACK_VARIABLES)]
+
+
+def _warn_of_readers(dotenv: Path | None, stored: Mapping[str, str | None]) -> None:
+    """Others on this machine should not be able to read a key."""
+    holds_key = any(value and name.endswith("_API_KEY") for name, value in stored.items())
+    if dotenv is not None and holds_key and dotenv.stat().st_mode & 0o077:
+        logger.warning("%s holds a key, and others may read it: chmod 600 %s", dotenv, dotenv)
 
 
 def _scopes_in(source: Mapping[str, str | None]) -> dict[str, dict[str, Any]]:
