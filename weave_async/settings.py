@@ -89,6 +89,7 @@ class Settings:
         """
         environ = os.environ if environ is None else environ
         stored = dotenv_values(dotenv, interpolate=False) if dotenv and dotenv.is_file() else {}
+        _warn_of_readers(dotenv, stored)
         lower, higher = _scopes_in(stored), _scopes_in(environ)
         scopes = {
             scope: _joined(lower.get(scope, {}), higher.get(scope, {}), _variables_in(scope))
@@ -260,6 +261,13 @@ def variables() -> list[str]:
     theirs = {name for known in presets().values() for name in known.variables}
     theirs |= {f"OPENAI_{name}" for name in FALLBACK_VARIABLES}
     return [*own, *sorted(FOREIGN_VARIABLES), *sorted(theirs)]
+
+
+def _warn_of_readers(dotenv: Path | None, stored: Mapping[str, str | None]) -> None:
+    """Others on this machine should not be able to read a key."""
+    holds_key = any(value and name.endswith("_API_KEY") for name, value in stored.items())
+    if dotenv is not None and holds_key and dotenv.stat().st_mode & 0o077:
+        logger.warning("%s holds a key, and others may read it: chmod 600 %s", dotenv, dotenv)
 
 
 def _scopes_in(source: Mapping[str, str | None]) -> dict[str, dict[str, Any]]:
