@@ -246,9 +246,11 @@ def _named(attempt_id: str | None) -> dict[str, str]:
 
 def _document(parsed: object) -> dict[str, Any] | None:
     """What the SDK made of an object; ``None`` for what was none."""
-    if not isinstance(parsed, openai.BaseModel):
-        return parsed if isinstance(parsed, dict) else None
-    return parsed.to_dict(mode="python", warnings=False)
+    if isinstance(parsed, list) and parsed:
+        parsed = parsed[0]  # Gemini wraps its errors in a list
+    if isinstance(parsed, openai.BaseModel):
+        return parsed.to_dict(mode="python", warnings=False)
+    return parsed if isinstance(parsed, dict) else None
 
 
 def _header(response: httpx2.Response) -> Header:
