@@ -28,11 +28,12 @@ from .endpoint import (
     attempt_id_of,
     error_reader_of,
     faults_of,
+    proxy_of,
     secret_of,
 )
 from .options import options_of
 from .sdk.tokens import ENVIRONMENT_TOKEN, TokenSource, token_source
-from .transport.proxies import checked_proxy, proxy_for
+from .transport.proxies import proxy_for
 from .transport.tls import ConnectionOptions, tls_context
 from .wire.learning import Lessons, capabilities_of
 from .wire.oddities import Oddities
@@ -98,7 +99,7 @@ class OpenAISdkProvider:
             endpoint, self._secret, max_idle=endpoint.max_concurrency or MAX_IDLE
         )
         self._tls = tls_context(options)
-        self._proxy = checked_proxy(options.proxy)
+        self._proxy = proxy_of(options.proxy, address, has_key=has_key)
         self._sdk: SdkClient | None = None
 
     def __repr__(self) -> str:
