@@ -286,6 +286,28 @@ def test_leaving_while_a_request_flies_is_a_connect_error() -> None:
     asyncio.run(scenario())
 
 
+def test_leaving_while_a_token_is_awaited_is_a_connect_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        with ScriptedEndpoint() as server:
+            async with OpenAISdkProvider(endpoint_at(server.base_url, options=options)) as provider:
+                task = asyncio.create_task(provider.complete(REQUEST))
+                await asyncio.sleep(0.05)
+            with pytest.raises(ConnectError, match="closed"):
+                await task
+        assert server.num_connections == 0
+
+    monkeypatch.setitem(sys.modules, "tokens_of_mine", sys.modules[__name__])
+    options = {"azure_ad_token_provider": "tokens_of_mine:late_token"}
+    asyncio.run(scenario())
+
+
+async def late_token() -> str:
+    await asyncio.sleep(0.3)
+    return "late"
+
+
 # --- where the key goes
 
 
