@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Self
 from pyreqwest.http import Url
 
 from weave_async.errors import ProviderError, RecipeError, ResponseTooLargeError
-from weave_async.records import Chunk, Endpoint, Request, Response
+from weave_async.records import Chunk, Endpoint, EndpointFacts, Request, Response
 
 from .endpoint import (
     MAX_BODY_BYTES,
@@ -29,10 +29,12 @@ from .endpoint import (
     faults_of,
     secret_of,
 )
+from .presets import capabilities_of
 from .transport.http1 import Http1Transport
 from .transport.interface import OpenReply, Reply, Transport
 from .transport.proxies import goes_through_proxy
 from .transport.reqwest import ReqwestTransport
+from .wire.inspection import facts_of
 from .wire.rate_limits import rate_limits
 from .wire.request import PATHS, request_body
 from .wire.response import parse_models, parse_response
@@ -62,6 +64,7 @@ class OpenAICompatibleProvider:
         address = address_of(endpoint, has_key=bool(secret))
         self._base_url, self._is_loopback = address.base_url, address.is_loopback
         self._extra_body = _options(endpoint).extra_body
+        self._capabilities = capabilities_of(endpoint.preset)
         self._urls = {api: self._base_url + path for api, path in PATHS.items()}
         self._headers = _headers(secret)
         self._errors = error_reader_of(endpoint, secret)
@@ -115,6 +118,12 @@ class OpenAICompatibleProvider:
         url = f"{self._base_url}/models"
         reply = await self._entered_transport().fetch(url, None)
         return parse_models(self._checked_body(reply, url), url, self._errors)
+
+    async def inspect(self) -> EndpointFacts:
+        url = f"{self._base_url}/models"
+        reply = await self._entered_transport().fetch(url, None)
+        body = self._checked_body(reply, url)
+        return facts_of(body, reply.header, url, self._errors, self._capabilities)
 
     def _new_transport(self) -> Transport:
         if _goes_over_http1(self._base_url, is_loopback=self._is_loopback):
