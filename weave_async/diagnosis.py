@@ -7,12 +7,11 @@ even where the endpoint repeats it.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import orjson
@@ -21,8 +20,6 @@ from weave_async.errors import (
     AuthenticationError,
     ConnectError,
     DeadlineError,
-    EndpointGoneError,
-    FieldRefusedError,
     ModelNotFoundError,
     ProviderError,
     QuotaError,
@@ -31,37 +28,19 @@ from weave_async.errors import (
     TlsError,
     WeaveError,
 )
-from weave_async.interfaces import Inspectable, Provider
+from weave_async.guard import is_listed
+from weave_async.interfaces import Provider
 from weave_async.parts import prices_of, providers_of, sellers_of
-from weave_async.records import (
-    Chunk,
-    Endpoint,
-    EndpointFacts,
-    Message,
-    RateLimits,
-    Request,
-    Response,
-    SamplingParams,
-)
+from weave_async.probing import TOKENS_PER_REQUEST, Probe
+from weave_async.records import Endpoint, EndpointFacts, RateLimits
 
-T = TypeVar("T")
 State = Literal["ok", "warning", "failed", "skipped"]
 
 NO_MODEL = "(none chosen)"
 """Stands for the model of an endpoint for which nobody has named one."""
-CHECK_WITHIN_S = 30.0
-TOKENS_PER_REQUEST = 32
-MOST_LESSONS = 8
-"""Fields that an endpoint may refuse, one after the other, before it is taken to refuse all."""
 TOLERABLE_SKEW_S = 30.0
 LONGEST_SHOWN = 500
 
-_ANSWER_SCHEMA = {
-    "type": "object",
-    "properties": {"ok": {"type": "boolean"}},
-    "required": ["ok"],
-    "additionalProperties": False,
-}
 _ADVICE: tuple[tuple[type[WeaveError], str], ...] = (
     (RateLimitError, "wait, or ask for less with --rpm, --tpm or --concurrency"),
     (QuotaError, "top up the account, or name another endpoint in generate.mix"),
@@ -138,10 +117,9 @@ class _Examination:
     on_step: Callable[[str], None]
     checks: list[Check] = field(default_factory=list)
     found: dict[str, Any] = field(default_factory=dict)
-    learned: list[str] = field(default_factory=list)
     base_url: str | None = None
     model: str | None = None
-    num_requests: int = 0
+    ways: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.base_url = self.endpoint.base_url
@@ -156,40 +134,43 @@ class _Examination:
             base_url=self.base_url,
             has_key=self.endpoint.api_key is not None,
             checks=tuple(self.checks),
-            learned=tuple(map(self._shown, self.learned)),
-            num_requests=self.num_requests,
             **self.found,
         )
 
     async def run(self, provider: Provider, *, only_free: bool) -> None:
         """Until a check fails that leaves no sense in the others."""
         self.base_url = self.base_url or getattr(provider, "default_base_url", None)
+        probe = Probe(self.endpoint, provider)
+        self.on_step("start")
         try:
-            async with self._entered(provider):
-                if not await self._look_at_models(provider):
+            async with probe:
+                if not await self._look_at_models(probe):
                     return
                 self._look_at_price(provider)
                 if only_free:
                     self.skipped("request", "not asked for: it costs some tokens")
                 elif self.model is None:
                     self.skipped("request", "no model is chosen: name one with --model")
-                elif await self._ask_whole(provider, self.model):
-                    await self._ask_streamed(provider, self.model)
-                    await self._ask_for_json(provider, self.model)
+                elif await self._ask_whole(probe, self.model):
+                    await self._ask_streamed(probe, self.model)
+                    await self._ask_for_json(probe, self.model)
+                await self._look_at_ways(probe)
         except WeaveError as error:
             self.failed("reachable", error)
+        finally:
+            self.found["learned"] = tuple(map(self._shown, probe.learned))
+            self.found["num_requests"] = probe.num_requests
 
     # --- the checks ------------------------------------------------------------------------------
 
-    async def _look_at_models(self, provider: Provider) -> bool:
+    async def _look_at_models(self, probe: Probe) -> bool:
         """Reachable, TLS, key, models, clock: all that one free question tells."""
         self.on_step("models")
         started_s = perf_counter()
         problem: ProviderError | None = None
         facts = EndpointFacts({})
         try:
-            async with _bounded():
-                facts = await _facts_of(provider)
+            facts = await probe.facts()
         except ProviderError as error:
             problem = error
         if isinstance(problem, ConnectError | DeadlineError) and not isinstance(problem, TlsError):
@@ -212,8 +193,7 @@ class _Examination:
         self.found["models"] = {self._shown(name): size for name, size in facts.models.items()}
         self._judge_models(facts.models)
         self._judge_clock(facts.clock_ahead_s)
-        if facts.ways:
-            self.ok("fields", "; ".join(facts.ways))
+        self.ways = facts.ways
         return True
 
     def _judge_models(self, models: Mapping[str, int | None]) -> None:
@@ -224,13 +204,13 @@ class _Examination:
         elif self.model is None:
             self.skipped("model", "none is chosen: name one with --model, or in the recipe")
         else:
-            listed = [name for name in models if name in (self.model, f"models/{self.model}")]
+            listed = [name for name in models if is_listed(self.model, [name])]
             size = models[listed[0]] if listed else None
-            context = f", {size:,} tokens of context" if size else ", its context is not stated"
+            context = f"{size:,} tokens of context" if size else "its context is not stated"
             if listed:
-                self.ok("model", f"{self.model} is listed{context}")
+                self.ok("model", f"{self.model} is listed, {context}")
             else:
-                self.warning("model", f"{self.model} is not listed", "see `models`; name one of it")
+                self.warning("model", f"{self.model} is not listed", "name one of those above")
 
     def _judge_clock(self, ahead_s: float | None) -> None:
         self.found["clock_ahead_s"] = ahead_s
@@ -257,11 +237,11 @@ class _Examination:
             a_million = (price.input_usd * 1e6, price.output_usd * 1e6)
             self.ok("price", "${:g} in, ${:g} out for a million tokens".format(*a_million))
 
-    async def _ask_whole(self, provider: Provider, model: str) -> bool:
+    async def _ask_whole(self, probe: Probe, model: str) -> bool:
         self.on_step("request")
         started_s = perf_counter()
         try:
-            response = await self._answer(provider, _request("whole", model))
+            response = await probe.answer(model)
         except ProviderError as error:
             is_of_key = isinstance(error, AuthenticationError)
             self.failed("key" if is_of_key else "request", error)
@@ -282,33 +262,35 @@ class _Examination:
         self.ok("limits", _limits_in_words(response.rate_limits))
         return True
 
-    async def _ask_streamed(self, provider: Provider, model: str) -> None:
+    async def _ask_streamed(self, probe: Probe, model: str) -> None:
         self.on_step("streaming")
+        advice = "nothing: a run asks for whole answers"
         try:
-            first_s, last, has_usage = await self._stream(provider, _request("streamed", model))
+            streamed = await probe.streamed_answer(model)
         except ProviderError as error:
-            self.warning("streaming", f"fails: {error}", "nothing: a run asks for whole answers")
+            self.warning("streaming", f"fails: {error}", advice)
             return
+        first_s = streamed.ttft_s
         self.found["ttft_s"] = first_s and round(first_s, 3)
         says = "nothing came" if first_s is None else f"first token after {first_s:.2f} s"
-        if last is None or last.finish_reason is None:
-            self.warning("streaming", f"{says}; it ends without a reason", "a run does not stream")
-        elif not has_usage:
-            self.warning("streaming", f"{says}; no usage", "nothing: a run asks for whole answers")
+        if not streamed.has_ended:
+            self.warning("streaming", f"{says}; it ends without a reason", advice)
+        elif not streamed.has_usage:
+            self.warning("streaming", f"{says}; no usage", advice)
         else:
             self.ok("streaming", f"{says}; with usage")
 
-    async def _ask_for_json(self, provider: Provider, model: str) -> None:
+    async def _ask_for_json(self, probe: Probe, model: str) -> None:
         self.on_step("json")
-        known = len(self.learned)
+        known = len(probe.learned)
         advice = "nothing: answers are checked against the schema, and asked for again"
         try:
-            response = await self._answer(provider, _request("json", model, schema=_ANSWER_SCHEMA))
+            response = await probe.answer_in_json(model)
         except ProviderError as error:
             self.warning("json", f"fails: {error}", advice)
             return
-        if len(self.learned) > known:
-            self.warning("json", f"not taken: {'; '.join(self.learned[known:])}", advice)
+        if refused := probe.learned[known:]:
+            self.warning("json", f"not taken: {'; '.join(refused)}", advice)
         elif _is_json_object(response.text):
             self.ok("json", "taken, and the answer is JSON")
         elif response.finish_reason == "length":
@@ -316,54 +298,13 @@ class _Examination:
         else:
             self.warning("json", "taken, but the answer is not JSON", advice)
 
-    # --- asking ----------------------------------------------------------------------------------
-
-    @asynccontextmanager
-    async def _entered(self, provider: Provider) -> AsyncIterator[None]:
-        """The provider, made ready: a server of our own may take its time to load a model."""
-        self.on_step("start")
-        async with _bounded(max(CHECK_WITHIN_S, self.endpoint.timeout_s)):
-            await provider.__aenter__()
-        try:
-            yield
-        finally:
-            with suppress(WeaveError):  # all has been seen: no reason to say that it is not there
-                async with _bounded():
-                    await provider.__aexit__(None, None, None)
-
-    async def _answer(self, provider: Provider, request: Request) -> Response:
-        return await self._taught(lambda: provider.complete(request))
-
-    async def _stream(
-        self, provider: Provider, request: Request
-    ) -> tuple[float | None, Chunk | None, bool]:
-        """When the first token came, what the last chunk with a reason was, whether usage came."""
-
-        async def streamed() -> tuple[float | None, Chunk | None, bool]:
-            started_s, first_s, last, has_usage = perf_counter(), None, None, False
-            async with aclosing(provider.stream(request)) as chunks:
-                async for chunk in chunks:
-                    if first_s is None and (chunk.text or chunk.reasoning):
-                        first_s = perf_counter() - started_s
-                    last = chunk if chunk.finish_reason is not None else last
-                    if chunk.usage is not None:
-                        has_usage = chunk.usage.output_tokens is not None
-            return first_s, last, has_usage
-
-        return await self._taught(streamed)
-
-    async def _taught(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask, and again for each field that the endpoint has refused and the provider learned."""
-        for _ in range(MOST_LESSONS):
-            self.num_requests += 1
-            try:
-                async with _bounded():
-                    answer = await ask()
-            except FieldRefusedError as error:
-                self.learned.append(str(error))
-            else:
-                return answer
-        raise RequestRefusedError(f"refuses one field after another: {'; '.join(self.learned)}")
+    async def _look_at_ways(self, probe: Probe) -> None:
+        """How requests are built here by now, with what the endpoint has just taught."""
+        if probe.learned and self.ways:
+            with suppress(ProviderError):
+                self.ways = (await probe.facts()).ways
+        if self.ways:
+            self.ok("fields", "; ".join(self.ways))
 
     # --- findings --------------------------------------------------------------------------------
 
@@ -385,39 +326,6 @@ class _Examination:
         """Without the key, which the endpoint knows and may repeat, and not too long."""
         key = self.endpoint.api_key.get_secret_value().strip() if self.endpoint.api_key else ""
         return (text.replace(key, "***") if key else text)[:LONGEST_SHOWN]
-
-
-@asynccontextmanager
-async def _bounded(within_s: float | None = None) -> AsyncIterator[None]:
-    """Whatever a provider does in here, it ends in time, and as a ``WeaveError`` if badly."""
-    within_s = within_s or CHECK_WITHIN_S
-    try:
-        async with asyncio.timeout(within_s):
-            yield
-    except WeaveError:
-        raise
-    except TimeoutError as error:
-        raise DeadlineError(f"no answer within {within_s:g} s") from error
-    except Exception as error:  # a provider of somebody else's may raise anything
-        raise EndpointGoneError(f"the provider raised {type(error).__name__}: {error}") from error
-
-
-async def _facts_of(provider: Provider) -> EndpointFacts:
-    if isinstance(provider, Inspectable):
-        return await provider.inspect()
-    return EndpointFacts(dict.fromkeys(await provider.models()))
-
-
-def _request(name: str, model: str, *, schema: Mapping[str, Any] | None = None) -> Request:
-    asked = 'Reply with this JSON: {"ok": true}' if schema else "Say OK."
-    return Request(
-        request_id=f"doctor-{name}",
-        model=model,
-        messages=(Message("user", asked),),
-        params=SamplingParams(max_tokens=TOKENS_PER_REQUEST),
-        attempt_id=f"doctor-{name}",
-        schema=schema,
-    )
 
 
 def _limits_in_words(limits: RateLimits | None) -> str:

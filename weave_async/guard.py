@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -165,7 +166,7 @@ class GuardedProvider:
             logger.debug("%s lists no models: %s", self._endpoint.name, error)
             return
         self._lists_models = True
-        if models and self._endpoint.model not in models:
+        if models and not is_listed(self._endpoint.model, models):
             logger.warning(
                 "%s does not list the model '%s'; it lists %s",
                 self._endpoint.name,
@@ -178,6 +179,11 @@ class GuardedProvider:
         if (key := self._endpoint.api_key) is not None and key.get_secret_value():
             name = name.replace(key.get_secret_value(), "***")
         return name[:LONGEST_MODEL_CHARS]
+
+
+def is_listed(model: str, models: Sequence[str]) -> bool:
+    """Whether a list of models has it. Some put ``models/`` in front of what they answer to."""
+    return model in models or f"models/{model}" in models
 
 
 def _within(least: int, count: int | None, most: int) -> int | None:

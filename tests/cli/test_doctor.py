@@ -111,8 +111,8 @@ def test_a_healthy_endpoint_is_ready_in_every_respect(examine: Examine) -> None:
     assert found.pop("price") == "skipped"
     assert set(found.values()) == {"ok"}
     assert list(found) == [
-        "reachable", "model", "clock", "fields", "key", "request", "usage", "limits",
-        "streaming", "json",
+        "reachable", "model", "clock", "key", "request", "usage", "limits", "streaming", "json",
+        "fields",
     ]  # fmt: skip
     assert finding["models"] == {"m": 32768}
     assert finding["has_key"]
@@ -276,6 +276,57 @@ def test_answers_without_usage_are_told(examine: Examine) -> None:
     assert "none are stated" in check(finding, "limits")["says"]
 
 
+def test_json_mode_that_is_refused_is_learned_and_told(examine: Examine) -> None:
+    def without(request: RecordedRequest) -> Reply | None:
+        if request.method == "POST" and "response_format" in request.body:
+            return json_reply(
+                {"error": {"message": "Unknown field", "param": "response_format"}}, 400
+            )
+        return None
+
+    finding, people, sent = examine(but(without))
+    assert people.exit_code == 0
+    assert check(finding, "json")["state"] == "warning"
+    assert "not taken:" in check(finding, "json")["says"]
+    assert len(finding["learned"]) == 2  # json_schema, and then json_object
+    assert "response_format" not in sent[-1].body
+
+
+def test_a_field_that_the_endpoint_names_otherwise_is_learned_and_told(examine: Examine) -> None:
+    def newer(request: RecordedRequest) -> Reply | None:
+        if request.method == "POST" and "max_tokens" in request.body:
+            error = {"message": "Use max_completion_tokens.", "param": "max_tokens"}
+            return json_reply({"error": {**error, "code": "unsupported_parameter"}}, 400)
+        return None
+
+    finding, people, sent = examine(but(newer))
+    assert people.exit_code == 0
+    assert check(finding, "fields")["says"] == "answers are bounded by max_completion_tokens"
+    [lesson] = finding["learned"]
+    assert "Use max_completion_tokens." in lesson
+    assert "learned" in people.out
+    assert sent[-1].body["max_completion_tokens"] == 32
+
+
+def test_the_sdk_is_looked_at_in_the_same_way(examine: Examine) -> None:
+    finding, people, _ = examine(healthy, provider="openai_sdk")
+    assert people.exit_code == 0
+    assert states(finding) == {
+        "reachable": "ok", "model": "ok", "clock": "skipped", "price": "skipped", "key": "ok",
+        "request": "ok", "usage": "ok", "limits": "ok", "streaming": "ok", "json": "ok",
+    }  # fmt: skip
+
+
+def test_the_local_server_is_started_looked_at_and_ended(
+    weave_async: Program, tiny_folder: Path
+) -> None:
+    outcome = weave_async("doctor", "-p", "local", "-m", str(tiny_folder), "--json")
+    [finding] = json.loads(outcome.out)
+    assert outcome.exit_code == 0
+    assert check(finding, "request")["state"] == "ok"
+    assert check(finding, "usage")["state"] == "ok"
+
+
 @pytest.mark.parametrize(("offset_s", "way"), [(3600.0, "ahead of ours"), (-3600.0, "behind ours")])
 def test_a_clock_that_is_an_hour_off_is_told(examine: Examine, offset_s: float, way: str) -> None:
     def late(request: RecordedRequest) -> Reply | None:
@@ -329,7 +380,7 @@ def test_nobody_there_is_69_and_names_the_flag(
 
 
 def test_a_silent_endpoint_is_given_up(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("weave_async.diagnosis.CHECK_WITHIN_S", 0.3)
+    monkeypatch.setattr("weave_async.probing.ANSWER_WITHIN_S", 0.3)
     finding, people, _ = examine(lambda _: Reply(head_delay_s=60))
     assert people.exit_code == 69
     assert states(finding) == {"reachable": "failed"}

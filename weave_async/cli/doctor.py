@@ -156,4 +156,5 @@ def _print_diagnosis(diagnosis: Diagnosis) -> None:
         lines.append(f"  {MARKS[check.state]:<3} {check.name:<10} {check.says}")
         if check.advice and check.state != "ok":
             lines.append(f"      {'':<10} -> {check.advice}")
+    lines += [f"  !   learned    {lesson}" for lesson in diagnosis.learned]
     print(printable("\n".join(lines)))
