@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import orjson
 
@@ -180,7 +179,7 @@ class _Examination:
         if isinstance(problem, TlsError):
             self.failed("tls", problem)
             return False
-        if urlsplit(self.base_url or "").scheme == "https":
+        if (self.base_url or "").startswith("https:"):
             self.ok("tls", "its certificate is trusted")
         if isinstance(problem, AuthenticationError):
             self.failed("key", problem)
