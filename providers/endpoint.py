@@ -124,18 +124,18 @@ def attempt_id_of(request: Request) -> str | None:
 def _variable(endpoint: Endpoint, name: str) -> str:
     """What sets this of this endpoint: a named one has variables of its own."""
     named = endpoint.name.partition("#")[0]
-    flag = "--base-url, " if name == "BASE_URL" else ""
     known = PRESETS.get(endpoint.preset or "")
     if known is None:
-        own: str | None = f"OPENAI_{name}"
+        theirs: str | None = f"OPENAI_{name}"
     else:
-        own = known.key_variable if name == "API_KEY" else known.base_url_variable
+        theirs = known.key_variable if name == "API_KEY" else known.base_url_variable
     if named in (endpoint.provider, endpoint.preset):
-        mine = f"WEAVE_ASYNC_{name}"
+        ways = ["--base-url"] if name == "BASE_URL" else []
+        ways += [f"WEAVE_ASYNC_{name}", *filter(None, [theirs])]
     else:
-        mine = f"WEAVE_ASYNC_ENDPOINTS__{named.upper()}__{name}"
-        own = own if known and name == "API_KEY" else None
-    return flag + (f"{mine} or {own}" if own else mine)
+        ways = [f"WEAVE_ASYNC_ENDPOINTS__{named.upper()}__{name}"]
+        ways += filter(None, [theirs if known and name == "API_KEY" else None])
+    return " or ".join(filter(None, [", ".join(ways[:-1]), ways[-1]]))
 
 
 def _split_url(base_url: str) -> SplitResult:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Self
 from pyreqwest.http import Url
 
 from weave_async.errors import ProviderError, RequestRefusedError, ResponseTooLargeError
-from weave_async.records import Chunk, Endpoint, Request, Response
+from weave_async.records import Chunk, Endpoint, EndpointFacts, Request, Response
 
 from .endpoint import (
     MAX_BODY_BYTES,
@@ -37,6 +37,7 @@ from .transport.interface import OpenReply, Reply, Transport, is_one_document
 from .transport.proxies import goes_through_proxy, proxy_for
 from .transport.reqwest import ReqwestTransport
 from .transport.tls import ConnectionOptions, tls_context
+from .wire.inspection import facts_of
 from .wire.learning import REFUSALS, Lessons, capabilities_of
 from .wire.oddities import Oddities
 from .wire.rate_limits import rate_limits
@@ -146,6 +147,12 @@ class OpenAICompatibleProvider:
         url = f"{self._base_url}/models"
         reply = await self._entered_transport().fetch(url, None)
         return parse_models(self._checked_body(reply, url), url, self._errors)
+
+    async def inspect(self) -> EndpointFacts:
+        url = f"{self._base_url}/models"
+        reply = await self._entered_transport().fetch(url, None)
+        body = self._checked_body(reply, url)
+        return facts_of(body, reply.header, url, self._errors, self._lessons.capabilities)
 
     def _body(self, request: Request, *, streamed: bool) -> bytes:
         return request_body(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from traceback import format_exception
@@ -182,7 +183,7 @@ class GuardedProvider:
             logger.debug("%s lists no models: %s", self._endpoint.name, self._shown(str(error)))
             return
         self._lists_models = True
-        if models and self._endpoint.model not in models:
+        if models and not is_listed(self._endpoint.model, models):
             logger.warning(
                 "%s does not list the model '%s'; it lists %s",
                 self._endpoint.name,
@@ -199,6 +200,11 @@ def _is_being_cancelled() -> bool:
     """Whether a cancellation is meant for us, rather than one that a provider let through."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def is_listed(model: str, models: Sequence[str]) -> bool:
+    """Whether a list of models has it. Some put ``models/`` in front of what they answer to."""
+    return model in models or f"models/{model}" in models
 
 
 def _within(least: int, count: int | None, most: int) -> int | None:
