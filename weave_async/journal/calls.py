@@ -67,8 +67,8 @@ class Calls:
         """
         call = self._waiting.pop(attempt_id, None)
         if call is None:
-            # Format 1 has no calls; and a further answer's call has the name of the first's request
-            self.num_unsent += attempt_id.startswith(request_id) and attempt_id != b""
+            is_format_1 = attempt_id == b""  # which has no calls
+            self.num_unsent += not is_format_1 and not _is_shared(attempt_id, request_id)
             return None
         self.num_answered += 1
         return call[1]
@@ -81,6 +81,12 @@ class Calls:
             return None
         self.num_missed += 1
         return call[1]
+
+
+def _is_shared(attempt_id: bytes, request_id: bytes) -> bool:
+    """Whether an answer came with that to another request: a call is named after the one sent."""
+    sent_id, separator, _ = attempt_id.rpartition(b"-")
+    return separator != b"" and sent_id != request_id
 
 
 @dataclass(slots=True)
