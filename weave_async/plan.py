@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain, count, islice, pairwise, repeat
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -62,15 +62,9 @@ class Inspection:
     """Digests of rows that stand in the source more than once."""
 
 
-class _Drawn(NamedTuple):
-    """What the samples of a group share."""
-
-    messages: tuple[Message, ...]
-    attributes: dict[str, Any]
-    params: dict[str, Any]
-    number: int
-    """Of the endpoint in the mix."""
-    origin: str
+_Drawn = tuple[tuple[Message, ...], dict[str, Any], dict[str, Any], int, str]
+"""What the samples of a group share: messages, attributes, drawn parameters, the number of the
+endpoint in the mix, and the row's name. A plain tuple: one is made for every row."""
 
 
 class Plan:
@@ -276,7 +270,7 @@ class Plan:
             for name, value in self._drawn_params.items()
         }
         messages = self._renderer.messages(row, attributes, examples)
-        return _Drawn(messages, attributes, params, number, _name_of(row.origin))
+        return messages, attributes, params, number, _name_of(row.origin)
 
     def _sample(self, ordinal: int, prompt_id: str, sample_index: int, drawn: _Drawn) -> Sample:
         recipe = self._recipe
