@@ -147,14 +147,19 @@ def _add(
         calls.sent(entry)
     elif entry["kind"] == "missed":
         worst = calls.missed(entry)
-        if entry["failure"].get("may_be_billed", True):
+        if "usage" in entry:
+            _settle(accounts[sellers.get(entry.get("endpoint", ""), NOBODY)], entry["usage"], worst)
+        elif entry["failure"].get("may_be_billed", True):
             accounts[NOBODY].unsettled_tokens += worst or 0
     elif entry["kind"] == "answer":
         worst = calls.answered(entry.get("attempt_id", "").encode())
-        usage = entry["response"]["usage"]
         account = accounts[sellers.get(entry["endpoint"], NOBODY)]
-        if usage["input_tokens"] is None or usage["output_tokens"] is None:
-            account.unsettled_tokens += worst or 0
-        else:
-            account.input_tokens += usage["input_tokens"]
-            account.output_tokens += usage["output_tokens"]
+        _settle(account, entry["response"]["usage"], worst)
+
+
+def _settle(account: Spent, usage: Mapping[str, Any], worst: int | None) -> None:
+    if usage["input_tokens"] is None or usage["output_tokens"] is None:
+        account.unsettled_tokens += worst or 0
+    else:
+        account.input_tokens += usage["input_tokens"]
+        account.output_tokens += usage["output_tokens"]
