@@ -51,23 +51,20 @@ class Regenerating:
         return f"<Regenerating at most {self._max_regenerations} times, {self._asker!r}>"
 
     async def ask(self, samples: Sequence[Sample]) -> Sequence[Sample]:
-        """When the asking comes to an end before the last of several samples has its answer, the
-        others are returned: those are paid for.
+        """When the asking comes to an end before all of several samples have an answer that fits,
+        those before the first without one are returned: they are paid for.
         """
         answered = await self._asker.ask(samples)
-        planned = {sample.ordinal: sample for sample in samples}
-        findings = [(sample, self._finding(sample)) for sample in answered]
-        done = [sample for sample, finding in findings if finding is None]
-        for sample, finding in findings:
-            if finding is None:
-                continue
+        done: list[Sample] = []
+        for planned, sample in zip(samples, answered, strict=False):  # perhaps not all of them
+            finding = self._finding(sample)
             try:
-                done.append(await self._mended(planned[sample.ordinal], sample, finding))
+                done.append(await self._mended(planned, sample, finding) if finding else sample)
             except (Unsent, WeaveError):
                 if not done:
                     raise
                 break  # whoever asks next will meet the same
-        return sorted(done, key=lambda sample: sample.ordinal)
+        return done
 
     def _finding(self, sample: Sample) -> Finding | None:
         """What is wrong with an answer that another try could mend."""
@@ -119,9 +116,15 @@ def _asked_again(planned: Sample, sample: Sample, finding: Finding, number: int)
             Message("user", correction),
         ),
         params=_reseeded(planned.request.params, number),
-        attempt_id=sample.request.attempt_id,
+        attempt_id=_before(planned, sample),
         num_choices=1,
     )
+
+
+def _before(planned: Sample, sample: Sample) -> str:
+    """The name of the call that brought the bad answer, for this sample: others may share it."""
+    _, _, number = sample.request.attempt_id.rpartition("-")
+    return f"{planned.request.request_id}-{number}"
 
 
 def _reseeded(params: SamplingParams, number: int) -> SamplingParams:
