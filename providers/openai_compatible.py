@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -33,10 +34,14 @@ from .transport.interface import Limits, OpenReply, Reply, Transport
 from .transport.proxies import goes_through_proxy
 from .transport.reqwest import ReqwestTransport
 from .wire.errors import ErrorReader
+from .wire.learning import REFUSALS, Lessons, capabilities_of
+from .wire.oddities import Oddities
 from .wire.rate_limits import rate_limits
 from .wire.request import PATHS, request_body
 from .wire.response import parse_models, parse_response
 from .wire.stream import ChunkReader
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -49,9 +54,14 @@ DRAIN_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """``extra_body`` is merged into every request's JSON, over what we would send ourselves."""
+    """``extra_body`` is merged into every request's JSON, over what we would send ourselves.
+
+    ``capabilities`` says what the endpoint takes, where that is known: ``max_tokens_field``,
+    ``response_format``, ``lacks``. What is not said is learned when the endpoint refuses a field.
+    """
 
     extra_body: Mapping[str, Any] = field(default_factory=dict)
+    capabilities: Mapping[str, Any] = field(default_factory=dict)
 
 
 class OpenAICompatibleProvider:
@@ -69,7 +79,15 @@ class OpenAICompatibleProvider:
         """
         secret = endpoint.api_key.get_secret_value().strip() if endpoint.api_key else ""
         self._endpoint = endpoint
-        self._extra_body = _options(endpoint).extra_body
+        options = _options(endpoint)
+        self._extra_body = options.extra_body
+        self._lessons = Lessons(
+            capabilities_of(endpoint, options.capabilities),
+            endpoint=endpoint.name,
+            logger=logger,
+            kept=options.extra_body,
+        )
+        self._oddities = Oddities(endpoint.name, logger)
         self._base_url, self._is_loopback = _checked_base_url(endpoint, secret)
         self._urls = {api: self._base_url + path for api, path in PATHS.items()}
         self._headers = _headers(secret)
@@ -110,22 +128,30 @@ class OpenAICompatibleProvider:
 
     async def complete(self, request: Request) -> Response:
         url = self._urls[request.api]
-        body = request_body(request, self._extra_body, streamed=False)
+        body = self._body(request, streamed=False)
         transport = self._entered_transport()
         started = perf_counter()
         reply = await transport.fetch(url, body, _attempt_id(request))
         e2e_s = perf_counter() - started
-        answer = self._checked_body(reply, url)
-        limits = rate_limits(reply.header)
-        return parse_response(answer, url, self._errors, e2e_s=e2e_s, limits=limits)
+        answer = self._checked_body(reply, url, body)
+        response = parse_response(
+            answer,
+            url,
+            self._errors,
+            e2e_s=e2e_s,
+            limits=rate_limits(reply.header),
+            num_choices=request.num_choices,
+        )
+        self._oddities.look_at(request, response, len(body))
+        return response
 
     async def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
         url = self._urls[request.api]
-        body = request_body(request, self._extra_body, streamed=True)
+        body = self._body(request, streamed=True)
         chunks = ChunkReader(url, self._errors, MAX_BODY_BYTES)
         async with self._entered_transport().open(url, body, _attempt_id(request)) as reply:
             if _is_one_document(reply):
-                answer = self._checked_body(await reply.whole(), url)
+                answer = self._checked_body(await reply.whole(), url, body)
                 yield _as_chunk(parse_response(answer, url, self._errors))
                 return
             while not chunks.done and (piece := await _piece(reply, chunks)):
@@ -140,6 +166,11 @@ class OpenAICompatibleProvider:
         reply = await self._entered_transport().fetch(url, None)
         return parse_models(self._checked_body(reply, url), url, self._errors)
 
+    def _body(self, request: Request, *, streamed: bool) -> bytes:
+        return request_body(
+            request, self._extra_body, streamed=streamed, capabilities=self._lessons.capabilities
+        )
+
     def _new_transport(self) -> Transport:
         if _goes_over_http1(self._base_url, is_loopback=self._is_loopback):
             return Http1Transport(self._base_url, self._headers, self._faults)
@@ -152,11 +183,17 @@ class OpenAICompatibleProvider:
             raise RuntimeError(f"{self!r} is not open: use it inside `async with`")
         return self._transport
 
-    def _checked_body(self, reply: Reply, url: str) -> bytes | memoryview:
-        """The body of a success, at most 16 MiB; any other reply is raised as what it means."""
+    def _checked_body(self, reply: Reply, url: str, sent: bytes = b"{}") -> bytes | memoryview:
+        """The body of a success, at most 16 MiB; any other reply is raised as what it means.
+
+        ``sent`` is the request's own body, which tells whether a refused field was in it.
+        """
         body = reply.body
         if not 200 <= reply.status < 300:
-            raise self._errors.from_reply(reply.status, url, reply.header, bytes(body))
+            error = self._errors.from_reply(reply.status, url, reply.header, bytes(body))
+            if reply.status in REFUSALS and type(error) is RequestRefusedError:
+                error = self._lessons.heard(error, bytes(body), sent)
+            raise error
         if len(body) > MAX_BODY_BYTES:
             raise ResponseTooLargeError(
                 f"{url} answered with more than {MAX_BODY_BYTES} bytes; lower max_tokens",
@@ -220,6 +257,7 @@ def _as_chunk(response: Response) -> Chunk:
         raw_finish_reason=response.raw_finish_reason,
         usage=response.usage,
         model=response.model,
+        tool_calls=response.tool_calls,
     )
 
 
@@ -231,8 +269,9 @@ def _options(endpoint: Endpoint) -> Options:
                 f"unknown option {name!r} of endpoint {endpoint.name!r}; known: {', '.join(known)}"
             )
     options = Options(**endpoint.options)
-    if not isinstance(options.extra_body, Mapping):
-        raise RecipeError(f"extra_body of endpoint {endpoint.name!r} must be a mapping")
+    for name in known:
+        if not isinstance(getattr(options, name), Mapping):
+            raise RecipeError(f"{name} of endpoint {endpoint.name!r} must be a mapping")
     return options
 
 

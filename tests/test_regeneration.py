@@ -217,6 +217,45 @@ def test_an_error_in_asking_again_is_retried_like_any_other() -> None:
     assert_sound()
 
 
+@pytest.mark.parametrize("texts", [(BAD, GOOD, BAD), (GOOD, BAD, BAD)])
+def test_of_several_completions_of_a_prompt_each_bad_one_is_asked_for_again(
+    texts: Sequence[str],
+) -> None:
+    document = chat_completion(GOOD)
+    [choice] = document["choices"]
+    document["choices"] = [
+        {**choice, "index": index, "message": {"role": "assistant", "content": text}}
+        for index, text in enumerate(texts)
+    ]
+    document["usage"]["completion_tokens"] = 40
+    with ScriptedEndpoint(in_turn(json_reply(document), GOOD)) as endpoint:
+        summary = make(recipe_of(n=3), endpoint)
+        ids = [request.headers["x-client-request-id"] for request in asked(endpoint)]
+        assert [request.body.get("n", 1) for request in asked(endpoint)] == [3, 1, 1]
+    assert (summary.written, len(set(ids))) == (3, 3)
+    assert sorted(row["lineage"]["regenerations"] for row in rows_of("samples")) == [0, 1, 1]
+    assert used(Path("out/journal")) == 3 * 19 + 40 + 2 * len(GOOD.split())
+    assert_sound()
+
+
+def test_answers_that_came_with_a_bad_one_are_kept_when_the_asking_ends() -> None:
+    document = chat_completion(GOOD)
+    [choice] = document["choices"]
+    document["choices"] = [
+        {**choice, "index": index, "message": {"role": "assistant", "content": text}}
+        for index, text in enumerate((GOOD, BAD))
+    ]
+    refused = error_reply(401, "no such key")
+    script = in_turn(json_reply(document), refused, refused, GOOD)
+    with ScriptedEndpoint(script) as endpoint:
+        summary = make(recipe_of(n=2), endpoint)
+        assert (summary.status, summary.written, summary.pending) == ("stopped", 1, 1)
+        assert_sound()
+        summary = make(recipe_of(n=2), endpoint)
+    assert (summary.written, summary.recalled) == (2, 1)
+    assert_sound()
+
+
 def test_explain_shows_each_answer_that_was_not_kept_and_why() -> None:
     with ScriptedEndpoint(in_turn(BAD, GOOD)) as endpoint:
         make(recipe_of(), endpoint)

@@ -206,7 +206,8 @@ class Dispatcher:
 
     async def _attempt(self, request: Request, tries: Tries) -> Response:
         """Send until there is an answer, or an error that costs the request an attempt."""
-        most_tokens = most_input_tokens(request) + (request.params.max_tokens or 0)
+        most_output = (request.params.max_tokens or 0) * request.num_choices
+        most_tokens = most_input_tokens(request) + most_output
         cost = NO_COST if self._budget is None else self._worst_cost(request, most_tokens)
         call = _Call(request, tries, most_tokens, cost)
         while not self._stopping and self.takes_requests:
@@ -341,7 +342,8 @@ class Dispatcher:
                 "a budget needs generate.params.max_tokens: without it, nobody can tell what an "
                 "answer may cost"
             )
-        return self._cost(most_tokens - max_tokens, max_tokens)
+        most_output = max_tokens * request.num_choices
+        return self._cost(most_tokens - most_output, most_output)
 
     def _cost(self, input_tokens: int, output_tokens: int) -> Cost:
         tokens = input_tokens + output_tokens

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from weave_async import registry
 from weave_async.asking import Asker, ByEndpoint, Planned
+from weave_async.choices import Choices
 from weave_async.dispatch import Dispatcher
 from weave_async.errors import RecipeError, WeaveError
 from weave_async.failover import Failover
@@ -135,6 +136,8 @@ def asker_of(
 ) -> Asker:
     """How a sample comes to its answer, over these endpoints."""
     asker = _sender_of(recipe, dispatchers, endpoints, providers)
+    if recipe.generate.n > 1:
+        asker = Choices(asker)
     if recipe.answer_schema is not None and recipe.generate.max_regenerations:
         schema = AnswerSchema(recipe.answer_schema)
         asker = Regenerating(
@@ -329,5 +332,17 @@ def source_of(recipe: Recipe, stack: AsyncExitStack) -> Source:
         path = spool(sys.stdin.buffer, Path(folder))
     else:
         path = recipe.folder / recipe.prompts.source
+    return _source_at(path)
+
+
+def examples_source_of(recipe: Recipe) -> Source | None:
+    """The source of examples, where it is another than that of the prompts."""
+    examples = recipe.prompts.examples
+    if examples is None or examples.source is None:
+        return None
+    return _source_at(recipe.folder / examples.source)
+
+
+def _source_at(path: Path) -> Source:
     source: Source = registry.build("source", format_of(path), {"path": path})
     return source

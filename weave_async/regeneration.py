@@ -122,9 +122,12 @@ def _asked_again(planned: Sample, sample: Sample, finding: Finding, number: int)
 
 
 def _before(planned: Sample, sample: Sample) -> str:
-    """The name of the call that brought the bad answer, for this sample: others may share it."""
-    _, _, number = sample.request.attempt_id.rpartition("-")
-    return f"{planned.request.request_id}-{number}"
+    """The name of the call that brought the bad answer. One that was shared is another request's:
+    its number is taken over, and no sending of this request has the number 0.
+    """
+    request_id, _, number = sample.request.attempt_id.rpartition("-")
+    own_id = planned.request.request_id
+    return f"{own_id}-{number}" if request_id == own_id else f"{own_id}-{number}.0"
 
 
 def _reseeded(params: SamplingParams, number: int) -> SamplingParams:

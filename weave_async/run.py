@@ -22,6 +22,7 @@ from weave_async.parts import (
     asker_of,
     dispatchers_of,
     endpoints_of,
+    examples_source_of,
     prices_of,
     providers_of,
     sellers_of,
@@ -112,7 +113,13 @@ class Run:
             pipeline = Pipeline(stages_of(self.recipe), self.metrics.stage_times)
             self._sinks = sinks_of(self.recipe)
             source = source_of(self.recipe, stack)
-            self.plan = Plan(self.recipe, source, self.endpoints, num_samples=self._num_samples)
+            self.plan = Plan(
+                self.recipe,
+                source,
+                self.endpoints,
+                num_samples=self._num_samples,
+                examples=examples_source_of(self.recipe),
+            )
             self._open_folder(stack)
             journal = Journal(
                 self.folder.journal,
@@ -161,6 +168,7 @@ class Run:
                 max_concurrency=min(concurrency, places.count(0)),
                 window=max(SMALLEST_WINDOW, WINDOW_PER_REQUEST * concurrency),
                 accept=self.recipe.accept,
+                group_size=self.recipe.generate.n,
             )
             self._stack = stack.pop_all()
         return self
