@@ -313,14 +313,18 @@ class Dispatcher:
             return None
 
     def _named(self, request: Request, number: int) -> Request:
-        """The request under this attempt's name; ``replace`` would take three times as long."""
+        """The request under this attempt's name; ``replace`` would take three times as long.
+
+        One that comes with a name asks again for what that attempt was to bring.
+        """
+        before = request.attempt_id or f"{request.request_id}-{self._epoch}"
         return Request(
             request.request_id,
             request.model,
             request.messages,
             request.params,
             request.api,
-            f"{request.request_id}-{self._epoch}.{number}",
+            f"{before}.{number}",
             request.schema,
             request.num_choices,
         )

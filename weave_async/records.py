@@ -168,6 +168,7 @@ class Response:
     ``e2e_s`` runs from the send to the last byte, without any time spent in our queues.
     ``others`` are the further choices of a request for several; ``usage`` is then that of them all,
     and stands on the first alone. An endpoint may answer with fewer choices than it was asked for.
+    ``regenerations`` is how often it was asked again, for answers that did not fit the schema.
     """
 
     text: str
@@ -180,6 +181,7 @@ class Response:
     rate_limits: RateLimits | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     others: tuple[Response, ...] = ()
+    regenerations: int = 0
 
 
 @dataclass(frozen=True, slots=True)

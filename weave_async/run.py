@@ -151,7 +151,14 @@ class Run:
             self._engine_or_none = Engine(
                 self.plan.samples,
                 places=places,
-                asker=asker_of(self.recipe, dispatchers, self.endpoints, providers),
+                asker=asker_of(
+                    self.recipe,
+                    dispatchers,
+                    self.endpoints,
+                    providers,
+                    journal=journal,
+                    metrics=self.metrics,
+                ),
                 dispatchers=dispatchers,
                 journal=journal,
                 pipeline=pipeline,
