@@ -27,6 +27,7 @@ from weave_async.errors import (
 )
 from weave_async.records import Chunk, Endpoint, Request, Response
 
+from .batch_api import OpenAIBatchApi, sdk_client
 from .transport.faults import Faults
 from .transport.http1 import Http1Transport
 from .transport.interface import Limits, OpenReply, Reply, Transport
@@ -34,7 +35,7 @@ from .transport.proxies import goes_through_proxy
 from .transport.reqwest import ReqwestTransport
 from .wire.errors import ErrorReader
 from .wire.rate_limits import rate_limits
-from .wire.request import PATHS, request_body
+from .wire.request import PATHS, request_body, request_fields
 from .wire.response import parse_models, parse_response
 from .wire.stream import ChunkReader
 
@@ -139,6 +140,17 @@ class OpenAICompatibleProvider:
         url = f"{self._base_url}/models"
         reply = await self._entered_transport().fetch(url, None)
         return parse_models(self._checked_body(reply, url), url, self._errors)
+
+    def batch_api(self) -> OpenAIBatchApi:
+        """Requests as files, at the same address with the same key and body."""
+        secret = self._endpoint.api_key.get_secret_value().strip() if self._endpoint.api_key else ""
+        is_direct = self._is_loopback
+        return OpenAIBatchApi(
+            lambda: sdk_client(self._base_url, secret, self._endpoint, is_direct=is_direct),
+            url=self._base_url,
+            errors=self._errors,
+            fields_of=lambda request: request_fields(request, self._extra_body, streamed=False),
+        )
 
     def _new_transport(self) -> Transport:
         if _goes_over_http1(self._base_url, is_loopback=self._is_loopback):

@@ -134,6 +134,28 @@ class Dispatcher:
     async def __aexit__(self, *exc_info: object) -> None:
         await self._provider.close()
 
+    @property
+    def budget(self) -> Budget | None:
+        return self._budget
+
+    def worst_case(self, request: Request) -> tuple[int, Cost]:
+        """Tokens and cost that one sending of it can come to."""
+        most_tokens = most_input_tokens(request) + (request.params.max_tokens or 0)
+        return most_tokens, NO_COST if self._budget is None else self._worst_cost(
+            request, most_tokens
+        )
+
+    def cost_of(self, response: Response) -> Cost | None:
+        """What an answer has cost; ``None`` where nobody has counted."""
+        usage = response.usage
+        if usage.input_tokens is None or usage.output_tokens is None:
+            return None
+        return self._cost(usage.input_tokens, usage.output_tokens)
+
+    def checked(self, request: Request, response: Response, *, most_tokens: int) -> Response:
+        """The response as it may be relied on, whoever read it."""
+        return self._provider.checked(request, response, most_tokens=most_tokens)
+
     def stop(self) -> None:
         """Send nothing more. What is out comes back; what would be sent again is not."""
         self._stopping = True
@@ -168,7 +190,7 @@ class Dispatcher:
                 raise
             if self._is_given_up(error, tries):
                 raise
-            return _failure(error, tries.attempts)
+            return failure_of(error, tries.attempts)
         self.count_success()
         return response
 
@@ -207,9 +229,7 @@ class Dispatcher:
 
     async def _attempt(self, request: Request, tries: _Tries) -> Response:
         """Send until there is an answer, or an error that costs the request an attempt."""
-        max_tokens = request.params.max_tokens
-        most_tokens = most_input_tokens(request) + (max_tokens or 0)
-        cost = NO_COST if self._budget is None else self._worst_cost(request, most_tokens)
+        most_tokens, cost = self.worst_case(request)
         while not self._stopping:
             tokens = self._estimate.tokens(request)
             async with self.admission.slot(
@@ -232,7 +252,7 @@ class Dispatcher:
                 try:
                     response = await self._provider.complete(sent, most_tokens=most_tokens)
                 except ProviderError as error:
-                    self._log.missed(sent, _failure(error, tries.sends))
+                    self._log.missed(sent, failure_of(error, tries.sends))
                     is_alive = slot.is_probe and await self._is_alive(error, tries)
                     self._heed(error, request, slot, tries, is_alive=is_alive)
                     self._on_retry(code_of(error))
@@ -367,7 +387,8 @@ def code_of(error: BaseException) -> str:
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
 
 
-def _failure(error: ProviderError, attempts: int) -> Failure:
+def failure_of(error: ProviderError, attempts: int) -> Failure:
+    """What is kept of an error."""
     message = str(error)[:LONGEST_MESSAGE_CHARS]
     return Failure(
         code_of(error), message, attempts, error.status_code, error.retryable, error.may_be_billed

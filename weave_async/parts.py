@@ -13,18 +13,24 @@ from urllib.parse import urlsplit
 
 from weave_async import registry
 from weave_async.asking import Asker, Planned
+from weave_async.batch.batching import Batching
+from weave_async.batch.lane import Lane
+from weave_async.batch.ledger import Ledger
 from weave_async.dispatch import Dispatcher
 from weave_async.errors import RecipeError, WeaveError
 from weave_async.flow.budget import Budget, Cost
 from weave_async.flow.descriptors import PER_CONNECTION, room_for_connections
 from weave_async.flow.retry import Backoff
-from weave_async.interfaces import Provider, Sink, Source, Stage
+from weave_async.interfaces import BatchApi, Provider, Sink, Source, Stage
 from weave_async.journal.calls import NOBODY, Seller
 from weave_async.journal.journal import Journal
+from weave_async.metrics import RunMetrics
 from weave_async.noise.spans import ProtectedSpans
+from weave_async.plan import Plan
 from weave_async.pricing import Price, price_of
 from weave_async.recipe import MixEntry, Part, Recipe
 from weave_async.records import Endpoint
+from weave_async.rundir import RunFolder
 from weave_async.settings import ProviderTraits, Settings
 from weave_async.sources.files import format_of, spool
 from weave_async.stages import JudgingStage, NoiseStage
@@ -38,12 +44,17 @@ NOISE_STAGE_OPTIONS = ("field", "protect", "probability")
 """Options of every noise, whatever its own are: see ``stages.NoiseStage``."""
 
 
-def endpoints_of(mix: Sequence[MixEntry], settings: Settings) -> list[Endpoint]:
-    """An endpoint per entry of the mix, each with a name of its own unless two are the same."""
+def endpoints_of(
+    mix: Sequence[MixEntry], settings: Settings, *, default_model: str | None = None
+) -> list[Endpoint]:
+    """An endpoint per entry of the mix, each with a name of its own unless two are the same.
+
+    ``default_model`` is what the source names, where nobody else names one.
+    """
     named: dict[str, Endpoint] = {}
     endpoints = []
     for entry in mix:
-        endpoint = endpoint_of(entry, settings)
+        endpoint = endpoint_of(entry, settings, default_model=default_model)
         count = 1
         while named.setdefault(endpoint.name, endpoint) != endpoint:
             count += 1
@@ -63,7 +74,7 @@ def endpoint_of(
         getattr(provider, "environment_fallback", None),
     )
     return settings.endpoint(
-        entry.endpoint, model=entry.model, options=entry.options, traits=traits
+        entry.endpoint, model=entry.model, options=entry.options, traits=traits, mode=entry.mode
     )
 
 
@@ -116,6 +127,58 @@ def dispatchers_of(
         )
         for name, endpoint in named.items()
     }
+
+
+def batching_of(
+    recipe: Recipe,
+    folder: RunFolder,
+    providers: Mapping[str, Provider],
+    dispatchers: Mapping[str, Dispatcher],
+    *,
+    plan: Plan,
+    journal: Journal,
+    metrics: RunMetrics,
+    accept_changes: bool,
+) -> Batching | None:
+    """What asks those endpoints that are to be asked in batches; ``None`` where nothing is."""
+    names = [name for name, each in dispatchers.items() if each.endpoint.mode == "batch"]
+    ledger = Ledger(folder.batches)
+    if not names and not ledger.unfinished():
+        return None
+    ledger.begin()
+    lanes = {
+        name: Lane(
+            api=_batch_api_of(dispatchers[name].endpoint, providers[name]),
+            dispatcher=dispatchers[name],
+            ledger=ledger,
+            folder=folder.batches,
+            request_api=recipe.generate.api,
+        )
+        for name in names
+    }
+    return Batching(
+        lanes,
+        ledger=ledger,
+        folder=folder.batches,
+        plan=plan,
+        journal=journal,
+        metrics=metrics,
+        max_requests=recipe.generate.batch.max_requests,
+        max_bytes=recipe.generate.batch.max_bytes,
+        require_ours=folder.require_lock,
+        accept_changes=accept_changes,
+    )
+
+
+def _batch_api_of(endpoint: Endpoint, provider: Provider) -> BatchApi:
+    make = getattr(provider, "batch_api", None)
+    if make is None:
+        raise RecipeError(
+            f"endpoint '{endpoint.name}' cannot be asked in mode batch: provider "
+            f"'{endpoint.provider}' has no batch API"
+        )
+    api: BatchApi = make()
+    return api
 
 
 def asker_of(dispatchers: Mapping[str, Dispatcher]) -> Asker:

@@ -155,6 +155,18 @@ class MixEntry(_Model):
     options: Annotated[dict[str, Any], BeforeValidator(recipe_file.storable)] = Field(
         {}, description="The provider's own options."
     )
+    mode: Literal["live", "batch"] | None = Field(
+        None,
+        description="live (the default), or batch: requests go out as files to the endpoint's "
+        "batch API, and come back within a day, at half the price with most services.",
+    )
+
+
+class BatchLimits(_Model):
+    """How large the files for a batch API may get. Services allow 50,000 requests and 200 MB."""
+
+    max_requests: int = Field(50_000, ge=1, le=50_000, description="Requests in one file.")
+    max_bytes: int = Field(200_000_000, ge=1, le=200_000_000, description="Size of one file.")
 
 
 class Generate(_Model):
@@ -165,6 +177,7 @@ class Generate(_Model):
     api: Literal["chat", "completions"] = Field("chat", description="Which OpenAI API to speak.")
     send_seed: bool = Field(True, description="Send a seed of its own with each request.")
     attempts: int = Field(6, ge=1, description="Tries per request, the first one counted.")
+    batch: BatchLimits = BatchLimits()
 
 
 _UNITS_S = {"h": 3600, "m": 60, "s": 1}
