@@ -167,7 +167,7 @@ class OpenAIBatchApi:
             async with self._client.files.with_streaming_response.content(
                 file_id, extra_headers={"accept-encoding": "identity"}
             ) as reply:
-                with path.open("xb") as file:
+                with open(path, "xb", opener=_private) as file:
                     num_bytes = 0
                     async for piece in reply.iter_bytes():
                         num_bytes += len(piece)
@@ -276,6 +276,10 @@ def sdk_client(base_url: str, secret: str, endpoint: Endpoint, *, is_direct: boo
             follow_redirects=False, timeout=timeout, trust_env=not is_direct
         ),
     )
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 def _count(counts: Mapping[str, Any], name: str) -> int:

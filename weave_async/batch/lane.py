@@ -38,7 +38,6 @@ class Lane:
     ledger: Ledger
     folder: Path
     request_api: Api
-    patience: Backoff = PATIENCE
 
     @property
     def name(self) -> str:
@@ -115,7 +114,7 @@ class Lane:
         except ProviderError as error:
             if not error.retryable:
                 raise
-            return await self.patience.try_again(
+            return await PATIENCE.try_again(
                 error,
                 call,
                 is_retryable=lambda e: isinstance(e, ProviderError) and e.retryable,
