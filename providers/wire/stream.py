@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from weave_async.errors import ResponseTooLargeError
-from weave_async.records import Chunk, FinishReason
+from weave_async.records import Chunk, FinishReason, Response
 
 from .errors import ErrorReader
 from .fields import (
@@ -132,3 +132,16 @@ class ChunkReader:
             raise ResponseTooLargeError(
                 f"{self._url} streamed more than {self._max_bytes} characters"
             )
+
+
+def as_chunk(response: Response) -> Chunk:
+    """A whole answer where a stream was asked for, as the stream's only chunk."""
+    return Chunk(
+        text=response.text,
+        reasoning=response.reasoning,
+        finish_reason=response.finish_reason,
+        raw_finish_reason=response.raw_finish_reason,
+        usage=response.usage,
+        model=response.model,
+        tool_calls=response.tool_calls,
+    )
