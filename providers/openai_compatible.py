@@ -1,23 +1,24 @@
 """Any endpoint that speaks the OpenAI HTTP API: vLLM, llama.cpp, Ollama, OpenAI and their kin.
 
-Plain http goes over a transport of our own, https and whatever takes a proxy over pyreqwest; see
-``transport``. Neither follows redirects, inflates bodies or retries. Proxies come from the
-environment (``HTTPS_PROXY``, ``NO_PROXY`` and kin) when the provider is entered, and are never used
-for an endpoint on this machine.
+Plain http goes over a transport of our own, https and whatever takes a proxy over pyreqwest, and
+what needs certificates from files over httpx2; see ``transport``. None follows redirects, inflates
+bodies or retries. Where the options name no proxy, the environment (``HTTPS_PROXY``, ``NO_PROXY``
+and kin) does as the provider is entered, and never for an endpoint on this machine.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, ClassVar, Self
 
 from pyreqwest.http import Url
 
-from weave_async.errors import ProviderError, RecipeError, ResponseTooLargeError
+from weave_async.errors import ProviderError, RequestRefusedError, ResponseTooLargeError
 from weave_async.records import Chunk, Endpoint, Request, Response
 
 from .endpoint import (
@@ -29,23 +30,34 @@ from .endpoint import (
     faults_of,
     secret_of,
 )
+from .options import options_of
 from .transport.http1 import Http1Transport
-from .transport.interface import OpenReply, Reply, Transport
-from .transport.proxies import goes_through_proxy
+from .transport.interface import OpenReply, Reply, Transport, is_one_document
+from .transport.proxies import checked_proxy, goes_through_proxy, proxy_for
 from .transport.reqwest import ReqwestTransport
+from .transport.tls import ConnectionOptions, tls_context
+from .wire.learning import REFUSALS, Lessons, capabilities_of
+from .wire.oddities import Oddities
 from .wire.rate_limits import rate_limits
 from .wire.request import PATHS, request_body
 from .wire.response import parse_models, parse_response
 from .wire.stream import ChunkReader, as_chunk
 
+logger = logging.getLogger(__name__)
+
 DRAIN_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """``extra_body`` is merged into every request's JSON, over what we would send ourselves."""
+class Options(ConnectionOptions):
+    """``extra_body`` is merged into every request's JSON, over what we would send ourselves.
+
+    ``capabilities`` says what the endpoint takes, where that is known: ``max_tokens_field``,
+    ``response_format``, ``lacks``. What is not said is learned when the endpoint refuses a field.
+    """
 
     extra_body: Mapping[str, Any] = field(default_factory=dict)
+    capabilities: Mapping[str, Any] = field(default_factory=dict)
 
 
 class OpenAICompatibleProvider:
@@ -61,7 +73,17 @@ class OpenAICompatibleProvider:
         secret = secret_of(endpoint)
         address = address_of(endpoint, has_key=bool(secret))
         self._base_url, self._is_loopback = address.base_url, address.is_loopback
-        self._extra_body = _options(endpoint).extra_body
+        options = options_of(endpoint, Options)
+        self._extra_body = options.extra_body
+        self._lessons = Lessons(
+            capabilities_of(endpoint, options.capabilities),
+            endpoint=endpoint.name,
+            logger=logger,
+            kept=options.extra_body,
+        )
+        self._oddities = Oddities(endpoint.name, logger)
+        self._tls = tls_context(options)
+        self._proxy = checked_proxy(options.proxy)
         self._urls = {api: self._base_url + path for api, path in PATHS.items()}
         self._headers = _headers(secret)
         self._errors = error_reader_of(endpoint, secret)
@@ -86,22 +108,30 @@ class OpenAICompatibleProvider:
 
     async def complete(self, request: Request) -> Response:
         url = self._urls[request.api]
-        body = request_body(request, self._extra_body, streamed=False)
+        body = self._body(request, streamed=False)
         transport = self._entered_transport()
         started = perf_counter()
         reply = await transport.fetch(url, body, attempt_id_of(request))
         e2e_s = perf_counter() - started
-        answer = self._checked_body(reply, url)
-        limits = rate_limits(reply.header)
-        return parse_response(answer, url, self._errors, e2e_s=e2e_s, limits=limits)
+        answer = self._checked_body(reply, url, body)
+        response = parse_response(
+            answer,
+            url,
+            self._errors,
+            e2e_s=e2e_s,
+            limits=rate_limits(reply.header),
+            num_choices=request.num_choices,
+        )
+        self._oddities.look_at(request, response, len(body))
+        return response
 
     async def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
         url = self._urls[request.api]
-        body = request_body(request, self._extra_body, streamed=True)
+        body = self._body(request, streamed=True)
         chunks = ChunkReader(url, self._errors, MAX_BODY_BYTES)
         async with self._entered_transport().open(url, body, attempt_id_of(request)) as reply:
-            if _is_one_document(reply):
-                answer = self._checked_body(await reply.whole(), url)
+            if is_one_document(reply.status, reply.header("content-type")):
+                answer = self._checked_body(await reply.whole(), url, body)
                 yield as_chunk(parse_response(answer, url, self._errors))
                 return
             while not chunks.done and (piece := await _piece(reply, chunks)):
@@ -116,11 +146,26 @@ class OpenAICompatibleProvider:
         reply = await self._entered_transport().fetch(url, None)
         return parse_models(self._checked_body(reply, url), url, self._errors)
 
+    def _body(self, request: Request, *, streamed: bool) -> bytes:
+        return request_body(
+            request, self._extra_body, streamed=streamed, capabilities=self._lessons.capabilities
+        )
+
     def _new_transport(self) -> Transport:
-        if _goes_over_http1(self._base_url, is_loopback=self._is_loopback):
+        if self._tls is not None:
+            # Imported here: whoever names no certificate does not wait for httpx2.
+            from .transport.httpx_client import HttpxTransport
+
+            proxy = proxy_for(self._base_url, self._proxy, is_loopback=self._is_loopback)
+            return HttpxTransport(self._headers, self._faults, tls=self._tls, proxy=proxy)
+        if not self._proxy and _goes_over_http1(self._base_url, is_loopback=self._is_loopback):
             return Http1Transport(self._base_url, self._headers, self._faults)
         return ReqwestTransport(
-            self._base_url, self._headers, self._faults, is_loopback=self._is_loopback
+            self._base_url,
+            self._headers,
+            self._faults,
+            is_loopback=self._is_loopback,
+            proxy=self._proxy,
         )
 
     def _entered_transport(self) -> Transport:
@@ -128,11 +173,17 @@ class OpenAICompatibleProvider:
             raise RuntimeError(f"{self!r} is not open: use it inside `async with`")
         return self._transport
 
-    def _checked_body(self, reply: Reply, url: str) -> bytes | memoryview:
-        """The body of a success, at most 16 MiB; any other reply is raised as what it means."""
+    def _checked_body(self, reply: Reply, url: str, sent: bytes = b"{}") -> bytes | memoryview:
+        """The body of a success, at most 16 MiB; any other reply is raised as what it means.
+
+        ``sent`` is the request's own body, which tells whether a refused field was in it.
+        """
         body = reply.body
         if not 200 <= reply.status < 300:
-            raise self._errors.from_reply(reply.status, url, reply.header, bytes(body))
+            error = self._errors.from_reply(reply.status, url, reply.header, bytes(body))
+            if reply.status in REFUSALS and type(error) is RequestRefusedError:
+                error = self._lessons.heard(error, bytes(body), sent)
+            raise error
         if len(body) > MAX_BODY_BYTES:
             raise ResponseTooLargeError(
                 f"{url} answered with more than {MAX_BODY_BYTES} bytes; lower max_tokens",
@@ -166,25 +217,6 @@ async def _drain(reply: OpenReply) -> None:
         async with asyncio.timeout(DRAIN_S):
             while await reply.piece():
                 pass
-
-
-def _is_one_document(reply: OpenReply) -> bool:
-    """An error, or a server that does not stream. Some stream without any content type."""
-    content_type = (reply.header("content-type") or "").lower()
-    return reply.status != 200 or "json" in content_type or "html" in content_type
-
-
-def _options(endpoint: Endpoint) -> Options:
-    known = [option.name for option in fields(Options)]
-    for name in endpoint.options:
-        if name not in known:
-            raise RecipeError(
-                f"unknown option {name!r} of endpoint {endpoint.name!r}; known: {', '.join(known)}"
-            )
-    options = Options(**endpoint.options)
-    if not isinstance(options.extra_body, Mapping):
-        raise RecipeError(f"extra_body of endpoint {endpoint.name!r} must be a mapping")
-    return options
 
 
 def _headers(secret: str) -> dict[str, str]:

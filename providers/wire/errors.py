@@ -109,7 +109,8 @@ class ErrorReader:
         wait_s = retry_after_s(header)
         if wait_s is None:
             wait_s = complaint.retry_after_s
-        return self._error(complaint, status, f"HTTP {status} from {url}", wait_s)
+        where = f"HTTP {status} from {url}"
+        return self._error(complaint, status, where, wait_s, header("x-should-retry"))
 
     def from_document(self, document: Any, url: str) -> ProviderError:
         """The exception for an error that came inside a 200, whole or in the middle of a stream."""
@@ -123,9 +124,16 @@ class ErrorReader:
         return BadResponseError(f"{url} {fault}" + (f": {text[:200]}" if text else ""))
 
     def _error(
-        self, complaint: Complaint, status: int, where: str, wait_s: float | None
+        self,
+        complaint: Complaint,
+        status: int,
+        where: str,
+        wait_s: float | None,
+        should_retry: str | None = None,
     ) -> ProviderError:
         kind = error_class(status, complaint)
+        if should_retry is not None:
+            kind = _as_told(kind, should_retry.strip().lower(), wait_s)
         message = ": ".join(filter(None, (where, shown(complaint.message, self.secret))))
         if kind is AuthenticationError and status != 407:
             message += f" ({self.key_advice})"
@@ -156,6 +164,19 @@ def error_class(status: int, complaint: Complaint) -> type[ProviderError]:
     speaks_of_length = _CONTEXT_PHRASES.search(complaint.message) is not None
     if speaks_of_length and kind in (RequestRefusedError, ServerError):
         return ContextLengthError
+    return kind
+
+
+def _as_told(
+    kind: type[ProviderError], should_retry: str, wait_s: float | None
+) -> type[ProviderError]:
+    """``kind``, unless the header ``x-should-retry`` says otherwise."""
+    if should_retry == "true" and kind is RequestRefusedError:
+        return ServerError
+    if should_retry == "false" and kind is ServerError:
+        return RequestRefusedError
+    if should_retry == "false" and kind is RateLimitError and wait_s is None:
+        return QuotaError  # no other row would fare better: they wait, and the endpoint stops
     return kind
 
 

@@ -16,7 +16,7 @@ from weave_async.testing.scripted_endpoint import Reply, ScriptedEndpoint, chat_
 MOST_GROWTH_KB = 64 * 1024
 
 ASK = """
-import asyncio, json, re, sys
+import asyncio, json, re, ssl, sys
 from pathlib import Path
 from providers import openai_compatible
 from providers.openai_compatible import OpenAICompatibleProvider
@@ -46,6 +46,8 @@ async def ask(base_url, streamed):
 
 if sys.argv[3] == "reqwest":
     openai_compatible._goes_over_http1 = lambda base_url, is_loopback: False
+elif sys.argv[3] == "httpx":
+    openai_compatible.tls_context = lambda options: ssl.create_default_context()
 asyncio.run(ask(sys.argv[1], sys.argv[2] == "stream"))
 """
 
