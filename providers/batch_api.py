@@ -7,10 +7,11 @@ the provider's. The SDK's own retries are off, as everywhere; it is loaded when 
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
 import orjson
 
@@ -26,8 +27,11 @@ from weave_async.errors import (
 from weave_async.interfaces import BatchState
 from weave_async.records import Api, Endpoint, Request, Response
 
+from .endpoint import CONNECT_TIMEOUT_S, secret_of
 from .wire.errors import ErrorReader
 from .wire.fields import mapping
+from .wire.learning import REFUSALS, Lessons
+from .wire.request import request_fields
 from .wire.response import parse_answer, response_of
 from .wire.text import parse_json, string
 
@@ -64,13 +68,15 @@ class OpenAIBatchApi:
         *,
         url: str,
         errors: ErrorReader,
-        fields_of: Callable[[Request], Mapping[str, Any]],
+        lessons: Lessons,
+        extra_body: Mapping[str, Any],
     ) -> None:
-        """``url`` is for messages; ``fields_of`` a request are the body that it is sent as."""
+        """``url`` is for messages. What the live endpoint has taught is heeded, and added to."""
         self._new_client = new_client
         self._url = url
         self._errors = errors
-        self._fields_of = fields_of
+        self._lessons = lessons
+        self._extra_body = extra_body
         self._client_or_none: AsyncOpenAI | None = None
 
     def __repr__(self) -> str:
@@ -104,7 +110,7 @@ class OpenAIBatchApi:
         except ValueError:
             return None
 
-    def response_in(self, line: bytes) -> Response:
+    def response_in(self, line: bytes, request: Request) -> Response:
         document = mapping(parse_json(line))
         reply = mapping(document.get("response"))
         status, body = reply.get("status_code"), reply.get("body")
@@ -112,8 +118,16 @@ class OpenAIBatchApi:
             raise self._unserved(mapping(document.get("error")))
         encoded = orjson.dumps(body)
         if not 200 <= status < 300:
-            raise self._errors.from_reply(status, self._url, lambda name: None, encoded)
-        return response_of(parse_answer(encoded, self._url, self._errors), self._url, self._errors)
+            error = self._errors.from_reply(status, self._url, lambda name: None, encoded)
+            if status in REFUSALS and type(error) is RequestRefusedError:
+                error = self._lessons.heard(error, encoded, self._fields_of(request))
+            raise error
+        return response_of(
+            parse_answer(encoded, self._url, self._errors),
+            self._url,
+            self._errors,
+            num_choices=request.num_choices,
+        )
 
     async def upload(self, path: Path) -> str:
         with path.open("rb") as file:
@@ -163,21 +177,24 @@ class OpenAIBatchApi:
         )
 
     async def download(self, file_id: str, path: Path) -> None:
-        with self._translated():
+        with _new_private(path) as file, self._translated():
             async with self._client.files.with_streaming_response.content(
                 file_id, extra_headers={"accept-encoding": "identity"}
             ) as reply:
-                with open(path, "xb", opener=_private) as file:
-                    num_bytes = 0
-                    async for piece in reply.iter_bytes():
-                        num_bytes += len(piece)
-                        if num_bytes > MAX_OUTPUT_BYTES:
-                            raise ResponseTooLargeError(
-                                f"{file_id} at {self._url} has more than {MAX_OUTPUT_BYTES} bytes"
-                            )
-                        file.write(piece)
-                    file.flush()
-                    os.fsync(file.fileno())
+                num_bytes = 0
+                async for piece in reply.iter_bytes():
+                    num_bytes += len(piece)
+                    if num_bytes > MAX_OUTPUT_BYTES:
+                        raise ResponseTooLargeError(
+                            f"{file_id} at {self._url} has more than {MAX_OUTPUT_BYTES} bytes"
+                        )
+                    file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _fields_of(self, request: Request) -> dict[str, Any]:
+        capabilities = self._lessons.capabilities
+        return request_fields(request, self._extra_body, streamed=False, capabilities=capabilities)
 
     @property
     def _client(self) -> AsyncOpenAI:
@@ -258,28 +275,32 @@ class OpenAIBatchApi:
         raise self._errors.bad_response(self._url, "answered without an id", orjson.dumps(document))
 
 
-def sdk_client(base_url: str, secret: str, endpoint: Endpoint, *, is_direct: bool) -> AsyncOpenAI:
-    """The SDK's client for one address. It follows no redirect, so that the key stays here.
-
-    ``is_direct`` goes past the proxies that the environment names.
-    """
+def new_client(
+    endpoint: Endpoint, base_url: str, *, tls: ssl.SSLContext | None, proxy: str | None
+) -> AsyncOpenAI:
+    """The SDK's client for one address. It follows no redirect, so that the key stays here."""
     import httpx2
     from openai import AsyncOpenAI
 
-    timeout = httpx2.Timeout(endpoint.timeout_s, connect=min(10.0, endpoint.timeout_s))
+    timeout = httpx2.Timeout(endpoint.timeout_s, connect=min(CONNECT_TIMEOUT_S, endpoint.timeout_s))
     return AsyncOpenAI(
-        api_key=secret or "none",
+        api_key=secret_of(endpoint) or "none",
         base_url=base_url,
         max_retries=0,
         timeout=timeout,
         http_client=httpx2.AsyncClient(
-            follow_redirects=False, timeout=timeout, trust_env=not is_direct
+            follow_redirects=False,
+            timeout=timeout,
+            trust_env=False,
+            proxy=proxy,
+            verify=True if tls is None else tls,
         ),
     )
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+def _new_private(path: Path) -> IO[bytes]:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    return os.fdopen(os.open(path, flags, 0o600), "wb")
 
 
 def _count(counts: Mapping[str, Any], name: str) -> int:

@@ -189,14 +189,14 @@ BUGS = [
     ),
     bug(
         "ignore Retry-After",
-        "weave_async/dispatch.py",
+        "weave_async/blame.py",
         "        slot.throttled(error.retry_after_s)\n",
         "        slot.throttled(None)\n",
         tests="tests/test_dispatch.py",
     ),
     bug(
         "count a 429 as an attempt",
-        "weave_async/dispatch.py",
+        "weave_async/blame.py",
         "            self._throttled(error, slot, tries)\n            return\n",
         "            self._throttled(error, slot, tries)\n            tries.attempts += 1\n"
         "            raise DeadlineError('429') from error\n",

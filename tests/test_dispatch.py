@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from weave_async.dispatch import Dispatcher, Unsent, code_of
+from weave_async.blame import code_of
+from weave_async.dispatch import Dispatcher, Unsent
 from weave_async.errors import (
     AuthenticationError,
     BadResponseError,

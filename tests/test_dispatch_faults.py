@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from weave_async.dispatch import GIVE_UP_AFTER_FAILURES, Dispatcher
+from weave_async.blame import GIVE_UP_AFTER_FAILURES
+from weave_async.dispatch import Dispatcher
 from weave_async.errors import (
     AuthenticationError,
     ConnectError,

@@ -187,8 +187,13 @@ class Engine:
         if answered is None:
             raise RunFolderError(f"the journal has lost its answer to {sample.sample_id}")
         if self._places[sample.ordinal] == RECALLED:
-            self._dispatchers[sample.endpoint].count_success()
+            self._count_earlier_success(answered.endpoint)
         return answered
+
+    def _count_earlier_success(self, endpoint: str) -> None:
+        """An endpoint that has answered before is waited for longer. It may be in no mix now."""
+        if (dispatcher := self._dispatchers.get(endpoint)) is not None:
+            dispatcher.count_success()
 
     async def _commit(self) -> None:
         async for samples in self._journal.commits():

@@ -57,8 +57,7 @@ class GuardedProvider:
         except ProviderError:
             raise
         except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if _is_being_cancelled():
                 raise
             raise self._broken_promise(error) from error
         except Exception as error:
@@ -123,7 +122,9 @@ class GuardedProvider:
                 provider = await stack.enter_async_context(self._provider)
             except WeaveError:
                 raise
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                if _is_being_cancelled():
+                    raise
                 raise EndpointGoneError(
                     f"provider '{self._endpoint.provider}' cannot be made ready: "
                     f"{type(error).__name__}: {error}"
@@ -144,7 +145,9 @@ class GuardedProvider:
         except ProviderError as error:
             # Some servers answer 500 for want of a list: that counts where there was one before.
             return False if error.retryable and self._lists_models else None
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if _is_being_cancelled():
+                raise
             logger.debug("%s lists no models: %s", self._endpoint.name, error)
             return None
         self._lists_models = True
@@ -165,7 +168,9 @@ class GuardedProvider:
             models = [str(name) for name in await provider.models()]
         except (ConnectError, AuthenticationError):
             raise
-        except Exception as error:  # a list of models is nice to have
+        except (Exception, asyncio.CancelledError) as error:  # a list of models is nice to have
+            if _is_being_cancelled():
+                raise
             logger.debug("%s lists no models: %s", self._endpoint.name, error)
             return
         self._lists_models = True
@@ -182,6 +187,12 @@ class GuardedProvider:
         if (key := self._endpoint.api_key) is not None and key.get_secret_value():
             name = name.replace(key.get_secret_value(), "***")
         return name[:LONGEST_MODEL_CHARS]
+
+
+def _is_being_cancelled() -> bool:
+    """Whether a cancellation is meant for us, rather than one that a provider let through."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _within(least: int, count: int | None, most: int) -> int | None:

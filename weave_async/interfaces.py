@@ -35,6 +35,9 @@ class Provider(Protocol):
     Entering the context makes it ready to serve, however long that takes (a local server loads its
     weights); what it waits for goes to its module's logger at INFO. Leaving releases everything.
     ``complete`` and ``stream`` may be called concurrently and must survive cancellation.
+
+    A provider whose answers are made up says so, ``is_simulation: ClassVar[bool] = True``: they
+    must never stand in for those of a model.
     """
 
     default_max_concurrency: ClassVar[int]
@@ -111,8 +114,8 @@ class BatchApi(Protocol):
     def custom_id_in(self, line: bytes) -> str | None:
         """Whose line this is, of a batch file or of its answers; ``None`` if it is none."""
 
-    def response_in(self, line: bytes) -> Response:
-        """The answer in a line; raises what the endpoint said instead."""
+    def response_in(self, line: bytes, request: Request) -> Response:
+        """The answer to ``request`` in its line; raises what the endpoint said instead."""
 
     async def upload(self, path: Path) -> str:
         """Hand a batch file over; returns its id there."""

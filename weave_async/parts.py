@@ -12,15 +12,17 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from weave_async import registry
-from weave_async.asking import Asker, Planned
+from weave_async.asking import Asker, ByEndpoint, Planned
 from weave_async.batch.batching import Batching
 from weave_async.batch.lane import Lane
 from weave_async.batch.ledger import Ledger
 from weave_async.dispatch import Dispatcher
 from weave_async.errors import RecipeError, WeaveError
+from weave_async.failover import Failover
 from weave_async.flow.budget import Budget, Cost
 from weave_async.flow.descriptors import PER_CONNECTION, room_for_connections
 from weave_async.flow.retry import Backoff
+from weave_async.hedging import Hedging
 from weave_async.interfaces import BatchApi, Provider, Sink, Source, Stage
 from weave_async.journal.calls import NOBODY, Seller
 from weave_async.journal.journal import Journal
@@ -124,6 +126,7 @@ def dispatchers_of(
             epoch=journal.epoch,
             budget=budget,
             price=prices.get(name),
+            hedging=_hedging_of(recipe),
         )
         for name, endpoint in named.items()
     }
@@ -181,9 +184,45 @@ def _batch_api_of(endpoint: Endpoint, provider: Provider) -> BatchApi:
     return api
 
 
-def asker_of(dispatchers: Mapping[str, Dispatcher]) -> Asker:
+def asker_of(
+    recipe: Recipe,
+    dispatchers: Mapping[str, Dispatcher],
+    endpoints: Sequence[Endpoint],
+    providers: Mapping[str, Provider],
+) -> Asker:
     """How a sample comes to its answer, over these endpoints."""
-    return Planned(dispatchers)
+    return _sender_of(recipe, dispatchers, endpoints, providers)
+
+
+def _sender_of(
+    recipe: Recipe,
+    dispatchers: Mapping[str, Dispatcher],
+    endpoints: Sequence[Endpoint],
+    providers: Mapping[str, Provider],
+) -> Asker:
+    """The innermost asker. A simulated answer must never stand in for a real one."""
+    if recipe.generate.when_down == "wait" or len(dispatchers) == 1:
+        return Planned(dispatchers)
+    kinds: dict[bool, dict[str, float]] = {}
+    for endpoint, entry in zip(endpoints, recipe.generate.mix, strict=True):
+        if endpoint.mode == "batch":  # nobody has asked for its live price
+            continue
+        is_simulation = bool(getattr(providers[endpoint.name], "is_simulation", False))
+        weights = kinds.setdefault(is_simulation, {})
+        weights[endpoint.name] = weights.get(endpoint.name, 0.0) + entry.weight
+    return ByEndpoint(
+        {
+            name: asker
+            for weights in kinds.values()
+            for asker in [Failover(dispatchers, weights)]
+            for name in weights
+        }
+    )
+
+
+def _hedging_of(recipe: Recipe) -> Hedging | None:
+    hedge = recipe.generate.hedge
+    return None if hedge is None else Hedging(hedge.after, most=hedge.most)
 
 
 def sellers_of(

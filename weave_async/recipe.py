@@ -144,6 +144,24 @@ class Params(_Model):
     stop: list[str] | None = Field(None, max_length=4)
 
 
+_UNITS_S = {"h": 3600, "m": 60, "s": 1}
+
+
+def _seconds(value: Any) -> Any:
+    """``90``, ``30m``, ``1h30m`` → seconds."""
+    if not isinstance(value, str):
+        return value
+    if not re.fullmatch(r"(\d+(\.\d+)?[hms])+", value):
+        raise ValueError("a time is written 90s, 30m or 1h30m")
+    parts = re.findall(r"([\d.]+)([hms])", value)
+    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+
+
+Seconds = Annotated[
+    float, BeforeValidator(_seconds), WithJsonSchema({"type": ["number", "string"]}), Field(gt=0)
+]
+
+
 class MixEntry(_Model):
     """One endpoint and model that takes a share of the samples."""
 
@@ -169,6 +187,16 @@ class BatchLimits(_Model):
     max_bytes: int = Field(200_000_000, ge=1, le=200_000_000, description="Size of one file.")
 
 
+class Hedge(_Model):
+    """A straggler is sent a second time; the first answer counts, and both may cost."""
+
+    after: Literal["p95"] | Seconds = Field(
+        "p95",
+        description="How long a request is out before that: seconds, or p95 of what is usual.",
+    )
+    most: float = Field(0.05, gt=0, le=1, description="Share of requests sent twice, at most.")
+
+
 class Generate(_Model):
     """How answers are made."""
 
@@ -177,25 +205,13 @@ class Generate(_Model):
     api: Literal["chat", "completions"] = Field("chat", description="Which OpenAI API to speak.")
     send_seed: bool = Field(True, description="Send a seed of its own with each request.")
     attempts: int = Field(6, ge=1, description="Tries per request, the first one counted.")
+    when_down: Literal["failover", "wait"] = Field(
+        "failover",
+        description="Of an endpoint that is down, or out of quota: whether its samples go to "
+        "others of the mix, by weight, or wait for it.",
+    )
     batch: BatchLimits = BatchLimits()
-
-
-_UNITS_S = {"h": 3600, "m": 60, "s": 1}
-
-
-def _seconds(value: Any) -> Any:
-    """``90``, ``30m``, ``1h30m`` → seconds."""
-    if not isinstance(value, str):
-        return value
-    if not re.fullmatch(r"(\d+(\.\d+)?[hms])+", value):
-        raise ValueError("a time is written 90s, 30m or 1h30m")
-    parts = re.findall(r"([\d.]+)([hms])", value)
-    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
-
-
-Seconds = Annotated[
-    float, BeforeValidator(_seconds), WithJsonSchema({"type": ["number", "string"]}), Field(gt=0)
-]
+    hedge: Hedge | None = Field(None, description="Sending stragglers a second time.")
 
 
 class Budget(_Model):

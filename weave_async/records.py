@@ -249,11 +249,18 @@ class Sample:
     rejection: Rejection | None = None
     failure: Failure | None = None
 
-    def answered(self, outcome: Response | Failure, *, endpoint: str | None = None) -> Sample:
+    def answered(
+        self,
+        outcome: Response | Failure,
+        *,
+        endpoint: str | None = None,
+        sent: Request | None = None,
+    ) -> Sample:
         """This sample with its end of the asking, and with the turns that a trainer will see.
 
-        ``endpoint`` is who answered, where that is another than the one it was planned for. Called
-        for every sample: ``dataclasses.replace`` would take twice as long.
+        ``endpoint`` is who answered, where that is another than the one it was planned for;
+        ``sent`` is the request as it was sent there, under the same id. Called for every sample:
+        ``dataclasses.replace`` would take twice as long.
         """
         messages, response, failure = self.request.messages, None, None
         if isinstance(outcome, Failure):
@@ -264,7 +271,7 @@ class Sample:
         return Sample(
             ordinal=self.ordinal,
             prompt=self.prompt,
-            request=self.request,
+            request=sent or self.request,
             endpoint=endpoint or self.endpoint,
             seed=self.seed,
             messages=messages,

@@ -143,6 +143,7 @@ class Run:
             dispatchers = dispatchers_of(
                 self.recipe, self.endpoints, providers, journal, on_retry=self._count_retry
             )
+            self._dispatchers = dispatchers
             self.folder.write_recipe(self.recipe.with_absolute_paths().resolved())
             self._outputs = self._open_outputs(stack)
             for dispatcher in dispatchers.values():
@@ -160,12 +161,10 @@ class Run:
                 metrics=self.metrics,
                 accept_changes=self._accept_changes,
             )
-            if batching is not None:
-                self._fill_by_batches = partial(batching.fill, places)
             self._new_engine = lambda: Engine(
                 self.plan.samples,
                 places=places,
-                asker=asker_of(dispatchers),
+                asker=asker_of(self.recipe, dispatchers, self.endpoints, providers),
                 dispatchers=dispatchers,
                 journal=journal,
                 pipeline=pipeline,
@@ -176,6 +175,10 @@ class Run:
                 window=max(SMALLEST_WINDOW, WINDOW_PER_REQUEST * concurrency),
                 accept=self.recipe.accept,
             )
+            if batching is None:
+                self._engine_or_none = self._new_engine()
+            else:  # what there is to ask is known once that is done
+                self._fill_by_batches = partial(batching.fill, places)
             self._stack = stack.pop_all()
         return self
 
@@ -255,12 +258,12 @@ class Run:
                 asyncio.get_running_loop().call_later(wall_s, self._stop_asking, spent).cancel
             )
         try:
-            if self._fill_by_batches is not None and self._stop_engine is None:
+            if self._fill_by_batches is not None:
                 await self._fill(self._fill_by_batches)
-            self._engine_or_none = engine = new_engine()
-            if self._stop_engine is not None:
-                self._stop_engine(engine)
-            await engine.run()
+            if self._engine_or_none is None:
+                self._engine_or_none = new_engine()
+                self._stop_before(self._engine_or_none)
+            await self._engine_or_none.run()
         finally:
             probing.cancel()
             self.metrics.stop()
@@ -291,6 +294,8 @@ class Run:
 
     async def _fill(self, fill_by_batches: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Have what can be asked in batches in the journal; what it cannot, the engine is told."""
+        if self._stop_engine is not None:
+            return
         self._filling = asyncio.create_task(fill_by_batches(), name="batches")
         try:
             await self._filling
@@ -302,6 +307,11 @@ class Run:
 
     def _stop_asking(self, error: WeaveError) -> None:
         self._stop(lambda engine: engine.stop(because=error))
+
+    def _stop_before(self, engine: Engine) -> None:
+        """What was to be stopped before there was an engine: it delivers what the journal has."""
+        if self._stop_engine is not None:
+            self._stop_engine(engine)
 
     def _stop(self, stop: Callable[[Engine], None]) -> None:
         """Stop the engine; before there is one, what comes before it, and then the engine."""
@@ -507,6 +517,7 @@ class Run:
             elapsed_s=round(metrics.elapsed_s, 3),
             answers_per_s=round(metrics.answers_per_s, 2),
             files=files,
+            endpoints={name: each.account() for name, each in self._dispatchers.items()},
             error=None if error is None else str(error),
         )
 

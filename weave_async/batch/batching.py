@@ -30,7 +30,7 @@ from weave_async.batch.collection import Collection
 from weave_async.batch.lane import Lane
 from weave_async.batch.ledger import BatchRecord, Ledger
 from weave_async.batch.requests import RequestsFile, custom_id_of, custom_ids_in, ordinals_of
-from weave_async.dispatch import failure_of
+from weave_async.blame import failure_of
 from weave_async.engine import COLLECTED
 from weave_async.errors import BudgetError, RequestRefusedError, RunFolderError
 from weave_async.flow.budget import Cost

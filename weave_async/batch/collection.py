@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from weave_async.batch.lane import Lane
 from weave_async.batch.ledger import BatchRecord
-from weave_async.dispatch import failure_of
+from weave_async.blame import failure_of
 from weave_async.errors import BadResponseError, ProviderError, RateLimitError
 from weave_async.flow.budget import NO_COST, Cost
 from weave_async.interfaces import BatchState
@@ -111,7 +111,7 @@ class Collection:
                 "an answer to this request",
                 may_be_billed=self.state.status == "completed",
             )
-        response = self.lane.api.response_in(line)
+        response = self.lane.api.response_in(line, request)
         return self.lane.dispatcher.checked(request, response, most_tokens=most_tokens)
 
     def _ends_with(self, error: ProviderError) -> bool:

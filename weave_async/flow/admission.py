@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -42,8 +43,8 @@ LONGEST_OUTAGE_S = 3600.0
 class Slot:
     """One request's way through the gate; ``async with`` it for as long as the request is out.
 
-    Say how it ended before leaving: ``settle``, ``refused``, ``throttled`` or ``missed``. Left by
-    an exception without a word, the request may be billed. Left in peace without a word, it was
+    Say how it ended before leaving: ``settle``, ``refused``, ``throttled``, ``missed`` or ``lost``,
+    which is what leaving by an exception without a word means. Left in peace without a word, it was
     never sent, and all that it took is given back.
     """
 
@@ -102,6 +103,10 @@ class Slot:
         """It was answered, and has used this much; ``None`` where nobody has said."""
         self._has_ended = True
         self._admission._answered(self, tokens, cost)
+
+    def lost(self) -> None:
+        """It was sent, and given up: nobody will know how it ended, and it may be billed."""
+        self._admission._lost(self)
 
     def refused(self, *, is_billed: bool = False) -> None:
         """It was refused, or failed, for what is in it."""
@@ -180,6 +185,8 @@ class Admission:
         self._paused_until_s = 0.0
         self._pauses_in_a_row = 0
         self._sending: set[asyncio.Task[object] | None] = set()
+        self.on_long_pause: Callable[[], None] = lambda: None
+        """Called when the endpoint has asked to wait for longer than limits by the minute need."""
 
     def __repr__(self) -> str:
         parts = [f"{self.in_flight}/{self.concurrency.limit} in flight"]
@@ -213,6 +220,13 @@ class Admission:
     def max_concurrency(self) -> int:
         """As many may ever be in flight."""
         return self.concurrency.ceiling
+
+    @property
+    def is_free(self) -> bool:
+        """Whether somebody who comes now would be let in at once, as far as a budget allows."""
+        if self.line.num_waiting or self.in_flight >= self.concurrency.limit:
+            return False
+        return self._closed_for_s(asyncio.get_running_loop().time()) <= 0
 
     @property
     def paused_for_s(self) -> float:
@@ -382,6 +396,8 @@ class Admission:
             retry_after_s = longest_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads clients out
             self._pauses_in_a_row += 1
         self._paused_until_s = max(self._paused_until_s, now_s + retry_after_s)
+        if retry_after_s > LONGEST_PAUSE_S:
+            self.on_long_pause()
         self.pace.resumes(self._paused_until_s)
         for bucket in (self._tokens, self._requests):
             if bucket is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
+from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
@@ -29,13 +30,15 @@ MOST_REMEMBERED = 1000
 
 
 class Breaker:
-    """Plain arithmetic, except that it logs when it opens and when it closes."""
+    """Plain arithmetic, except that it tells when it opens and when it closes."""
 
     def __init__(self, name: str, *, longest_outage_s: float) -> None:
         self.longest_outage_s = longest_outage_s
         self.is_closed = True
         self.num_successes = 0
         """Counted by whoever hears an answer: it happens with each one."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when it has opened, and when it has closed."""
         self._name = name
         self._failures: deque[tuple[float, int, str]] = deque(maxlen=MOST_REMEMBERED)
         self._opened_at_s = 0.0
@@ -77,6 +80,7 @@ class Breaker:
             self.is_closed = True
             self._failures.clear()
             logger.warning("%s answers again", self._name)
+            self.on_change()
 
     def failed(
         self,
@@ -135,6 +139,7 @@ class Breaker:
             self._probe_at_s - now_s,
             self.longest_outage_s,
         )
+        self.on_change()
 
     def _probe_failed(self, now_s: float, told_s: float, is_alive: bool) -> None:
         self._num_probing = max(0, self._num_probing - 1)

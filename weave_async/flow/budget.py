@@ -86,9 +86,11 @@ class Budget:
     def refusal(self, cost: Cost) -> BudgetError:
         """Why ``cost`` may not be spent any more."""
         limit = Cost(self.max_tokens or 0, self.max_usd or 0.0)
-        out = f" and {_of(self.reserved, self)} set aside" if self._num_reserved else ""
+        spent = f"{_of(self.spent, self)} spent"
+        if self._num_reserved:
+            spent += f" and {_of(self.reserved, self)} set aside"
         return BudgetError(
-            f"the budget of {_of(limit, self)} has {_of(self.spent, self)} spent{out}, and the next "
+            f"the budget of {_of(limit, self)} has {spent}, and the next "
             f"request may cost {_of(cost, self)}: raise the budget to go on where this run stopped"
         )
 

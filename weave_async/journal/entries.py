@@ -46,7 +46,12 @@ _NEEDED: Mapping[str, Mapping[str, tuple[type, ...]]] = {
 """What a record of each kind has in every format; and the same of what stands in them."""
 _OPTIONAL: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     "open": {"epoch": _COUNT, "asks": (dict,), "cut": (dict,), "started_at": _NUMBER},
-    "answer": {"attempt_id": _TEXT, "at_s": _NUMBER, "max_tokens": _MAYBE_COUNT},
+    "answer": {
+        "attempt_id": _TEXT,
+        "at_s": _NUMBER,
+        "max_tokens": _MAYBE_COUNT,
+        "model": _TEXT,
+    },
     "response": {"reasoning": _TEXT},
 }
 _CALL = [str, str, int]
@@ -66,6 +71,7 @@ def from_sample(sample: Sample, *, attempt_id: str, at_s: float) -> dict[str, An
         "request_id": request.request_id,
         "max_tokens": request.params.max_tokens,
         "endpoint": sample.endpoint,
+        "model": request.model,
         "at_s": at_s,
     }
     if response is not None:
