@@ -34,7 +34,8 @@ from weave_async.recipe import MixEntry, Part, Recipe
 from weave_async.records import Endpoint
 from weave_async.rundir import RunFolder
 from weave_async.settings import ProviderTraits, Settings
-from weave_async.sources.files import format_of, spool
+from weave_async.sources.files import format_of, open_bytes, spool
+from weave_async.sources.openai_batch import is_batch_line
 from weave_async.stages import JudgingStage, NoiseStage
 from weave_async.validation.completion import CompletionValidator
 
@@ -376,5 +377,15 @@ def source_of(recipe: Recipe, stack: AsyncExitStack) -> Source:
         path = spool(sys.stdin.buffer, Path(folder))
     else:
         path = recipe.folder / recipe.prompts.source
-    source: Source = registry.build("source", format_of(path), {"path": path})
+    source: Source = registry.build("source", _format_of(path), {"path": path})
     return source
+
+
+def _format_of(path: Path) -> str:
+    """By its name; a batch file is JSON Lines by name, and told by its first line."""
+    by_name = format_of(path)
+    if by_name != "jsonl" or not path.is_file():
+        return by_name
+    with open_bytes(path) as lines:
+        first = next((line for line in lines if line.strip()), b"")
+    return "openai_batch" if is_batch_line(first) else by_name

@@ -220,7 +220,7 @@ class Plan:
             number = self._mix.draw(fraction_for(recipe.seed, prompt_id, sample_index, "mix"))
         endpoint = self._endpoints[number]
         seed = seed_for(recipe.seed, prompt_id, sample_index, "request") >> (64 - SEED_BITS)
-        params = self._draw_params(prompt_id, sample_index, seed)
+        params = self._draw_params(prompt_id, sample_index, seed, row.params)
         request = Request(
             request_id=_request_id(
                 self._named_by[number], messages, params, prompt_id, sample_index
@@ -240,7 +240,9 @@ class Plan:
             for name, attribute in self._attributes.items()
         }
 
-    def _draw_params(self, prompt_id: str, sample_index: int, seed: int) -> SamplingParams:
+    def _draw_params(
+        self, prompt_id: str, sample_index: int, seed: int, own: Mapping[str, Any]
+    ) -> SamplingParams:
         drawn: dict[str, Any] = {
             name: value.draw(
                 fraction_for(self._recipe.seed, prompt_id, sample_index, f"params:{name}")
@@ -248,6 +250,9 @@ class Plan:
             for name, value in self._drawn_params.items()
         }
         sent_seed = seed if self._recipe.generate.send_seed else None
+        if own:
+            given = {**self._fixed_params, **drawn, "seed": sent_seed, **own}
+            return SamplingParams(**given)
         return SamplingParams(**self._fixed_params, **drawn, seed=sent_seed)
 
 
