@@ -120,7 +120,7 @@ class OpenAIBatchApi:
         if not 200 <= status < 300:
             error = self._errors.from_reply(status, self._url, lambda name: None, encoded)
             if status in REFUSALS and type(error) is RequestRefusedError:
-                error = self._lessons.heard(error, encoded, self._fields_of(request))
+                error = self._lessons.heard(error, encoded, self._fields_sent(request))
             raise error
         return response_of(
             parse_answer(encoded, self._url, self._errors),
@@ -195,6 +195,13 @@ class OpenAIBatchApi:
     def _fields_of(self, request: Request) -> dict[str, Any]:
         capabilities = self._lessons.capabilities
         return request_fields(request, self._extra_body, streamed=False, capabilities=capabilities)
+
+    def _fields_sent(self, request: Request) -> dict[str, Any]:
+        """What its line may have held: another line may have taught since that a field is not
+        taken.
+        """
+        plain = request_fields(request, self._extra_body, streamed=False)
+        return {**self._fields_of(request), **plain}
 
     @property
     def _client(self) -> AsyncOpenAI:

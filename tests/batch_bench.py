@@ -33,6 +33,7 @@ class Bench:
     generate: dict[str, Any] = field(default_factory=dict)
     budget: dict[str, Any] = field(default_factory=dict)
     mode: str = "batch"
+    accept: int | None = None
 
     @property
     def out(self) -> Path:
@@ -46,6 +47,7 @@ class Bench:
             {
                 "seed": 7,
                 "budget": self.budget,
+                "accept": self.accept,
                 "prompts": {"source": "seeds.jsonl", "template": "{{ text }}"},
                 "generate": {"mix": [entry], "params": {"max_tokens": 64}, **self.generate},
             }

@@ -163,6 +163,11 @@ class Dispatcher:
             return True
         return self.left_because is None and self.admission.is_free
 
+    def count_answer(self) -> None:
+        """This endpoint has answered in this run, by whatever way it was asked."""
+        self._num_answered += 1
+        self.count_success()
+
     def count_success(self) -> None:
         """This endpoint has answered, now or in an earlier run."""
         self._blame.count_success()
@@ -203,8 +208,7 @@ class Dispatcher:
             if self._blame.is_one_too_many(error, tries):
                 raise
             return failure_of(error, tries.attempts)
-        self._num_answered += 1
-        self.count_success()
+        self.count_answer()
         return response
 
     async def _try_again(self, request: Request, tries: Tries, error: ProviderError) -> Response:

@@ -375,3 +375,27 @@ def test_a_batch_that_the_provider_has_lost_stops_the_run(bench: Bench) -> None:
     summary = bench.run()
     assert (summary.exit_code, summary.pending) == (78, NUM_ROWS)
     assert "no batch batch_x" in (summary.error or "")
+
+
+def test_a_field_that_is_refused_in_a_batch_is_left_out_of_the_next(bench: Bench) -> None:
+    def answer(request: RecordedRequest) -> Reply:
+        if "seed" in request.body:
+            return json_reply(
+                {"error": {"message": "Unsupported parameter: 'seed'", "param": "seed"}}, 400
+            )
+        return echo(request)
+
+    bench.endpoint.answer = answer
+    summary = bench.run()
+    assert summary.written == NUM_ROWS
+    assert summary.endpoints["openai_compatible"].answered == NUM_ROWS
+    assert ["seed" in body for body in bench.endpoint.asked] == NUM_ROWS * [True] + NUM_ROWS * [
+        False
+    ]
+
+
+def test_an_accept_target_takes_what_it_needs_from_the_batch(bench: Bench) -> None:
+    bench.accept = 5
+    summary = bench.run()
+    assert (summary.status, summary.written) == ("complete", 5)
+    assert len(bench.endpoint.batches) == 1

@@ -95,6 +95,7 @@ class Collection:
             self._journal.sent(request, tokens=most_tokens)
             self._spend(self.lane.dispatcher.cost_of(response) or worst)
             self._num_answered += 1
+            self.lane.dispatcher.count_answer()
             ended = sample.answered(response)
         self._metrics.count_answer(ended)
         return ended

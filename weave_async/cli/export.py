@@ -12,7 +12,7 @@ import typer
 
 from weave_async.cli import options
 from weave_async.cli.console import printable, write_to_stderr
-from weave_async.errors import RunFolderError
+from weave_async.errors import RunFolderError, WeaveError
 
 
 class Format(StrEnum):
@@ -73,6 +73,9 @@ def export(
                 file.write(row)
                 num_rows += 1
         os.replace(part, output)
+    except WeaveError:
+        part.unlink()
+        raise
     except OSError as error:
         raise RunFolderError(f"cannot write {output}: {error.strerror}") from error
     write_to_stderr(printable(f"{num_rows} rows in {output}\n"))
