@@ -122,7 +122,8 @@ class Dispatcher:
 
     def worst_case(self, request: Request) -> tuple[int, Cost]:
         """Tokens and cost that one sending of it can come to."""
-        most_tokens = most_input_tokens(request) + (request.params.max_tokens or 0)
+        most_output = (request.params.max_tokens or 0) * request.num_choices
+        most_tokens = most_input_tokens(request) + most_output
         return most_tokens, NO_COST if self._budget is None else self._worst_cost(
             request, most_tokens
         )
@@ -362,7 +363,8 @@ class Dispatcher:
                 "a budget needs generate.params.max_tokens: without it, nobody can tell what an "
                 "answer may cost"
             )
-        return self._cost(most_tokens - max_tokens, max_tokens)
+        most_output = max_tokens * request.num_choices
+        return self._cost(most_tokens - most_output, most_output)
 
     def _cost(self, input_tokens: int, output_tokens: int) -> Cost:
         tokens = input_tokens + output_tokens

@@ -15,7 +15,7 @@ from weave_async.batch.requests import custom_id_of
 from weave_async.errors import InputError, RecipeError, RunFolderError
 from weave_async.interfaces import BatchApi
 from weave_async.journal.segments import list_segments
-from weave_async.parts import source_of
+from weave_async.parts import examples_source_of, source_of
 from weave_async.plan import Plan
 from weave_async.recipe import Recipe
 from weave_async.records import Endpoint, Sample
@@ -39,7 +39,13 @@ def openai_batch(run: Path, only: Only) -> Iterator[bytes]:
     endpoints = list(_endpoints_of(folder))
     if len(endpoints) != len(recipe.generate.mix):
         raise RunFolderError(f"{folder.recipe} is not the recipe of the journal beside it")
-    plan = Plan(recipe, source, endpoints, num_samples=_num_samples(folder, recipe))
+    plan = Plan(
+        recipe,
+        source,
+        endpoints,
+        num_samples=_num_samples(folder, recipe),
+        examples=examples_source_of(recipe),
+    )
     apis = {endpoint.name: _api_of(endpoint) for endpoint in endpoints}
     is_wanted = _chooser(folder, only)
     for sample in plan.samples():

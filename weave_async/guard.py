@@ -78,9 +78,11 @@ class GuardedProvider:
         """
         usage = response.usage
         if request.params.max_tokens is None:
-            most_tokens += UNBOUNDED_ANSWER_TOKENS
+            most_tokens += UNBOUNDED_ANSWER_TOKENS * request.num_choices
         most = MOST_OF_WORST_CASE * most_tokens
         least_out = 1 if response.text or response.reasoning else 0
+        for other in response.others:
+            least_out += 1 if other.text or other.reasoning else 0
         input_tokens = _within(1, usage.input_tokens, most)
         output_tokens = _within(least_out, usage.output_tokens, most)
         if input_tokens == usage.input_tokens and output_tokens == usage.output_tokens:
@@ -204,6 +206,8 @@ def _require_sound(response: Response) -> None:
     if not isinstance(response, Response) or not isinstance(response.usage, Usage):
         raise TypeError(f"complete returned {response!r}, not a Response with its Usage")
     response.text.encode()
+    for other in response.others:
+        _require_sound(other)
     for count in (response.usage.input_tokens, response.usage.output_tokens):
         if count is not None and (type(count) is not int or count < 0):
             raise TypeError(f"usage holds {count!r}, not a number of tokens")

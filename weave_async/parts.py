@@ -16,6 +16,7 @@ from weave_async.asking import Asker, ByEndpoint, Planned
 from weave_async.batch.batching import Batching
 from weave_async.batch.lane import Lane
 from weave_async.batch.ledger import Ledger
+from weave_async.choices import Choices
 from weave_async.dispatch import Dispatcher
 from weave_async.errors import RecipeError, WeaveError
 from weave_async.failover import Failover
@@ -192,7 +193,8 @@ def asker_of(
     providers: Mapping[str, Provider],
 ) -> Asker:
     """How a sample comes to its answer, over these endpoints."""
-    return _sender_of(recipe, dispatchers, endpoints, providers)
+    asker = _sender_of(recipe, dispatchers, endpoints, providers)
+    return asker if recipe.generate.n == 1 else Choices(asker)
 
 
 def _sender_of(
@@ -377,6 +379,18 @@ def source_of(recipe: Recipe, stack: AsyncExitStack) -> Source:
         path = spool(sys.stdin.buffer, Path(folder))
     else:
         path = recipe.folder / recipe.prompts.source
+    return _source_at(path)
+
+
+def examples_source_of(recipe: Recipe) -> Source | None:
+    """The source of examples, where it is another than that of the prompts."""
+    examples = recipe.prompts.examples
+    if examples is None or examples.source is None:
+        return None
+    return _source_at(recipe.folder / examples.source)
+
+
+def _source_at(path: Path) -> Source:
     source: Source = registry.build("source", _format_of(path), {"path": path})
     return source
 

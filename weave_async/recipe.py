@@ -114,6 +114,41 @@ Attribute = Annotated[_Choice | _Uniform | _FileChoice, Discriminator(_tag_of)]
 Number = Annotated[_Value | _Uniform | _Choice, Discriminator(_tag_of)]
 
 
+class Turn(_Model):
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str = Field(description="Jinja template, filled from the row and the attributes.")
+
+
+class Examples(_Model):
+    """Rows that are shown with each prompt, drawn by seed: others for each row and draw, and never
+    the row itself. Of a large source, 10,000 rows are drawn from.
+    """
+
+    source: str | None = Field(
+        None, description="A .jsonl, .csv or .txt file beside the recipe; the prompts' if absent."
+    )
+    num: int = Field(3, ge=1, le=100, description="Examples in each prompt.")
+    user: str | None = Field(
+        None, description="Template of an example's user turn, filled from the example's row."
+    )
+    assistant: str | None = Field(
+        None,
+        description="Template of the turn that answers it. With neither, examples are only what "
+        "templates make of `examples`, a list of rows.",
+    )
+
+    @model_validator(mode="after")
+    def _both_turns_or_neither(self) -> Self:
+        if (self.user is None) != (self.assistant is None):
+            given, absent = (
+                ("user", "assistant") if self.assistant is None else ("assistant", "user")
+            )
+            raise ValueError(f"an example has two turns: beside `{given}`, it needs `{absent}`")
+        return self
+
+
 class Prompts(_Model):
     """Where prompts come from: rows × attributes × draws."""
 
@@ -124,11 +159,37 @@ class Prompts(_Model):
     template: str | None = Field(
         None,
         description="Jinja template of the user turn, filled from the row and the attributes. "
-        "Without one, the column `prompt` or `text` is the turn.",
+        "Without one, the column `prompt` or `text` is the turn, or else the column `messages` the "
+        "conversation.",
     )
+    messages: list[Turn] | None = Field(
+        None,
+        min_length=1,
+        description="The turns of a conversation up to the user's last, in place of `system` and "
+        "`template`.",
+    )
+    examples: Examples | None = Field(None, description="Few-shot examples from the source.")
     attributes: dict[str, Attribute] = Field({}, description="Drawn anew for each sample.")
-    draws: int = Field(1, ge=1, description="Samples per row.")
+    draws: int | None = Field(
+        None, ge=1, description="Samples per row; `generate.n`, which is 1, if absent."
+    )
     on_bad_row: Literal["stop", "skip"] = Field("stop", description="What a malformed row does.")
+
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> Self:
+        if self.messages is None:
+            return self
+        other = "template" if self.template is not None else "system"
+        if (self.template, self.system) != (None, None):
+            raise ValueError(
+                f"`messages` and `{other}` are two ways to say the same: write it as a turn"
+            )
+        if self.messages[-1].role != "user":
+            role = self.messages[-1].role
+            raise ValueError(f"the last of `messages` is what is asked: a user turn, not {role}")
+        if any(turn.role == "system" for turn in self.messages[1:]):
+            raise ValueError("a system turn comes first in `messages`")
+        return self
 
 
 class Params(_Model):
@@ -202,6 +263,13 @@ class Generate(_Model):
 
     mix: list[MixEntry] = Field([MixEntry()], min_length=1, description="Models, by weight.")
     params: Params = Params()
+    n: int = Field(
+        1,
+        ge=1,
+        le=128,
+        description="Completions of one prompt, in one request where the endpoint takes `n`. They "
+        "share attributes, parameters and examples.",
+    )
     api: Literal["chat", "completions"] = Field("chat", description="Which OpenAI API to speak.")
     send_seed: bool = Field(True, description="Send a seed of its own with each request.")
     attempts: int = Field(6, ge=1, description="Tries per request, the first one counted.")
@@ -279,6 +347,20 @@ class Recipe(_Model):
 
     _folder: Path = Path()
 
+    @model_validator(mode="after")
+    def _draws_are_whole_groups(self) -> Self:
+        if self.num_draws % self.generate.n:
+            raise ValueError(
+                f"prompts.draws, {self.num_draws}, must be a multiple of generate.n, "
+                f"{self.generate.n}: each prompt is asked for so many completions at once"
+            )
+        return self
+
+    @property
+    def num_draws(self) -> int:
+        """Samples per row."""
+        return self.prompts.draws or self.generate.n
+
     @property
     def folder(self) -> Path:
         """Where the recipe's relative paths start."""
@@ -323,6 +405,9 @@ class Recipe(_Model):
         data = self.model_dump()
         if self.prompts.source != "-":
             data["prompts"]["source"] = _absolute(self.folder, self.prompts.source)
+        examples = data["prompts"]["examples"]
+        if examples is not None and examples["source"] is not None:
+            examples["source"] = _absolute(self.folder, examples["source"])
         for shape in data["prompts"]["attributes"].values():
             if "file" in shape:
                 shape["file"] = _absolute(self.folder, shape["file"])

@@ -93,10 +93,11 @@ class Request:
     """What is sent to an endpoint: one completion of one prompt, or ``num_choices`` of them.
 
     ``request_id`` is the digest of all that can change the answer (model, messages, parameters,
-    schema, draw). The journal keeps answers under it. ``attempt_id`` names one sending of it: the
-    dispatcher gives each its own, and providers pass it on as ``X-Client-Request-Id``. ``schema``
-    is the JSON Schema that the answer should have: an endpoint that cannot enforce it is told in
-    words.
+    schema, draw). The journal keeps answers under it. ``attempt_id`` names one sending of it, and
+    begins with its id: the dispatcher gives each its own, and providers pass it on as
+    ``X-Client-Request-Id``. ``schema`` is the JSON Schema that the answer should have: an endpoint
+    that cannot enforce it is told in words. ``num_choices`` is no part of the id: in a request for
+    several, the others have requests of their own, and only their answers came with this one's.
     """
 
     request_id: str

@@ -24,6 +24,7 @@ from weave_async.parts import (
     batching_of,
     dispatchers_of,
     endpoints_of,
+    examples_source_of,
     prices_of,
     providers_of,
     sellers_of,
@@ -122,7 +123,13 @@ class Run:
             self._providers = providers = providers_of(self.endpoints)
             pipeline = Pipeline(stages_of(self.recipe), self.metrics.stage_times)
             self._sinks = sinks_of(self.recipe)
-            self.plan = Plan(self.recipe, source, self.endpoints, num_samples=self._num_samples)
+            self.plan = Plan(
+                self.recipe,
+                source,
+                self.endpoints,
+                num_samples=self._num_samples,
+                examples=examples_source_of(self.recipe),
+            )
             self._open_folder(stack)
             journal = Journal(
                 self.folder.journal,
@@ -174,6 +181,7 @@ class Run:
                 max_concurrency=min(concurrency, places.count(0)),
                 window=max(SMALLEST_WINDOW, WINDOW_PER_REQUEST * concurrency),
                 accept=self.recipe.accept,
+                group_size=self.recipe.generate.n,
             )
             if batching is None:
                 self._engine_or_none = self._new_engine()

@@ -77,8 +77,7 @@ def test_an_exported_file_is_a_source_that_asks_the_same(
     weave_async("run", str(recipe_file), "-n", "6", "-o", "out")
     weave_async("export", "out", "--format", "openai-batch", "-o", "batch.jsonl")
     told = weave_async(
-        *("run", "--prompts", "batch.jsonl", "--template", "{{ messages[-1].content }}"),
-        *("-p", "simulated", "-o", "again", "--json"),
+        *("run", "--prompts", "batch.jsonl", "-p", "simulated", "-o", "again", "--json")
     )
     assert told.exit_code == 0, told.err
     assert told.json["asked"] == 6
@@ -94,10 +93,8 @@ def test_a_row_whose_parameters_changed_is_asked_anew(weave_async: Program) -> N
     def run(temperature: float) -> dict[str, Any]:
         body = {"messages": [{"role": "user", "content": "Why?"}], "temperature": temperature}
         Path("batch.jsonl").write_text(json.dumps({"custom_id": "a", "body": body}) + "\n")
-        arguments = ("--prompts", "batch.jsonl", "--template", "{{ messages[0].content }}")
-        told = weave_async(
-            *("run", *arguments, "-p", "simulated", "-o", "out", "--json", "--accept-changes")
-        )
+        arguments = ("-p", "simulated", "-o", "out", "--json", "--accept-changes")
+        told = weave_async("run", "--prompts", "batch.jsonl", *arguments)
         assert told.exit_code == 0, told.err
         return told.json
 

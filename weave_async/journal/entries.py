@@ -9,8 +9,10 @@ failure   a sample that ends without one
 synced    how far the segment was on the disk when this was written
 ========  =======================================================================================
 
-``at_s`` counts from the opening of the run. Answers begin with the sample's id, then the call's, so
-that whoever goes through a million of them need not parse one.
+``at_s`` counts from the opening of the run. Answers begin with the ids of the sample, the call and
+the request, so that whoever goes through a million of them need not parse one. A call's id begins
+with that of the request that was sent: several answers to one call are of several requests, which
+differ in their draw alone.
 """
 
 from __future__ import annotations
@@ -24,12 +26,11 @@ import orjson
 
 from weave_async.records import Failure, Request, Response, Sample, ToolCall, Usage
 
-ids_in = re.compile(rb'\{"kind":"answer","sample_id":"([^"\\]*)","attempt_id":"([^"\\]*)"').match
-"""Sample and call of an ``answer`` frame without parsing it; no match where that cannot be."""
 question_in = re.compile(
     rb'\{"kind":"answer","sample_id":"([^"\\]*)","attempt_id":"([^"\\]*)","request_id":"([^"\\]*)"'
 ).match
-"""The same with the request."""
+"""Sample, call and request of an ``answer`` frame without parsing it; no match where that cannot
+be."""
 _NUMBER, _TEXT, _COUNT = (int, float), (str,), (int,)
 _MAYBE_COUNT = (int, type(None))
 _NEEDED: Mapping[str, Mapping[str, tuple[type, ...]]] = {
