@@ -6,12 +6,12 @@ the provider's. The SDK's own retries are off, as everywhere; it is loaded when 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeVar
 
 import orjson
 
@@ -27,16 +27,21 @@ from weave_async.errors import (
 from weave_async.interfaces import BatchState
 from weave_async.records import Api, Endpoint, Request, Response
 
-from .endpoint import CONNECT_TIMEOUT_S, secret_of
+from .endpoint import CONNECT_TIMEOUT_S
 from .wire.errors import ErrorReader
 from .wire.fields import mapping
 from .wire.learning import REFUSALS, Lessons
 from .wire.request import request_fields
 from .wire.response import parse_answer, response_of
-from .wire.text import parse_json, string
+from .wire.text import parse_json, shown, string
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
+
+    from .sdk.client import Azure
+    from .sdk.tokens import TokenSource
+
+T = TypeVar("T")
 
 COMPLETION_WINDOW: Final = "24h"
 URLS: Final[Mapping[Api, Literal["/v1/chat/completions", "/v1/completions"]]] = {
@@ -47,6 +52,9 @@ URLS: Final[Mapping[Api, Literal["/v1/chat/completions", "/v1/completions"]]] = 
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 MAX_OUTPUT_BYTES = 8 << 30
 """Of one file of answers, which goes to the disk and not into memory."""
+CALL_S, TRANSFER_S = 300.0, 3600.0
+"""One call at most, and one with a file: a drip outlives any other limit."""
+_IDENTITY = {"accept-encoding": "identity"}
 PAGE, MAX_PAGES = 100, 100
 CLOCKS_APART_S = 3600.0
 """How far a server's clock may be from ours, or a batch of ours would be taken for an older one."""
@@ -133,15 +141,16 @@ class OpenAIBatchApi:
         with path.open("rb") as file:
             # A path would be read into memory whole.
             reply = await self._answered(
-                lambda client: client.files.with_raw_response.create(
+                self._client.files.with_raw_response.create(
                     file=(path.name, file, "application/jsonl"), purpose="batch"
-                )
+                ),
+                within_s=TRANSFER_S,
             )
         return self._id_in(reply)
 
     async def create(self, file_id: str, api: Api, metadata: Mapping[str, str]) -> str:
         reply = await self._answered(
-            lambda client: client.batches.with_raw_response.create(
+            self._client.batches.with_raw_response.create(
                 completion_window=COMPLETION_WINDOW,
                 endpoint=URLS[api],
                 input_file_id=file_id,
@@ -160,9 +169,7 @@ class OpenAIBatchApi:
         return None
 
     async def state(self, batch_id: str) -> BatchState:
-        batch = await self._answered(
-            lambda client: client.batches.with_raw_response.retrieve(batch_id)
-        )
+        batch = await self._answered(self._client.batches.with_raw_response.retrieve(batch_id))
         counts = mapping(batch.get("request_counts"))
         status = string(batch.get("status"))
         files = (string(batch.get(key)) for key in ("output_file_id", "error_file_id"))
@@ -177,20 +184,23 @@ class OpenAIBatchApi:
         )
 
     async def download(self, file_id: str, path: Path) -> None:
-        with _new_private(path) as file, self._translated():
-            async with self._client.files.with_streaming_response.content(
-                file_id, extra_headers={"accept-encoding": "identity"}
-            ) as reply:
-                num_bytes = 0
-                async for piece in reply.iter_bytes():
-                    num_bytes += len(piece)
-                    if num_bytes > MAX_OUTPUT_BYTES:
-                        raise ResponseTooLargeError(
-                            f"{file_id} at {self._url} has more than {MAX_OUTPUT_BYTES} bytes"
-                        )
-                    file.write(piece)
+        with _new_private(path) as file:
+            await self._called(self._copy(file_id, file), within_s=TRANSFER_S)
             file.flush()
             os.fsync(file.fileno())
+
+    async def _copy(self, file_id: str, file: IO[bytes]) -> None:
+        async with self._client.files.with_streaming_response.content(
+            file_id, extra_headers=_IDENTITY
+        ) as reply:
+            num_bytes = 0
+            async for piece in reply.iter_bytes():
+                num_bytes += len(piece)
+                if num_bytes > MAX_OUTPUT_BYTES:
+                    raise ResponseTooLargeError(
+                        f"{file_id} at {self._url} has more than {MAX_OUTPUT_BYTES} bytes"
+                    )
+                file.write(piece)
 
     def _fields_of(self, request: Request) -> dict[str, Any]:
         capabilities = self._lessons.capabilities
@@ -213,9 +223,8 @@ class OpenAIBatchApi:
         """All batches of the account, the newest first, a page at a time."""
         after: dict[str, Any] = {}
         for _ in range(MAX_PAGES):
-            page = await self._answered(
-                lambda client: client.batches.with_raw_response.list(limit=PAGE, **after)  # noqa: B023
-            )
+            listing: Any = self._client.batches.with_raw_response.list(limit=PAGE, **after)
+            page = await self._answered(listing)
             listed = page.get("data")
             batches = [mapping(batch) for batch in listed] if isinstance(listed, list) else []
             for batch in batches:
@@ -224,42 +233,43 @@ class OpenAIBatchApi:
                 return
             after = {"after": self._id_in(batches[-1])}
 
-    async def _answered(self, call: Callable[[AsyncOpenAI], Any]) -> Mapping[str, Any]:
+    async def _answered(self, call: Awaitable[Any], within_s: float = CALL_S) -> Mapping[str, Any]:
         """The object that was answered. The SDK's own models take anything for one of theirs."""
-        with self._translated():
-            reply = await call(self._client)
-            body: bytes = reply.content
+        body: bytes = (await self._called(call, within_s=within_s)).content
         return parse_answer(body, self._url, self._errors)
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """The SDK's errors as ours, and those of its transport, which come as they are from files
-        that are read in pieces.
+    async def _called(self, call: Awaitable[T], *, within_s: float) -> T:
+        """What ``call`` gives. Raises our errors as they are, and those of the SDK as ours; those
+        of its transport come as they are from files that are read in pieces.
+
+        Outside of the ``except``, without a cause or a context: what they raise holds the request,
+        and that the key.
         """
         import httpx2
         import openai
 
         try:
-            yield
-        except openai.APIStatusError as error:
-            reply = error.response
-            body = reply.content if reply.is_stream_consumed or reply.is_closed else b""
-            raise self._errors.from_reply(
-                reply.status_code, self._url, reply.headers.get, body
-            ) from error
-        except (openai.APITimeoutError, httpx2.TimeoutException) as error:
-            raise DeadlineError(f"{self._url} did not answer in time") from error
-        except (openai.APIConnectionError, httpx2.HTTPError) as error:
-            raise self._connect_error(error) from error
-        except openai.OpenAIError as error:
-            raise self._errors.bad_response(self._url, f"is not understood: {error}") from error
+            async with asyncio.timeout(within_s):
+                return await call
+        except (openai.OpenAIError, httpx2.HTTPError, TimeoutError) as raised:
+            error = self._translated(raised)
+        raise error
 
-    def _connect_error(self, error: Exception) -> ProviderError:
-        cause = error.__cause__ or error
-        told = f"{self._url} cannot be reached: {type(cause).__name__}: {cause}"
-        if "CERTIFICATE_VERIFY_FAILED" in told:
-            return TlsError(told)
-        return ConnectError(told, may_be_billed=True)
+    def _translated(self, raised: Exception) -> ProviderError:
+        import httpx2
+        import openai
+
+        if isinstance(raised, openai.APIStatusError):
+            reply = raised.response
+            body = reply.content if reply.is_closed else b""
+            return self._errors.from_reply(reply.status_code, self._url, reply.headers.get, body)
+        if isinstance(raised, openai.APITimeoutError | httpx2.TimeoutException | TimeoutError):
+            return DeadlineError(f"{self._url} did not answer in time")
+        cause = raised.__cause__ or raised
+        why = shown(f"{type(cause).__name__}: {cause}", self._errors.secret)
+        if "CERTIFICATE_VERIFY_FAILED" in why:
+            return TlsError(f"{self._url} cannot be trusted ({why})")
+        return ConnectError(f"{self._url} could not be asked ({why})", may_be_billed=True)
 
     def _unserved(self, complaint: Mapping[str, Any]) -> ProviderError:
         """The error of a request that was not even tried, or whose fate nobody tells."""
@@ -283,26 +293,30 @@ class OpenAIBatchApi:
 
 
 def new_client(
-    endpoint: Endpoint, base_url: str, *, tls: ssl.SSLContext | None, proxy: str | None
+    endpoint: Endpoint,
+    base_url: str,
+    *,
+    secret: str,
+    tls: ssl.SSLContext | None,
+    proxy: str | None,
+    token: TokenSource | None = None,
+    azure: Azure | None = None,
 ) -> AsyncOpenAI:
-    """The SDK's client for one address. It follows no redirect, so that the key stays here."""
+    """The SDK for one address. It follows no redirect, so that the key stays here."""
     import httpx2
-    from openai import AsyncOpenAI
+
+    from .sdk.client import new_sdk
 
     timeout = httpx2.Timeout(endpoint.timeout_s, connect=min(CONNECT_TIMEOUT_S, endpoint.timeout_s))
-    return AsyncOpenAI(
-        api_key=secret_of(endpoint) or "none",
-        base_url=base_url,
-        max_retries=0,
+    http_client = httpx2.AsyncClient(
+        follow_redirects=False,
         timeout=timeout,
-        http_client=httpx2.AsyncClient(
-            follow_redirects=False,
-            timeout=timeout,
-            trust_env=False,
-            proxy=proxy,
-            verify=True if tls is None else tls,
-        ),
+        trust_env=False,
+        proxy=proxy,
+        verify=True if tls is None else tls,
     )
+    sdk = new_sdk(base_url, http_client, secret=secret, token=token, azure=azure)
+    return sdk.with_options(timeout=timeout)
 
 
 def _new_private(path: Path) -> IO[bytes]:

@@ -152,7 +152,13 @@ class OpenAICompatibleProvider:
         """Requests as files, at the same address, with the same key and bodies."""
         proxy = proxy_for(self._base_url, self._proxy, is_loopback=self._is_loopback)
         return OpenAIBatchApi(
-            lambda: new_client(self._endpoint, self._base_url, tls=self._tls, proxy=proxy),
+            lambda: new_client(
+                self._endpoint,
+                self._base_url,
+                secret=secret_of(self._endpoint),
+                tls=self._tls,
+                proxy=proxy,
+            ),
             url=self._base_url,
             errors=self._errors,
             lessons=self._lessons,

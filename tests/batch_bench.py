@@ -34,6 +34,7 @@ class Bench:
     budget: dict[str, Any] = field(default_factory=dict)
     mode: str = "batch"
     accept: int | None = None
+    environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def out(self) -> Path:
@@ -42,7 +43,11 @@ class Bench:
     def recipe(self) -> Recipe:
         lines = [orjson.dumps(row) + b"\n" for row in self.rows]
         (self.folder / "seeds.jsonl").write_bytes(b"".join(lines))
-        entry = {"endpoint": "openai_compatible", "model": "scripted-model", "mode": self.mode}
+        entry = {
+            "endpoint": "openai_compatible",
+            "model": "scripted-model",
+            "mode": self.mode or None,
+        }
         recipe = Recipe.model_validate(
             {
                 "seed": 7,
@@ -59,6 +64,7 @@ class Bench:
         environment = {
             "WEAVE_ASYNC_BASE_URL": self.endpoint.base_url,
             "WEAVE_ASYNC_API_KEY": "sk-canary-0123456789",
+            **self.environment,
         }
         settings = Settings.from_environment(environment, dotenv=None)
         return Run(self.recipe(), output_dir=out or self.out, settings=settings, **options)

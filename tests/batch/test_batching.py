@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from batch_bench import NUM_ROWS, Bench
-from invariants import read_rows
+from invariants import check_secret_is_in_no_file, read_rows
 from weave_async.errors import RecipeError, RunFolderError
 from weave_async.run import Run
 from weave_async.testing.scripted_endpoint import (
@@ -399,3 +399,26 @@ def test_an_accept_target_takes_what_it_needs_from_the_batch(bench: Bench) -> No
     summary = bench.run()
     assert (summary.status, summary.written) == ("complete", 5)
     assert len(bench.endpoint.batches) == 1
+
+
+def test_the_sdk_provider_asks_in_batches_too(bench: Bench) -> None:
+    name = "providers.openai_sdk:OpenAISdkProvider"
+    bench.generate = {"mix": [{"endpoint": name, "model": "scripted-model", "mode": "batch"}]}
+    assert bench.run().written == NUM_ROWS
+    assert len(bench.endpoint.batches) == 1
+    keys = {request.headers["authorization"] for request in bench.endpoint.requests}
+    assert keys == {"Bearer sk-canary-0123456789"}
+
+
+def test_a_variable_of_the_environment_sets_the_mode(bench: Bench) -> None:
+    bench.mode = "live"
+    bench.environment = {"WEAVE_ASYNC_MODE": "batch"}
+    assert bench.run().written == NUM_ROWS
+    assert len(bench.endpoint.batches) == 1
+
+
+def test_the_key_is_in_no_file_and_in_no_error(bench: Bench) -> None:
+    bench.endpoint.intercept = when("/batches", "POST", [error_reply(403, "sk-canary-0123456789")])
+    assert "canary" not in (bench.run().error or "")
+    bench.run()
+    check_secret_is_in_no_file(bench.out, "canary")
