@@ -46,7 +46,7 @@ class Bench:
         entry = {
             "endpoint": "openai_compatible",
             "model": "scripted-model",
-            "mode": self.mode or None,
+            "mode": self.mode,
         }
         recipe = Recipe.model_validate(
             {
