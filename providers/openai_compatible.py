@@ -21,6 +21,7 @@ from pyreqwest.http import Url
 from weave_async.errors import ProviderError, RequestRefusedError, ResponseTooLargeError
 from weave_async.records import Chunk, Endpoint, EndpointFacts, Request, Response
 
+from .batch_api import OpenAIBatchApi, new_client
 from .endpoint import (
     MAX_BODY_BYTES,
     OPENAI_BASE_URL,
@@ -72,6 +73,7 @@ class OpenAICompatibleProvider:
 
     def __init__(self, endpoint: Endpoint) -> None:
         """Check all that can be checked without the network; raise ``RecipeError`` if it fails."""
+        self._endpoint = endpoint
         secret = secret_of(endpoint)
         address = address_of(endpoint, has_key=bool(secret))
         self._base_url, self._is_loopback = address.base_url, address.is_loopback
@@ -153,6 +155,23 @@ class OpenAICompatibleProvider:
         reply = await self._entered_transport().fetch(url, None)
         body = self._checked_body(reply, url)
         return facts_of(body, reply.header, url, self._errors, self._lessons.capabilities)
+
+    def batch_api(self) -> OpenAIBatchApi:
+        """Requests as files, at the same address, with the same key and bodies."""
+        proxy = proxy_for(self._base_url, self._proxy, is_loopback=self._is_loopback)
+        return OpenAIBatchApi(
+            lambda: new_client(
+                self._endpoint,
+                self._base_url,
+                secret=secret_of(self._endpoint),
+                tls=self._tls,
+                proxy=proxy,
+            ),
+            url=self._base_url,
+            errors=self._errors,
+            lessons=self._lessons,
+            extra_body=self._extra_body,
+        )
 
     def _body(self, request: Request, *, streamed: bool) -> bytes:
         return request_body(

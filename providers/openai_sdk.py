@@ -22,6 +22,7 @@ import orjson
 from weave_async.errors import RecipeError
 from weave_async.records import Chunk, Endpoint, Request, Response
 
+from .batch_api import OpenAIBatchApi, new_client
 from .endpoint import (
     MAX_BODY_BYTES,
     OPENAI_BASE_URL,
@@ -82,6 +83,7 @@ class OpenAISdkProvider:
     def __init__(self, endpoint: Endpoint) -> None:
         """Check all that can be checked without the network; raise ``RecipeError`` if it fails."""
         self._options = options = options_of(endpoint, Options)
+        self._endpoint = endpoint
         self._secret = secret_of(endpoint)
         self._token = None if self._secret else _token_source(options)
         has_key = bool(self._secret or self._token)
@@ -131,6 +133,28 @@ class OpenAISdkProvider:
         sdk, self._sdk = self._sdk, None
         if sdk is not None:
             await sdk.close()
+
+    def batch_api(self) -> OpenAIBatchApi:
+        """Requests as files, at the same address, with the same key or token and bodies."""
+        from .sdk.client import Azure
+
+        proxy = proxy_for(self._base_url, self._proxy, is_loopback=self._is_loopback)
+        version, deployment = self._options.api_version, self._options.azure_deployment
+        return OpenAIBatchApi(
+            lambda: new_client(
+                self._endpoint,
+                self._base_url,
+                secret=self._secret,
+                tls=self._tls,
+                proxy=proxy,
+                token=self._token,
+                azure=Azure(version, deployment) if version else None,
+            ),
+            url=self._base_url,
+            errors=self._errors,
+            lessons=self._lessons,
+            extra_body=self._options.extra_body,
+        )
 
     async def complete(self, request: Request) -> Response:
         url = self._urls[request.api]

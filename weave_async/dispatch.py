@@ -116,6 +116,29 @@ class Dispatcher:
     async def __aexit__(self, *exc_info: object) -> None:
         await self._provider.close()
 
+    @property
+    def budget(self) -> Budget | None:
+        return self._budget
+
+    def worst_case(self, request: Request) -> tuple[int, Cost]:
+        """Tokens and cost that one sending of it can come to."""
+        most_output = (request.params.max_tokens or 0) * request.num_choices
+        most_tokens = most_input_tokens(request) + most_output
+        return most_tokens, NO_COST if self._budget is None else self._worst_cost(
+            request, most_tokens
+        )
+
+    def cost_of(self, response: Response) -> Cost | None:
+        """What an answer has cost; ``None`` where nobody has counted."""
+        usage = response.usage
+        if usage.input_tokens is None or usage.output_tokens is None:
+            return None
+        return self._cost(usage.input_tokens, usage.output_tokens)
+
+    def checked(self, request: Request, response: Response, *, most_tokens: int) -> Response:
+        """The response as it may be relied on, whoever read it."""
+        return self._provider.checked(request, response, most_tokens=most_tokens)
+
     def stop(self) -> None:
         """Send nothing more. What is out comes back; what would be sent again is not."""
         self._stopping = True
@@ -144,6 +167,11 @@ class Dispatcher:
         if not self._turns_away:
             return True
         return self.left_because is None and self.admission.is_free
+
+    def count_answer(self) -> None:
+        """This endpoint has answered in this run, by whatever way it was asked."""
+        self._num_answered += 1
+        self.count_success()
 
     def count_success(self) -> None:
         """This endpoint has answered, now or in an earlier run."""
@@ -185,8 +213,7 @@ class Dispatcher:
             if self._blame.is_one_too_many(error, tries):
                 raise
             return failure_of(error, tries.attempts)
-        self._num_answered += 1
-        self.count_success()
+        self.count_answer()
         return response
 
     async def _try_again(self, request: Request, tries: Tries, error: ProviderError) -> Response:
@@ -210,9 +237,7 @@ class Dispatcher:
 
     async def _attempt(self, request: Request, tries: Tries) -> Response:
         """Send until there is an answer, or an error that costs the request an attempt."""
-        most_output = (request.params.max_tokens or 0) * request.num_choices
-        most_tokens = most_input_tokens(request) + most_output
-        cost = NO_COST if self._budget is None else self._worst_cost(request, most_tokens)
+        most_tokens, cost = self.worst_case(request)
         call = _Call(request, tries, most_tokens, cost)
         while not self._stopping and self.takes_requests:
             async with self.admission.slot(

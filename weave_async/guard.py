@@ -58,8 +58,7 @@ class GuardedProvider:
         """
         try:
             response = await self._provider.complete(request)
-            _require_sound(response)
-            return self._with_credible_usage(request, response, most_tokens)
+            return self.checked(request, response, most_tokens=most_tokens)
         except ProviderError:
             raise
         except asyncio.CancelledError as error:
@@ -69,6 +68,11 @@ class GuardedProvider:
         except Exception as error:
             self._tell_where(error)
             raise self._broken_promise(error) from error
+
+    def checked(self, request: Request, response: Response, *, most_tokens: int) -> Response:
+        """The response as it may be relied on. Raises ``TypeError`` where it is none."""
+        _require_sound(response)
+        return self._with_credible_usage(request, response, most_tokens)
 
     def _with_credible_usage(
         self, request: Request, response: Response, most_tokens: int

@@ -275,6 +275,7 @@ class Plan:
             name: value.draw(fraction_for(recipe.seed, prompt_id, sample_index, f"params:{name}"))
             for name, value in self._drawn_params.items()
         }
+        params.update(row.params)
         messages = self._renderer.messages(row, attributes, examples)
         return messages, attributes, params, number, _name_of(row.origin)
 
@@ -283,8 +284,12 @@ class Plan:
         messages, attributes, drawn_params, number, origin = drawn
         endpoint = self._endpoints[number]
         seed = seed_for(recipe.seed, prompt_id, sample_index, "request") >> (64 - SEED_BITS)
-        sent_seed = seed if recipe.generate.send_seed else None
-        params = SamplingParams(**self._fixed_params, **drawn_params, seed=sent_seed)
+        given = {
+            **self._fixed_params,
+            "seed": seed if recipe.generate.send_seed else None,
+            **drawn_params,
+        }
+        params = SamplingParams(**given)
         request = Request(
             request_id=_request_id(
                 self._named_by[number], messages, params, prompt_id, sample_index

@@ -29,10 +29,15 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a source. ``origin`` says where it stands, as ``file:line``."""
+    """One row of a source. ``origin`` says where it stands, as ``file:line``.
+
+    ``params`` are sampling parameters of the row's own, by their names in ``SamplingParams``: they
+    win over the recipe's.
+    """
 
     values: Mapping[str, Any]
     origin: str
+    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class SdkClient:
         # Without a key the SDK has to be told that none is meant, each time.
         self._headers = {} if secret or token else {"Authorization": openai.Omit()}
         self._whole, self._streamed = (
-            _new_client(
+            new_sdk(
                 base_url,
                 httpx2.AsyncClient(
                     transport=Carrier(pool, streamed=streamed),
@@ -212,7 +212,7 @@ class SdkStream:
 _END = object()
 
 
-def _new_client(
+def new_sdk(
     base_url: str,
     http_client: httpx2.AsyncClient,
     *,
@@ -220,7 +220,7 @@ def _new_client(
     token: TokenSource | None,
     azure: Azure | None,
 ) -> AsyncOpenAI:
-    """Its own retries and timeouts are off: whoever calls us retries, and the pool times."""
+    """Its own retries and timeouts are off: whoever calls us retries, and the client times."""
     options: dict[str, Any] = {
         "http_client": http_client,
         "max_retries": 0,
