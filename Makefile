@@ -3,7 +3,7 @@
 # make torture  the long tests: 200 kills and their like, and bugs that must be caught
 # make check  format, lint, types, import order
 # make fmt    format the code
-# make bench  rows per second and their cost: on the simulated endpoint, and over loopback HTTP
+# make bench  rows per second and their cost, simulated and over loopback; chunks of a stream
 # make docs   write the generated pages of docs/ again
 
 PYTHON ?= python3
@@ -52,6 +52,7 @@ $(BENCH_READY): $(READY)
 bench: $(BENCH_READY)
 	@$(BIN)/python benchmarks/simulated.py
 	@$(BIN)/python benchmarks/engine.py
+	@$(BIN)/python benchmarks/sse.py
 
 docs: $(READY)
 	@$(BIN)/python -m typer weave_async.cli.main utils docs --name weave-async --output docs/cli.md

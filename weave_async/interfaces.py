@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from random import Random
 from types import TracebackType
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
 from weave_async.records import (
     BadRow,
     Chunk,
     Endpoint,
+    EndpointFacts,
     Failure,
     Request,
     Response,
@@ -62,6 +63,14 @@ class Provider(Protocol):
 
     async def models(self) -> Sequence[str]:
         """Model ids the endpoint offers. Costs nothing, and fails if it cannot be reached."""
+
+
+@runtime_checkable
+class Inspectable(Protocol):
+    """What a provider may offer besides: all that its endpoint says of itself, for `doctor`."""
+
+    async def inspect(self) -> EndpointFacts:
+        """As ``Provider.models``: it costs nothing, and fails if nobody is there."""
 
 
 class AttemptLog(Protocol):

@@ -1,8 +1,8 @@
 """Every shape in which OpenAI-like servers report a failure, as one ``ProviderError``.
 
 The class follows from an exact code where the server gave one that we know, else from the status.
-A message is for people: it never stops an endpoint. It only tells an over-long prompt from other
-refusals, and how long to wait when no header does.
+A message is for people: it does not stop an endpoint, but for two sentences of Anthropic's. It only
+tells an over-long prompt from other refusals, and how long to wait when no header does.
 """
 
 from __future__ import annotations
@@ -74,9 +74,16 @@ STATUSES: Mapping[int, type[ProviderError]] = {
 
 _CONTEXT_PHRASES = re.compile(
     r"maximum context length|context (?:size|length|window) (?:has been |is |was )?exceeded"
-    r"|exceeds? the (?:available |maximum )?context|prompt is too long|input is too long",
+    r"|exceeds? the (?:available |maximum )?context|prompt is too long|input is too long"
+    r"|(?:longer|greater) than the (?:maximum )?(?:model(?:'s)? )?(?:context )?length"
+    r"|ContextWindowExceeded|exceeds the maximum number of tokens"  # litellm, Gemini
+    r"|context the overflows|n_keep|inputs`? tokens \+ `?max_new_tokens",  # LM Studio, TGI
     re.IGNORECASE,
 )
+_SPENT = re.compile(
+    "Your credit balance is too low to access|You have reached your specified API usage limits"
+)
+"""How Anthropic's messages begin when the account is spent: it has no code and no status for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +116,8 @@ class ErrorReader:
         wait_s = retry_after_s(header)
         if wait_s is None:
             wait_s = complaint.retry_after_s
-        return self._error(complaint, status, f"HTTP {status} from {url}", wait_s)
+        where = f"HTTP {status} from {url}"
+        return self._error(complaint, status, where, wait_s, header("x-should-retry"))
 
     def from_document(self, document: Any, url: str) -> ProviderError:
         """The exception for an error that came inside a 200, whole or in the middle of a stream."""
@@ -122,10 +130,21 @@ class ErrorReader:
         text = shown(bytes(body[:MAX_SHOWN_CHARS]).decode(errors="replace"), self.secret)
         return BadResponseError(f"{url} {fault}" + (f": {text[:200]}" if text else ""))
 
+    def without_secret(self, text: str) -> str:
+        """A server knows our key, and may repeat it anywhere."""
+        return text.replace(self.secret, "***") if self.secret else text
+
     def _error(
-        self, complaint: Complaint, status: int, where: str, wait_s: float | None
+        self,
+        complaint: Complaint,
+        status: int,
+        where: str,
+        wait_s: float | None,
+        should_retry: str | None = None,
     ) -> ProviderError:
         kind = error_class(status, complaint)
+        if should_retry is not None:
+            kind = _as_told(kind, should_retry.strip().lower(), wait_s)
         message = ": ".join(filter(None, (where, shown(complaint.message, self.secret))))
         if kind is AuthenticationError and status != 407:
             message += f" ({self.key_advice})"
@@ -156,6 +175,21 @@ def error_class(status: int, complaint: Complaint) -> type[ProviderError]:
     speaks_of_length = _CONTEXT_PHRASES.search(complaint.message) is not None
     if speaks_of_length and kind in (RequestRefusedError, ServerError):
         return ContextLengthError
+    if kind is RequestRefusedError and _SPENT.match(complaint.message):
+        return QuotaError
+    return kind
+
+
+def _as_told(
+    kind: type[ProviderError], should_retry: str, wait_s: float | None
+) -> type[ProviderError]:
+    """``kind``, unless the header ``x-should-retry`` says otherwise."""
+    if should_retry == "true" and kind is RequestRefusedError:
+        return ServerError
+    if should_retry == "false" and kind is ServerError:
+        return RequestRefusedError
+    if should_retry == "false" and kind is RateLimitError and wait_s is None:
+        return QuotaError  # no other row would fare better: they wait, and the endpoint stops
     return kind
 
 

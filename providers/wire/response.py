@@ -12,6 +12,7 @@ from weave_async.records import FinishReason, RateLimits, Response, Usage
 
 from .errors import ErrorReader, holds_error
 from .fields import (
+    THINKING_MAY_START,
     ThinkSplitter,
     content_and_reasoning,
     finish_reason_of,
@@ -19,8 +20,10 @@ from .fields import (
     mapping,
     raw_finish_reason,
     usage_of,
+    whole_choices,
 )
 from .text import encodable, parse_json, string
+from .tool_calls import tool_calls_of
 
 
 def parse_response(
@@ -30,10 +33,11 @@ def parse_response(
     *,
     e2e_s: float | None = None,
     limits: RateLimits | None = None,
+    num_choices: int = 1,
 ) -> Response:
     """Normalise the body of a 200; raise the ``ProviderError`` that it is when it is no answer."""
     document = parse_answer(body, url, errors)
-    return response_of(document, url, errors, e2e_s=e2e_s, limits=limits)
+    return response_of(document, url, errors, e2e_s=e2e_s, limits=limits, num_choices=num_choices)
 
 
 def response_of(
@@ -43,25 +47,50 @@ def response_of(
     *,
     e2e_s: float | None = None,
     limits: RateLimits | None = None,
+    num_choices: int = 1,
 ) -> Response:
-    """The answer in a document that is no error; raises where there is none in it after all."""
+    """The answer in a document that is no error; raises where there is none in it after all.
+
+    Of several choices, ``num_choices`` at most are lifted, in the order of their indices. A choice
+    that broke down is left out as long as another did not: those were paid for.
+    """
     choice = first_choice(document)
     if choice is None:
         raise errors.bad_response(url, "answered without any choice", orjson.dumps(document))
+    others: tuple[Response, ...] = ()
+    if num_choices > 1:
+        choice, *rest = whole_choices(document, num_choices)
+        others = tuple(_response(document, c, url, Usage(), e2e_s, None, ()) for c in rest)
+    usage = usage_of(document) or Usage()
+    return _response(document, choice, url, usage, e2e_s, limits, others)
+
+
+def _response(
+    document: Mapping[str, Any],
+    choice: Mapping[str, Any],
+    url: str,
+    usage: Usage,
+    e2e_s: float | None,
+    limits: RateLimits | None,
+    others: tuple[Response, ...],
+) -> Response:
     message = choice.get("message")
     if not isinstance(message, dict):
         message = {"content": choice.get("text")}
     raw_reason = raw_finish_reason(choice)
     text, reasoning = split_thinking(*content_and_reasoning(message))
+    has_calls = message.get("tool_calls") or message.get("function_call")
     return Response(
         text=text,
         finish_reason=checked_finish_reason(raw_reason, message, url),
         raw_finish_reason=raw_reason,
         reasoning=reasoning,
-        usage=usage_of(document) or Usage(),
+        usage=usage,
         model=string(document.get("model")) or None,
         e2e_s=e2e_s,
         rate_limits=limits,
+        tool_calls=tool_calls_of(message) if has_calls else (),
+        others=others,
     )
 
 
@@ -89,13 +118,15 @@ def checked_finish_reason(raw: str | None, message: Mapping[str, Any], url: str)
     reason = finish_reason_of(raw)
     if reason == "error":
         raise ServerError(f"{url} ended the generation with {raw!r}", status_code=200)
-    if message.get("tool_calls"):
+    if message.get("tool_calls") or message.get("function_call"):
         return "tool_calls"
     return "content_filter" if message.get("refusal") else reason
 
 
 def split_thinking(content: str, reasoning: str) -> tuple[str, str]:
     """Text and reasoning, with ``<think>`` tags and surrogates dealt with."""
+    if not content.lstrip().startswith(THINKING_MAY_START):  # mostly, and faster
+        return encodable(content), encodable(reasoning)
     splitter = ThinkSplitter()
     text, thought = splitter.feed(content)
     rest_text, rest_thought = splitter.close()
@@ -114,7 +145,7 @@ def parse_models(body: bytes | memoryview, url: str, errors: ErrorReader) -> lis
     if isinstance(document, dict):
         listed = document.get("data") or document.get("models")
     names = map(_model_name, listed if isinstance(listed, list) else [])
-    return [name for name in names if name]
+    return [errors.without_secret(name) for name in names if name]
 
 
 def _model_name(entry: object) -> str:

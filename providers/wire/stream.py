@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from weave_async.errors import ResponseTooLargeError
-from weave_async.records import Chunk, FinishReason
+from weave_async.records import Chunk, FinishReason, Response, ToolCall
 
 from .errors import ErrorReader
 from .fields import (
     ThinkSplitter,
+    choice_index,
     content_and_reasoning,
     first_choice,
     raw_finish_reason,
@@ -18,7 +19,8 @@ from .fields import (
 )
 from .response import checked_finish_reason, parse_answer
 from .sse import EventDecoder
-from .text import SurrogateJoiner, string
+from .text import GZIP_MAGIC, Inflater, SurrogateJoiner, string
+from .tool_calls import ToolCallAssembler
 
 DONE = b"[DONE]"
 
@@ -39,6 +41,9 @@ class ChunkReader:
         self._text = SurrogateJoiner()
         self._reasoning = SurrogateJoiner()
         self._notable: dict[str, bool] = {}  # tool calls and a refusal, seen in any delta
+        self._calls: ToolCallAssembler | None = None
+        self._inflater: Inflater | None = None
+        self._is_new = True
         self._num_chars = 0
         self.finished = False
         self.done = False
@@ -48,6 +53,11 @@ class ChunkReader:
 
         Raises the ``ProviderError`` that an event holds, that it is not JSON, or too large.
         """
+        if self._is_new:
+            self._is_new = False
+            self._inflater = Inflater() if piece.startswith(GZIP_MAGIC[:1]) else None
+        if self._inflater:
+            piece = self._inflated(piece, self._inflater)
         for data in self._events.feed(piece):
             yield from self._read(data)
             if self.done:
@@ -70,7 +80,9 @@ class ChunkReader:
         self.finished = True
         text, reasoning = self._flush()
         reason = checked_finish_reason(None, self._notable, self._url)
-        yield Chunk(text=text, reasoning=reasoning, finish_reason=reason)
+        yield Chunk(
+            text=text, reasoning=reasoning, finish_reason=reason, tool_calls=self._take_calls()
+        )
 
     def _read(self, data: bytes) -> Iterator[Chunk]:
         """One event's chunk, unless it says nothing: a comment, a role, a keep-alive."""
@@ -82,7 +94,10 @@ class ChunkReader:
 
     def read(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
         """The chunk of one event's document that is no error, unless it says nothing."""
-        chunk = self._chunk(document, first_choice(document) or {})
+        choice = first_choice(document)
+        if choice is None or choice_index(choice):  # a stream is of one choice
+            choice = {}
+        chunk = self._chunk(document, choice)
         if chunk.text or chunk.reasoning or chunk.finish_reason or chunk.usage:
             yield chunk
 
@@ -91,7 +106,10 @@ class ChunkReader:
         if not isinstance(delta, dict):
             delta = {"content": choice.get("text")}
         content, thought = content_and_reasoning(delta)
-        self._count(content, thought)
+        self._count(len(content) + len(thought))
+        if delta.get("tool_calls") or delta.get("function_call"):
+            self._calls = self._calls or ToolCallAssembler()
+            self._count(self._calls.feed(delta))
         text, inline_thought = self._thinking.feed(content)
         text = self._text.feed(text)
         reasoning = self._reasoning.feed(thought + inline_thought)
@@ -108,10 +126,11 @@ class ChunkReader:
             raw_finish_reason=raw_reason or None,
             usage=usage_of(document),
             model=string(document.get("model")) or None,
+            tool_calls=self._take_calls() if reason else (),
         )
 
     def _finish_reason(self, raw: str | None, delta: Mapping[str, Any]) -> FinishReason | None:
-        for key in ("tool_calls", "refusal"):
+        for key in ("tool_calls", "function_call", "refusal"):
             if delta.get(key):
                 self._notable[key] = True
         if not raw:
@@ -126,9 +145,32 @@ class ChunkReader:
             self._reasoning.feed(thought) + self._reasoning.close(),
         )
 
-    def _count(self, content: str, thought: str) -> None:
-        self._num_chars += len(content) + len(thought)
+    def _inflated(self, piece: bytes, inflater: Inflater) -> bytes:
+        try:
+            return inflater.feed(piece)
+        except ValueError as exc:
+            raise self._errors.bad_response(self._url, "streamed something unreadable") from exc
+
+    def _take_calls(self) -> tuple[ToolCall, ...]:
+        calls, self._calls = self._calls, None
+        return calls.calls() if calls else ()
+
+    def _count(self, num_chars: int) -> None:
+        self._num_chars += num_chars
         if self._num_chars > self._max_bytes:
             raise ResponseTooLargeError(
                 f"{self._url} streamed more than {self._max_bytes} characters"
             )
+
+
+def as_chunk(response: Response) -> Chunk:
+    """A whole answer where a stream was asked for, as the stream's only chunk."""
+    return Chunk(
+        text=response.text,
+        reasoning=response.reasoning,
+        finish_reason=response.finish_reason,
+        raw_finish_reason=response.raw_finish_reason,
+        usage=response.usage,
+        model=response.model,
+        tool_calls=response.tool_calls,
+    )

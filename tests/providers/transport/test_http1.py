@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from asking import REQUEST, collect, endpoint_at, use
 from malformed_responses import MALFORMED
-from providers import openai_compatible
+from providers import endpoint
 from providers.openai_compatible import OpenAICompatibleProvider
 from providers.transport import connection
 from weave_async.errors import (
@@ -349,7 +349,7 @@ def test_connection_that_ended_while_idle_is_not_used(run: Run[None], reset: boo
 def test_idle_connections_are_closed_before_the_server_does(
     run: Run[None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openai_compatible, "IDLE_CONNECTION_S", 0.1)
+    monkeypatch.setattr(endpoint, "IDLE_CONNECTION_S", 0.1)
 
     async def scenario() -> None:
         async with asked(answers_for_ever) as (provider, server):
@@ -370,7 +370,7 @@ def test_idle_connections_are_closed_before_the_server_does(
 def test_connection_that_grew_old_while_the_loop_was_busy_is_not_used(
     run: Run[None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openai_compatible, "IDLE_CONNECTION_S", 0.05)
+    monkeypatch.setattr(endpoint, "IDLE_CONNECTION_S", 0.05)
 
     async def scenario() -> None:
         async with asked(answers_for_ever) as (provider, _):
