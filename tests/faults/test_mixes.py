@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -96,6 +97,10 @@ def test_where_one_of_two_is_refused_the_other_answers_all_rows(mix: Mix, refusa
     assert accounts["a"]["left_because"]
     assert accounts["b"]["answered"] == 200 - num_answered
     assert 0 < accounts["b"]["taken_over"] < 200 - num_answered
+    verified = mix.site.start_command(
+        [sys.executable, "-m", "weave_async.cli", "verify", str(mix.site.out)]
+    ).end()
+    assert verified.exit_code == 0, verified.out
     manifest = json.loads((mix.site.out / "manifest.json").read_bytes())
     assert manifest["endpoints"] == accounts
 
