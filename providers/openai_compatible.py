@@ -28,12 +28,13 @@ from .endpoint import (
     attempt_id_of,
     error_reader_of,
     faults_of,
+    proxy_of,
     secret_of,
 )
 from .options import options_of
 from .transport.http1 import Http1Transport
 from .transport.interface import OpenReply, Reply, Transport, is_one_document
-from .transport.proxies import checked_proxy, goes_through_proxy, proxy_for
+from .transport.proxies import goes_through_proxy, proxy_for
 from .transport.reqwest import ReqwestTransport
 from .transport.tls import ConnectionOptions, tls_context
 from .wire.learning import REFUSALS, Lessons, capabilities_of
@@ -83,7 +84,7 @@ class OpenAICompatibleProvider:
         )
         self._oddities = Oddities(endpoint.name, logger)
         self._tls = tls_context(options)
-        self._proxy = checked_proxy(options.proxy)
+        self._proxy = proxy_of(options.proxy, address, has_key=bool(secret))
         self._urls = {api: self._base_url + path for api, path in PATHS.items()}
         self._headers = _headers(secret)
         self._errors = error_reader_of(endpoint, secret)

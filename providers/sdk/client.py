@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -49,7 +49,8 @@ class SdkClient:
         azure: Azure | None,
     ) -> None:
         self._pool = pool
-        self.errors = errors
+        self._errors = errors
+        self._token = token
         self._lessons = lessons
         # Without a key the SDK has to be told that none is meant, each time.
         self._headers = {} if secret or token else {"Authorization": openai.Omit()}
@@ -69,10 +70,14 @@ class SdkClient:
             for streamed in (False, True)
         )
 
+    @property
+    def errors(self) -> ErrorReader:
+        """Which shows neither the key nor the token that went out last."""
+        return replace(self._errors, secret=self._token.latest) if self._token else self._errors
+
     async def close(self) -> None:
+        # Not the clients, which hold nothing else, and would answer whoever is late in their words.
         await self._pool.close()
-        await self._whole.close()
-        await self._streamed.close()
 
     async def complete(
         self, api: Api, fields: Mapping[str, Any], attempt_id: str | None, url: str
@@ -228,9 +233,11 @@ def _new_client(
     # Of a key and a token only one is given: the SDK takes no more, and asks the environment
     # only where neither is.
     options |= {"api_key": secret} if secret else {"azure_ad_token_provider": token}
-    if "/openai" in urlsplit(base_url).path:
+    # Without a version an address ends in /openai/v1; with one, the SDK knows what comes after it.
+    root = base_url.removesuffix("/v1").removesuffix("/openai")
+    if "/openai" in urlsplit(root).path:
         return AsyncAzureOpenAI(base_url=base_url, **options)
-    return AsyncAzureOpenAI(azure_endpoint=base_url, azure_deployment=azure.deployment, **options)
+    return AsyncAzureOpenAI(azure_endpoint=root, azure_deployment=azure.deployment, **options)
 
 
 def _arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -246,9 +253,11 @@ def _named(attempt_id: str | None) -> dict[str, str]:
 
 def _document(parsed: object) -> dict[str, Any] | None:
     """What the SDK made of an object; ``None`` for what was none."""
-    if not isinstance(parsed, openai.BaseModel):
-        return parsed if isinstance(parsed, dict) else None
-    return parsed.to_dict(mode="python", warnings=False)
+    if isinstance(parsed, list) and parsed:
+        parsed = parsed[0]  # Gemini wraps its errors in a list
+    if isinstance(parsed, openai.BaseModel):
+        return parsed.to_dict(mode="python", warnings=False)
+    return parsed if isinstance(parsed, dict) else None
 
 
 def _header(response: httpx2.Response) -> Header:
