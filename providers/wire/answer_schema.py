@@ -37,10 +37,10 @@ def response_format(schema: Mapping[str, Any], kind: ResponseFormat) -> dict[str
 
 
 def instructions(schema: Mapping[str, Any]) -> str:
-    """What the model is told instead. The word "JSON" is what JSON modes insist on finding."""
+    """What the model is told instead. JSON modes insist on finding the word "json" in a prompt."""
     text = orjson.dumps(schema).decode()
     return (
-        "Answer with one JSON document and nothing else: no explanation, no code fence. "
+        "Answer with one JSON document and nothing else: no explanation, no ```json fence. "
         f"It must be valid against this JSON Schema:\n{text}"
     )
 
