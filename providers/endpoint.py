@@ -21,6 +21,7 @@ from .transport.interface import Limits
 from .wire.errors import ErrorReader
 
 OPENAI_BASE_URL: Final = "https://api.openai.com/v1"
+PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 CONNECT_TIMEOUT_S = 10.0
@@ -64,6 +65,29 @@ def address_of(endpoint: Endpoint, *, has_key: bool) -> Address:
     return Address(base_url, is_loopback)
 
 
+def proxy_of(proxy: str | None, address: Address, *, has_key: bool) -> str | None:
+    """The proxy that an option names. It is never shown: it may hold a password.
+
+    It is used for this machine, too, and so could lead a key away from it that ``address_of`` lets
+    travel in clear.
+    """
+    if proxy is None:
+        return None
+    try:
+        parts = urlsplit(proxy)
+        is_proxy = parts.scheme in PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_proxy = False
+    if not is_proxy:
+        raise RecipeError(f"proxy must be {'://, '.join(PROXY_SCHEMES)}://host:port")
+    if has_key and address.base_url.startswith("http:") and not _is_loopback(parts.hostname or ""):
+        raise RecipeError(
+            f"a key for {address.base_url} would travel in clear to the proxy: use https, or leave "
+            "the key out"
+        )
+    return proxy
+
+
 def error_reader_of(endpoint: Endpoint, secret: str) -> ErrorReader:
     return ErrorReader(
         secret=secret,
@@ -100,18 +124,18 @@ def attempt_id_of(request: Request) -> str | None:
 def _variable(endpoint: Endpoint, name: str) -> str:
     """What sets this of this endpoint: a named one has variables of its own."""
     named = endpoint.name.partition("#")[0]
-    flag = "--base-url, " if name == "BASE_URL" else ""
     known = PRESETS.get(endpoint.preset or "")
     if known is None:
-        own: str | None = f"OPENAI_{name}"
+        theirs: str | None = f"OPENAI_{name}"
     else:
-        own = known.key_variable if name == "API_KEY" else known.base_url_variable
+        theirs = known.key_variable if name == "API_KEY" else known.base_url_variable
     if named in (endpoint.provider, endpoint.preset):
-        mine = f"WEAVE_ASYNC_{name}"
+        ways = ["--base-url"] if name == "BASE_URL" else []
+        ways += [f"WEAVE_ASYNC_{name}", *filter(None, [theirs])]
     else:
-        mine = f"WEAVE_ASYNC_ENDPOINTS__{named.upper()}__{name}"
-        own = own if known and name == "API_KEY" else None
-    return flag + (f"{mine} or {own}" if own else mine)
+        ways = [f"WEAVE_ASYNC_ENDPOINTS__{named.upper()}__{name}"]
+        ways += filter(None, [theirs if known and name == "API_KEY" else None])
+    return " or ".join(filter(None, [", ".join(ways[:-1]), ways[-1]]))
 
 
 def _split_url(base_url: str) -> SplitResult:

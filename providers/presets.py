@@ -65,7 +65,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 "set AZURE_OPENAI_ENDPOINT to https://RESOURCE.openai.azure.com, as the portal "
                 "shows it under Keys and Endpoint"
             ),
-            rate_limit_headers=OPENAI_HEADERS + ", reset in whole seconds",
+            rate_limit_headers=f"{OPENAI_HEADERS}, reset in whole seconds",
             capabilities=Capabilities(max_tokens_field="max_completion_tokens"),
             traps=(
                 "The model is the name of a deployment. Without max_tokens the whole context is "
@@ -80,8 +80,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             key_variable="OPENROUTER_API_KEY",
             capabilities=_DRAWN_SINGLY,
             traps=(
-                "n is ignored. Comments keep a stream alive before its first token. Errors may "
-                "come inside a 200. What else is taken depends on who serves the model."
+                "Comments keep a stream alive before its first token. Errors may come inside a "
+                "200. What else is taken depends on who serves the model."
             ),
             docs_url="https://openrouter.ai/docs",
         ),
@@ -99,7 +99,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             title="Groq",
             base_url="https://api.groq.com/openai/v1",
             key_variable="GROQ_API_KEY",
-            rate_limit_headers=OPENAI_HEADERS + ": requests are those of a day",
+            rate_limit_headers=f"{OPENAI_HEADERS}, of which the requests are those of a day",
             capabilities=Capabilities(
                 lacks=frozenset({"n", "logprobs", "top_logprobs", "logit_bias"})
             ),
@@ -209,3 +209,9 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
     }
 )
+
+
+def known_capabilities(preset: str | None) -> Capabilities:
+    """Where an endpoint starts; one of no preset, or of somebody else's, is like most."""
+    row = PRESETS.get(preset or "")
+    return row.capabilities if isinstance(row, Service) else PLAIN

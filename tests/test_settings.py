@@ -190,8 +190,8 @@ def test_keys_never_show() -> None:
     ("environ", "complaint"),
     [
         (
-            {"WEAVE_ASYNC_MODLE": "x"},
-            "unknown environment variable 'WEAVE_ASYNC_MODLE'; did you mean 'WEAVE_ASYNC_MODEL'?",
+            {"WEAVE_ASYNC_MODELX": "x"},
+            "unknown environment variable 'WEAVE_ASYNC_MODELX'; did you mean 'WEAVE_ASYNC_MODEL'?",
         ),
         (
             {"WEAVE_ASYNC_ENDPOINTS__FAST__BASEURL": "x"},
@@ -317,6 +317,9 @@ def test_an_endpoint_called_like_a_preset_with_another_address_is_not_that_prese
         ("groq", "", {}, {"base_url": "http://api.groq.com/openai/v1"}),
         ("groq", "", {}, {"base_url": "https://api.groq.com:8443/openai/v1"}),
         ("groq", "", {}, {"base_url": "https://api.groq.com.x.example/v1"}),
+        ("groq", "", {}, {"base_url": "https://api.groq.com@x.example/v1"}),
+        ("groq", "", {}, {"base_url": "https://api.groq.com:port/v1"}),
+        ("groq", "", {}, {"base_url": "https://[api.groq.com/v1"}),
         (
             "fast",
             "WEAVE_ASYNC_ENDPOINTS__FAST__BASE_URL=https://x.example/v1",

@@ -15,7 +15,9 @@ from weave_async.records import Sample
 
 
 class Asker(Protocol):
-    """Answers or fails each sample. Raises what ``Dispatcher.dispatch`` raises."""
+    """Answers or fails each sample, or as many of the first ones as it has answers for: at least
+    one. Raises what ``Dispatcher.dispatch`` raises.
+    """
 
     async def ask(self, samples: Sequence[Sample]) -> Sequence[Sample]: ...
 

@@ -114,6 +114,29 @@ class Dispatcher:
     async def __aexit__(self, *exc_info: object) -> None:
         await self._provider.close()
 
+    @property
+    def budget(self) -> Budget | None:
+        return self._budget
+
+    def worst_case(self, request: Request) -> tuple[int, Cost]:
+        """Tokens and cost that one sending of it can come to."""
+        most_output = (request.params.max_tokens or 0) * request.num_choices
+        most_tokens = most_input_tokens(request) + most_output
+        return most_tokens, NO_COST if self._budget is None else self._worst_cost(
+            request, most_tokens
+        )
+
+    def cost_of(self, response: Response) -> Cost | None:
+        """What an answer has cost; ``None`` where nobody has counted."""
+        usage = response.usage
+        if usage.input_tokens is None or usage.output_tokens is None:
+            return None
+        return self._cost(usage.input_tokens, usage.output_tokens)
+
+    def checked(self, request: Request, response: Response, *, most_tokens: int) -> Response:
+        """The response as it may be relied on, whoever read it."""
+        return self._provider.checked(request, response, most_tokens=most_tokens)
+
     def stop(self) -> None:
         """Send nothing more. What is out comes back; what would be sent again is not."""
         self._stopping = True
@@ -144,6 +167,11 @@ class Dispatcher:
     @property
     def _takes_a_probe(self) -> bool:
         return self.left_because is None and self.admission.is_free
+
+    def count_answer(self) -> None:
+        """This endpoint has answered in this run, by whatever way it was asked."""
+        self._num_answered += 1
+        self.count_success()
 
     def count_success(self) -> None:
         """This endpoint has answered, now or in an earlier run."""
@@ -185,8 +213,7 @@ class Dispatcher:
             if self._blame.is_one_too_many(error, tries):
                 raise
             return failure_of(error, tries.attempts)
-        self._num_answered += 1
-        self.count_success()
+        self.count_answer()
         return response
 
     async def _try_again(self, request: Request, tries: Tries, error: ProviderError) -> Response:
@@ -210,8 +237,7 @@ class Dispatcher:
 
     async def _attempt(self, request: Request, tries: Tries) -> Response:
         """Send until there is an answer, or an error that costs the request an attempt."""
-        most_tokens = most_input_tokens(request) + (request.params.max_tokens or 0)
-        cost = NO_COST if self._budget is None else self._worst_cost(request, most_tokens)
+        most_tokens, cost = self.worst_case(request)
         call = _Call(request, tries, most_tokens, cost)
         while not self._stopping and (not self._turns_away or self._takes_a_probe):
             async with self.admission.slot(
@@ -312,14 +338,18 @@ class Dispatcher:
             return None
 
     def _named(self, request: Request, number: int) -> Request:
-        """The request under this attempt's name; ``replace`` would take three times as long."""
+        """The request under this attempt's name; ``replace`` would take three times as long.
+
+        One that comes with a name asks again for what that attempt was to bring.
+        """
+        before = request.attempt_id or f"{request.request_id}-{self._epoch}"
         return Request(
             request.request_id,
             request.model,
             request.messages,
             request.params,
             request.api,
-            f"{request.request_id}-{self._epoch}.{number}",
+            f"{before}.{number}",
             request.schema,
             request.num_choices,
         )
@@ -345,7 +375,8 @@ class Dispatcher:
                 "a budget needs generate.params.max_tokens: without it, nobody can tell what an "
                 "answer may cost"
             )
-        return self._cost(most_tokens - max_tokens, max_tokens)
+        most_output = max_tokens * request.num_choices
+        return self._cost(most_tokens - most_output, most_output)
 
     def _cost(self, input_tokens: int, output_tokens: int) -> Cost:
         tokens = input_tokens + output_tokens

@@ -12,12 +12,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Literal
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from weave_async.binding import joined, origin, over, same_address, with_suffix
 from weave_async.errors import RecipeError
 from weave_async.records import Endpoint, Preset
 from weave_async.registry import preset, presets, unknown
@@ -48,13 +48,16 @@ class EndpointSettings(BaseModel):
         None, gt=0, description="seconds for one wait (first byte, next chunk)"
     )
     deadline_s: float | None = Field(None, gt=0, description="seconds for one whole request")
+    mode: Literal["live", "batch"] | None = Field(
+        None, description="live, or batch: as files to the endpoint's batch API, within a day"
+    )
     options: dict[str, str] = Field({}, description="the provider's own, as ..._OPTIONS__NAME")
 
 
 _KEYS = [name for name in EndpointSettings.model_fields if name != "options"]
 FOREIGN_VARIABLES = {"WEAVE_ASYNC_SERVER_API_KEY"}
 """Ours, but read elsewhere: the local model server stands alone and reads its own key."""
-_FOR_ALL_ENDPOINTS = ("model", "rpm", "tpm", "max_concurrency", "timeout_s", "deadline_s")
+_FOR_ALL_ENDPOINTS = ("model", "rpm", "tpm", "max_concurrency", "timeout_s", "deadline_s", "mode")
 FALLBACK_PROVIDER = "openai_compatible"
 """The adapter of an endpoint that the environment names without saying which."""
 FALLBACK_VARIABLES = ("BASE_URL", "API_KEY", "MODEL")
@@ -92,7 +95,7 @@ class Settings:
         _warn_of_readers(dotenv, stored)
         lower, higher = _scopes_in(stored), _scopes_in(environ)
         scopes = {
-            scope: _joined(lower.get(scope, {}), higher.get(scope, {}), _variables_in(scope))
+            scope: joined(lower.get(scope, {}), higher.get(scope, {}), _variables_in(scope))
             for scope in lower | higher
         }
         return cls(
@@ -129,7 +132,13 @@ class Settings:
         return named if known is None else known.provider
 
     def endpoint(
-        self, name: str, *, model: str | None, options: Mapping[str, Any], traits: ProviderTraits
+        self,
+        name: str,
+        *,
+        model: str | None,
+        options: Mapping[str, Any],
+        traits: ProviderTraits,
+        mode: Literal["live", "batch"] | None = None,
     ) -> Endpoint:
         """The endpoint a recipe calls ``name``: its provider, address, key, model and limits."""
         swapped = self._name_of(name) != name
@@ -166,6 +175,7 @@ class Settings:
                 **found.options,
             },
             preset=preset_name if known else None,
+            mode=found.mode or mode or "live",
         )
 
     def _name_of(self, endpoint: str) -> str:
@@ -190,7 +200,7 @@ class Settings:
         update: dict[str, Any] = {"model": found.model or theirs.get("model")}
         their_url, their_key = theirs.get("base_url"), theirs.get("api_key")
         if found.api_key is None and (
-            found.base_url is None or _same_address(found.base_url, their_url)
+            found.base_url is None or same_address(found.base_url, their_url)
         ):
             update["base_url"] = their_url
             update["api_key"] = SecretStr(their_key) if their_key else None
@@ -209,7 +219,7 @@ class Settings:
             address=known.base_url,
         )
         moved_to = theirs.get("base_url")
-        their_url = _with_suffix(moved_to, known.base_url_suffix) if moved_to else known.base_url
+        their_url = with_suffix(moved_to, known.base_url_suffix) if moved_to else known.base_url
         base_url, key = found.base_url or their_url, found.api_key
         if base_url is None:
             raise RecipeError(
@@ -224,7 +234,7 @@ class Settings:
                 name,
             )
             key = None
-        is_at_home = _origin(base_url) == _origin(their_url)
+        is_at_home = origin(base_url) == origin(their_url)
         if key is None and is_at_home and theirs.get("api_key"):
             key = SecretStr(theirs["api_key"])
         is_moved = moved_to is not None and known.base_url is not None  # it may need no key there
@@ -248,7 +258,7 @@ class Settings:
         for source in self.sources:
             named = {field: source.get(name) for field, name in variables.items() if name}
             found = {field: value.strip() for field, value in named.items() if value}
-            theirs = _joined(theirs, found, variables, address=address)
+            theirs = joined(theirs, found, variables, address=address)
         return theirs
 
 
@@ -304,80 +314,10 @@ def _variables_in(scope: str) -> dict[str, str | None]:
     return {name: scope + name.upper() for name in _KEYS}
 
 
-def _joined(
-    lower: dict[str, Any],
-    higher: dict[str, Any],
-    variables: Mapping[str, str | None],
-    *,
-    address: str | None = None,
-) -> dict[str, Any]:
-    """Two sources, the higher on top. A key goes only to an address of its own source.
-
-    A ``.env`` that came with somebody's project must not direct a key of the environment.
-    """
-    merged = {**_without_replaced(lower, higher), **higher}
-    key_address = _address_in(higher if "api_key" in higher else lower) or address
-    goes_to = _address_in(merged)
-    if "api_key" in merged and goes_to is not None and not _same_address(key_address, goes_to):
-        logger.warning(
-            "%s is not sent to %s: one is in the environment, the other in .env; "
-            "put both in one place",
-            variables["api_key"],
-            variables["base_url" if "base_url" in merged else "provider"],
-        )
-        del merged["api_key"]
-    return merged
-
-
-def _over(lower: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
-    """Flags on top of settings, but for a key whose address a flag has replaced."""
-    lower = _without_replaced(lower, flags)
-    merged = {**lower, **flags}
-    address = _address_in(lower)
-    if address is not None and not _same_address(address, _address_in(merged)):
-        merged.pop("api_key", None)
-    return merged
-
-
-def _without_replaced(lower: dict[str, Any], higher: dict[str, Any]) -> dict[str, Any]:
-    """The lower source, but for the address and the key of a provider that a preset replaces."""
-    ours, named = lower.get("provider"), higher.get("provider")
-    if ours is None or named is None or named == ours or preset(named) is None:
-        return lower
-    return {name: value for name, value in lower.items() if name not in ("base_url", "api_key")}
-
-
-def _address_in(found: Mapping[str, Any]) -> str | None:
-    """The address that one source names: itself, or by naming a preset."""
-    named = found.get("provider")
-    known = preset(named) if named else None
-    address: str | None = found.get("base_url") or (known.base_url if known else None)
-    return address
-
-
-def _same_address(one: str | None, other: str | None) -> bool:
-    return (one or "").rstrip("/") == (other or "").rstrip("/")
-
-
-def _origin(address: str | None) -> tuple[str, str | None, int | None]:
-    """Scheme, host and port; a port that is no number is no origin of anybody's."""
-    parts = urlsplit(address or "")
-    try:
-        port = parts.port
-    except ValueError:
-        port = -1
-    return parts.scheme, parts.hostname, port or {"https": 443, "http": 80}.get(parts.scheme)
-
-
-def _with_suffix(address: str, suffix: str) -> str:
-    address = address.rstrip("/")
-    return address if address.endswith(suffix) else address + suffix
-
-
 def _updated(found: EndpointSettings, flags: Mapping[str, Any]) -> EndpointSettings:
     known = found.model_dump(exclude_unset=True)
     given = {name: value for name, value in flags.items() if value is not None}
-    return found.model_construct(**_over(known, given))
+    return found.model_construct(**over(known, given))
 
 
 def _validated(prefix: str, found: dict[str, Any]) -> EndpointSettings:

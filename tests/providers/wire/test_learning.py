@@ -45,6 +45,15 @@ def test_endpoint_says_what_it_takes_in_its_options() -> None:
     assert set(server.requests[0].body) == {"model", "messages", "max_completion_tokens"}
 
 
+def test_preset_says_what_its_service_takes_and_an_option_wins() -> None:
+    endpoint = replace(endpoint_at("https://host/v1"), preset="openai")
+    known = capabilities_of(endpoint, {})
+    assert known.max_tokens_field == "max_completion_tokens"
+    said = capabilities_of(endpoint, {"lacks": ["seed"]})
+    assert said == replace(known, lacks=frozenset({"seed"}))
+    assert capabilities_of(replace(endpoint, preset="somebody else's"), {}) is PLAIN
+
+
 @pytest.mark.parametrize(
     ("said", "complaint"),
     [
