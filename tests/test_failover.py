@@ -17,6 +17,7 @@ from weave_async.errors import (
     AuthenticationError,
     BadResponseError,
     ConnectError,
+    DeadlineError,
     ModelNotFoundError,
     OutageError,
     ProviderError,
@@ -127,6 +128,8 @@ def run_mix(
         for dispatcher in dispatchers.values():
             assert dispatcher.admission.in_flight == 0
             assert dispatcher.admission.line.num_waiting == 0
+        await asyncio.sleep(3600)
+        assert failover._watch_handle is None, "it watches on when all is over"
         return ended
 
     random.seed(0)  # for the jitter of waits
@@ -353,6 +356,16 @@ def test_an_endpoint_that_was_slow_for_a_while_gets_its_rows_again() -> None:
     answers_before = sum(40 <= at_s < 60 for at_s in sluggish.answered_at_s)
     answers_later = sum(250 <= at_s < 270 for at_s in sluggish.answered_at_s)
     assert answers_later >= 0.8 * answers_before
+
+
+def test_rows_do_not_wait_for_requests_that_hang() -> None:
+    late = DeadlineError("no answer in 120 s")
+    hanging = FaultyProvider(fails(late, 60, 300), failure_latency_s=120.0)
+    other = healthy()
+    ended = run_mix({"hanging": hanging, "other": other}, 16_000)
+    assert (ended.error, ended.num_answered) == (None, 16_000)
+    assert sum(60 <= at_s < 160 for at_s in other.answered_at_s) >= 0.9 * 100 * CONCURRENCY / 0.5
+    assert sum(at_s >= 330 for at_s in hanging.answered_at_s) > 0
 
 
 def test_a_slow_endpoint_is_better_than_none() -> None:

@@ -37,6 +37,7 @@ from weave_async.records import RateLimits
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 HIGHEST_CONCURRENCY = 1024
 """Where nobody says otherwise, no more than this are in flight, so that memory stays bounded."""
+LOOK_FOR_SILENCE_S = 10.0
 LONGEST_OUTAGE_S = 3600.0
 """How long an endpoint may fail, or answer with nothing but 429, or ask us to wait."""
 
@@ -187,6 +188,8 @@ class Admission:
         self._pauses_in_a_row = 0
         self._sending: set[asyncio.Task[object] | None] = set()
         self.slowness: Slowness | None = None
+        self.heard_at_s = 0.0
+        """When an answer or a failure came last, or the first of those that are out was sent."""
         self.has_stand_ins = False
         """Whether other endpoints are up that take what is not sent here."""
         self.on_long_pause: Callable[[], None] = lambda: None
@@ -267,6 +270,8 @@ class Admission:
             slot.is_probe = True
             self.breaker.probe_sent()
         slot.sent_at_s = now_s
+        if not self.in_flight:
+            self.heard_at_s = now_s
         self.in_flight += 1
         slot.amount_s = max(self._s_per_request, slot.tokens * self._s_per_token)
         self.pace.sent(now_s, slot.amount_s)
@@ -321,6 +326,7 @@ class Admission:
 
     def _is_too_slow(self, slot: Slot, now_s: float) -> bool:
         """Whether this answer counts as a failure to be up: others would be quicker."""
+        self.heard_at_s = now_s
         if self.slowness is None:
             return False
         took_s = now_s - slot.sent_at_s
@@ -335,6 +341,21 @@ class Admission:
             self.slowness.forget_recent()
             self.breaker.open_for_slowness(now_s, took_s)
         return False
+
+    def look_for_silence(self, now_s: float) -> float:
+        """Take an endpoint for slow whose answers have ceased to come, while others wait for those
+        that are out. Returns how long until it is worth another look.
+        """
+        if self.slowness is None or self.slowness.limit_s == math.inf:
+            return LOOK_FOR_SILENCE_S
+        silent_s = now_s - self.heard_at_s
+        is_full = self.line.num_waiting > 0 and self.in_flight >= self.concurrency.limit
+        if not (is_full and self.has_stand_ins and self.breaker.is_closed):
+            return self.slowness.limit_s
+        if self.slowness.is_slow(silent_s):
+            self.breaker.open_for_slowness(now_s, silent_s)
+            return self.slowness.limit_s
+        return self.slowness.limit_s - silent_s
 
     def _is_alive(self, slot: Slot, now_s: float) -> None:
         self.breaker.num_successes += 1
@@ -377,7 +398,7 @@ class Admission:
         is_alive: bool,
         retry_after_s: float | None,
     ) -> None:
-        now_s = asyncio.get_running_loop().time()
+        now_s = self.heard_at_s = asyncio.get_running_loop().time()
         if self._budget is not None:
             self._budget.settle(slot.cost, slot.cost if is_billed else NO_COST)
         if is_overload:

@@ -121,12 +121,12 @@ class Breaker:
             self.on_change()
 
     def open_for_slowness(self, now_s: float, took_s: float) -> None:
-        """Answers come, but far later than they used to."""
+        """Answers come far later than they used to, or not at all."""
         if self.is_closed:
             self.is_slow = True
             self._open(now_s, 0.0)
             logger.warning(
-                "%s has become slow: an answer took %.0f s, far longer than it used to",
+                "%s has become slow: %.0f s for an answer is far longer than it used to take",
                 self._name,
                 took_s,
             )

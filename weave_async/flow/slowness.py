@@ -5,6 +5,7 @@ It is compared with itself only: some models are slow, and a mix wants their ans
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from statistics import median
 
@@ -22,10 +23,11 @@ class Slowness:
         self._recent_s: deque[float] = deque()
         self._usual_s: deque[float] = deque(maxlen=MOST_USUAL)
         self._num_answers = 0
-        self._limit_s = float("inf")
+        self.limit_s = math.inf
+        """From here on it is slow; infinity while nothing is usual."""
 
     def __repr__(self) -> str:
-        return f"<Slowness beyond {self._limit_s:.1f} s>"
+        return f"<Slowness beyond {self.limit_s:.1f} s>"
 
     def answered(self, took_s: float) -> None:
         self._recent_s.append(took_s)
@@ -34,11 +36,11 @@ class Slowness:
         self._usual_s.append(self._recent_s.popleft())
         self._num_answers += 1
         if self._num_answers % LEAST_USUAL == 0:
-            self._limit_s = max(LEAST_S, TIMES_USUAL * median(self._usual_s))
+            self.limit_s = max(LEAST_S, TIMES_USUAL * median(self._usual_s))
 
     def is_slow(self, took_s: float) -> bool:
         """Of one answer, which may have been a long one."""
-        return took_s >= self._limit_s
+        return took_s >= self.limit_s
 
     @property
     def has_become_slow(self) -> bool:
