@@ -148,7 +148,7 @@ class MixEntry(_Model):
     """One endpoint and model that takes a share of the samples."""
 
     endpoint: str = Field(
-        "local", description="A provider, a preset, or an endpoint named in the env."
+        "local", description="A provider's name, or an endpoint named in the env."
     )
     model: str | None = Field(None, description="Model id; the provider's default if absent.")
     weight: float = Field(1.0, gt=0, description="Share of the samples, relative to the others.")
