@@ -21,6 +21,7 @@ from .transport.interface import Limits
 from .wire.errors import ErrorReader
 
 OPENAI_BASE_URL: Final = "https://api.openai.com/v1"
+PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 CONNECT_TIMEOUT_S = 10.0
@@ -62,6 +63,29 @@ def address_of(endpoint: Endpoint, *, has_key: bool) -> Address:
             f"a key would travel in clear to {base_url}: use https, or leave the key out"
         )
     return Address(base_url, is_loopback)
+
+
+def proxy_of(proxy: str | None, address: Address, *, has_key: bool) -> str | None:
+    """The proxy that an option names. It is never shown: it may hold a password.
+
+    It is used for this machine, too, and so could lead a key away from it that ``address_of`` lets
+    travel in clear.
+    """
+    if proxy is None:
+        return None
+    try:
+        parts = urlsplit(proxy)
+        is_proxy = parts.scheme in PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_proxy = False
+    if not is_proxy:
+        raise RecipeError(f"proxy must be {'://, '.join(PROXY_SCHEMES)}://host:port")
+    if has_key and address.base_url.startswith("http:") and not _is_loopback(parts.hostname or ""):
+        raise RecipeError(
+            f"a key for {address.base_url} would travel in clear to the proxy: use https, or leave "
+            "the key out"
+        )
+    return proxy
 
 
 def error_reader_of(endpoint: Endpoint, secret: str) -> ErrorReader:

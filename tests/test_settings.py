@@ -190,8 +190,8 @@ def test_keys_never_show() -> None:
     ("environ", "complaint"),
     [
         (
-            {"WEAVE_ASYNC_MODLE": "x"},
-            "unknown environment variable 'WEAVE_ASYNC_MODLE'; did you mean 'WEAVE_ASYNC_MODEL'?",
+            {"WEAVE_ASYNC_MODELX": "x"},
+            "unknown environment variable 'WEAVE_ASYNC_MODELX'; did you mean 'WEAVE_ASYNC_MODEL'?",
         ),
         (
             {"WEAVE_ASYNC_ENDPOINTS__FAST__BASEURL": "x"},

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from traceback import format_exception
 
 from weave_async.errors import (
     AuthenticationError,
@@ -19,6 +20,7 @@ from weave_async.errors import (
 )
 from weave_async.interfaces import Provider
 from weave_async.records import Endpoint, Request, Response, Usage
+from weave_async.redaction import Redaction
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,8 @@ class GuardedProvider:
         self._entered: AsyncExitStack | None = None
         self._lists_models = False
         self._has_warned_of_usage = False
+        key = endpoint.api_key
+        self._redaction = Redaction(key.get_secret_value().strip() if key else None)
 
     def __repr__(self) -> str:
         state = "ready" if self.is_ready else "not ready"
@@ -54,18 +58,21 @@ class GuardedProvider:
         """
         try:
             response = await self._provider.complete(request)
-            _require_sound(response)
-            return self._with_credible_usage(request, response, most_tokens)
+            return self.checked(request, response, most_tokens=most_tokens)
         except ProviderError:
             raise
         except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if _is_being_cancelled():
                 raise
             raise self._broken_promise(error) from error
         except Exception as error:
-            logger.debug("provider '%s' raised", self._endpoint.provider, exc_info=True)
+            self._tell_where(error)
             raise self._broken_promise(error) from error
+
+    def checked(self, request: Request, response: Response, *, most_tokens: int) -> Response:
+        """The response as it may be relied on. Raises ``TypeError`` where it is none."""
+        _require_sound(response)
+        return self._with_credible_usage(request, response, most_tokens)
 
     def _with_credible_usage(
         self, request: Request, response: Response, most_tokens: int
@@ -74,11 +81,14 @@ class GuardedProvider:
 
         Believed, they would switch off the budget, or use it up at once.
         """
+        response = self._redaction.response(response)
         usage = response.usage
         if request.params.max_tokens is None:
-            most_tokens += UNBOUNDED_ANSWER_TOKENS
+            most_tokens += UNBOUNDED_ANSWER_TOKENS * request.num_choices
         most = MOST_OF_WORST_CASE * most_tokens
         least_out = 1 if response.text or response.reasoning else 0
+        for other in response.others:
+            least_out += 1 if other.text or other.reasoning else 0
         input_tokens = _within(1, usage.input_tokens, most)
         output_tokens = _within(least_out, usage.output_tokens, most)
         if input_tokens == usage.input_tokens and output_tokens == usage.output_tokens:
@@ -95,9 +105,15 @@ class GuardedProvider:
         credible = replace(usage, input_tokens=input_tokens, output_tokens=output_tokens)
         return replace(response, usage=credible)
 
+    def _tell_where(self, error: Exception) -> None:
+        if logger.isEnabledFor(logging.DEBUG):
+            raised = self._redaction.text("".join(format_exception(error)))
+            logger.debug("provider '%s' raised: %s", self._endpoint.provider, raised)
+
     def _broken_promise(self, error: BaseException) -> ProviderError:
+        said = self._redaction.text(f"{type(error).__name__}: {error}")
         return ProviderError(
-            f"provider '{self._endpoint.provider}' raised {type(error).__name__}: {error} "
+            f"provider '{self._endpoint.provider}' raised {said} "
             "(a provider should raise ProviderError)"
         )
 
@@ -120,10 +136,12 @@ class GuardedProvider:
                 provider = await stack.enter_async_context(self._provider)
             except WeaveError:
                 raise
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                if _is_being_cancelled():
+                    raise
                 raise EndpointGoneError(
                     f"provider '{self._endpoint.provider}' cannot be made ready: "
-                    f"{type(error).__name__}: {error}"
+                    + self._redaction.text(f"{type(error).__name__}: {error}")
                 ) from error
             await self._probe(provider)
             self._entered = stack.pop_all()
@@ -141,8 +159,10 @@ class GuardedProvider:
         except ProviderError as error:
             # Some servers answer 500 for want of a list: that counts where there was one before.
             return False if error.retryable and self._lists_models else None
-        except Exception as error:
-            logger.debug("%s lists no models: %s", self._endpoint.name, error)
+        except (Exception, asyncio.CancelledError) as error:
+            if _is_being_cancelled():
+                raise
+            logger.debug("%s lists no models: %s", self._endpoint.name, self._shown(str(error)))
             return None
         self._lists_models = True
         return True
@@ -154,7 +174,8 @@ class GuardedProvider:
         try:
             await self._entered.aclose()
         except Exception as error:  # all answers are in: no reason to lose the run
-            logger.warning("%s did not close in good order: %r", self._endpoint.name, error)
+            said = self._redaction.text(repr(error))
+            logger.warning("%s did not close in good order: %s", self._endpoint.name, said)
 
     async def _probe(self, provider: Provider) -> None:
         """Ask for the list of models, which is free: better to learn now that nobody is there."""
@@ -162,8 +183,10 @@ class GuardedProvider:
             models = [str(name) for name in await provider.models()]
         except (ConnectError, AuthenticationError):
             raise
-        except Exception as error:  # a list of models is nice to have
-            logger.debug("%s lists no models: %s", self._endpoint.name, error)
+        except (Exception, asyncio.CancelledError) as error:  # a list of models is nice to have
+            if _is_being_cancelled():
+                raise
+            logger.debug("%s lists no models: %s", self._endpoint.name, self._shown(str(error)))
             return
         self._lists_models = True
         if models and not is_listed(self._endpoint.model, models):
@@ -176,9 +199,13 @@ class GuardedProvider:
 
     def _shown(self, name: str) -> str:
         """What a server calls a model, safe to show: it knows our key, and may repeat it."""
-        if (key := self._endpoint.api_key) is not None and key.get_secret_value():
-            name = name.replace(key.get_secret_value(), "***")
-        return name[:LONGEST_MODEL_CHARS]
+        return self._redaction.text(name)[:LONGEST_MODEL_CHARS]
+
+
+def _is_being_cancelled() -> bool:
+    """Whether a cancellation is meant for us, rather than one that a provider let through."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _within(least: int, count: int | None, most: int) -> int | None:
@@ -190,6 +217,8 @@ def _require_sound(response: Response) -> None:
     if not isinstance(response, Response) or not isinstance(response.usage, Usage):
         raise TypeError(f"complete returned {response!r}, not a Response with its Usage")
     response.text.encode()
+    for other in response.others:
+        _require_sound(other)
     for count in (response.usage.input_tokens, response.usage.output_tokens):
         if count is not None and (type(count) is not int or count < 0):
             raise TypeError(f"usage holds {count!r}, not a number of tokens")

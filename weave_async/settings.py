@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -48,13 +48,16 @@ class EndpointSettings(BaseModel):
         None, gt=0, description="seconds for one wait (first byte, next chunk)"
     )
     deadline_s: float | None = Field(None, gt=0, description="seconds for one whole request")
+    mode: Literal["live", "batch"] | None = Field(
+        None, description="live, or batch: as files to the endpoint's batch API, within a day"
+    )
     options: dict[str, str] = Field({}, description="the provider's own, as ..._OPTIONS__NAME")
 
 
 _KEYS = [name for name in EndpointSettings.model_fields if name != "options"]
 FOREIGN_VARIABLES = {"WEAVE_ASYNC_SERVER_API_KEY"}
 """Ours, but read elsewhere: the local model server stands alone and reads its own key."""
-_FOR_ALL_ENDPOINTS = ("model", "rpm", "tpm", "max_concurrency", "timeout_s", "deadline_s")
+_FOR_ALL_ENDPOINTS = ("model", "rpm", "tpm", "max_concurrency", "timeout_s", "deadline_s", "mode")
 FALLBACK_PROVIDER = "openai_compatible"
 """The adapter of an endpoint that the environment names without saying which."""
 FALLBACK_VARIABLES = ("BASE_URL", "API_KEY", "MODEL")
@@ -89,6 +92,7 @@ class Settings:
         """
         environ = os.environ if environ is None else environ
         stored = dotenv_values(dotenv, interpolate=False) if dotenv and dotenv.is_file() else {}
+        _warn_of_readers(dotenv, stored)
         lower, higher = _scopes_in(stored), _scopes_in(environ)
         scopes = {
             scope: joined(lower.get(scope, {}), higher.get(scope, {}), _variables_in(scope))
@@ -128,7 +132,13 @@ class Settings:
         return named if known is None else known.provider
 
     def endpoint(
-        self, name: str, *, model: str | None, options: Mapping[str, Any], traits: ProviderTraits
+        self,
+        name: str,
+        *,
+        model: str | None,
+        options: Mapping[str, Any],
+        traits: ProviderTraits,
+        mode: Literal["live", "batch"] | None = None,
     ) -> Endpoint:
         """The endpoint a recipe calls ``name``: its provider, address, key, model and limits."""
         swapped = self._name_of(name) != name
@@ -165,6 +175,7 @@ class Settings:
                 **found.options,
             },
             preset=preset_name if known else None,
+            mode=found.mode or mode or "live",
         )
 
     def _name_of(self, endpoint: str) -> str:
@@ -265,6 +276,13 @@ def variables() -> list[str]:
     theirs = {name for known in presets().values() for name in known.variables}
     theirs |= {f"OPENAI_{name}" for name in FALLBACK_VARIABLES}
     return [*own, *sorted(FOREIGN_VARIABLES), *sorted(theirs)]
+
+
+def _warn_of_readers(dotenv: Path | None, stored: Mapping[str, str | None]) -> None:
+    """Others on this machine should not be able to read a key."""
+    holds_key = any(value and name.endswith("_API_KEY") for name, value in stored.items())
+    if dotenv is not None and holds_key and dotenv.stat().st_mode & 0o077:
+        logger.warning("%s holds a key, and others may read it: chmod 600 %s", dotenv, dotenv)
 
 
 def _scopes_in(source: Mapping[str, str | None]) -> dict[str, dict[str, Any]]:

@@ -130,6 +130,10 @@ class ErrorReader:
         text = shown(bytes(body[:MAX_SHOWN_CHARS]).decode(errors="replace"), self.secret)
         return BadResponseError(f"{url} {fault}" + (f": {text[:200]}" if text else ""))
 
+    def without_secret(self, text: str) -> str:
+        """A server knows our key, and may repeat it anywhere."""
+        return text.replace(self.secret, "***") if self.secret else text
+
     def _error(
         self,
         complaint: Complaint,

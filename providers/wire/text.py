@@ -83,11 +83,11 @@ def string(value: object) -> str:
 
 def shown(text: str, secret: str = "") -> str:
     """Foreign ``text`` as it may stand in an error: no key, no control characters, at most 2 kB."""
+    if secret:
+        text = text.replace(secret, "***")
     if _HTML_START.match(text):
         title = _HTML_TITLE.search(text)
         text = f"an HTML page titled {title[1].strip()!r}" if title else "an HTML page"
-    if secret:
-        text = text.replace(secret, "***")
     text = _KEY_SHAPES.sub("***", text)
     text = _UNPRINTABLE.sub(" ", encodable(text)).strip()
     return text if len(text) <= MAX_SHOWN_CHARS else text[: MAX_SHOWN_CHARS - 1] + "…"
