@@ -209,9 +209,3 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
     }
 )
-
-
-def known_capabilities(preset: str | None) -> Capabilities:
-    """Where an endpoint starts; one of no preset, or of somebody else's, is like most."""
-    row = PRESETS.get(preset or "")
-    return row.capabilities if isinstance(row, Service) else PLAIN

@@ -7,6 +7,7 @@ even where the endpoint repeats it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -130,7 +131,7 @@ class _Examination:
             provider=self.endpoint.provider,
             preset=self.endpoint.preset,
             model=self.model and self._shown(self.model),
-            base_url=self.base_url,
+            base_url=self.base_url and _without_secrets(self.base_url),
             has_key=self.endpoint.api_key is not None,
             checks=tuple(self.checks),
             **self.found,
@@ -291,11 +292,11 @@ class _Examination:
         if refused := probe.learned[known:]:
             self.warning("json", f"not taken: {'; '.join(refused)}", advice)
         elif _is_json_object(response.text):
-            self.ok("json", "taken, and the answer is JSON")
+            self.ok("json", "the answer is JSON, as asked")
         elif response.finish_reason == "length":
-            self.skipped("json", f"taken; {TOKENS_PER_REQUEST} tokens were too few to see more")
+            self.skipped("json", f"{TOKENS_PER_REQUEST} tokens were too few for an answer")
         else:
-            self.warning("json", "taken, but the answer is not JSON", advice)
+            self.warning("json", "the answer is not JSON", advice)
 
     async def _look_at_ways(self, probe: Probe) -> None:
         """How requests are built here by now, with what the endpoint has just taught."""
@@ -325,6 +326,11 @@ class _Examination:
         """Without the key, which the endpoint knows and may repeat, and not too long."""
         key = self.endpoint.api_key.get_secret_value().strip() if self.endpoint.api_key else ""
         return (text.replace(key, "***") if key else text)[:LONGEST_SHOWN]
+
+
+def _without_secrets(base_url: str) -> str:
+    """An address as it can be shown: a user, a password and a query have no place there anyway."""
+    return re.sub(r"//[^/]*@", "//***@", base_url).partition("?")[0]
 
 
 def _limits_in_words(limits: RateLimits | None) -> str:

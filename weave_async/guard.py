@@ -208,11 +208,6 @@ def _is_being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def is_listed(model: str, models: Sequence[str]) -> bool:
-    """Whether a list of models has it. Some put ``models/`` in front of what they answer to."""
-    return model in models or f"models/{model}" in models
-
-
 def _within(least: int, count: int | None, most: int) -> int | None:
     return None if count is None or not least <= count <= most else count
 
@@ -227,3 +222,8 @@ def _require_sound(response: Response) -> None:
     for count in (response.usage.input_tokens, response.usage.output_tokens):
         if count is not None and (type(count) is not int or count < 0):
             raise TypeError(f"usage holds {count!r}, not a number of tokens")
+
+
+def is_listed(model: str, models: Sequence[str]) -> bool:
+    """Whether a list of models has it. Some put ``models/`` in front of what they answer to."""
+    return model in models or f"models/{model}" in models

@@ -3,6 +3,7 @@
 A part is found through an entry point (``weave_async.providers``, ``.sources``, ``.noise``,
 ``.validators``, ``.selectors``, ``.sinks``) or as ``package.module:Name``. Apart from providers, a
 part is a dataclass whose fields are its options: the recipe's keys are checked against them.
+``weave_async.presets`` is for data: mappings from a name to a ``records.Preset``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Names in a recipe → parts. Entry points, or ``package.module:Name`` to try an idea.
 
-A part is a dataclass: its fields are its options, checked by pydantic when it is built.
+A part is a dataclass: its fields are its options, checked by pydantic when it is built. Presets are
+no parts but data: each entry point of theirs maps many names.
 """
 
 from __future__ import annotations

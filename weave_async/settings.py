@@ -229,8 +229,8 @@ class Settings:
         is_for_it = is_its_own or found.base_url is not None or found.provider == name
         if key is not None and not is_for_it:
             logger.warning(
-                "WEAVE_ASYNC_API_KEY is not sent to %s: set WEAVE_ASYNC_PROVIDER=%s beside it",
-                base_url,
+                "WEAVE_ASYNC_API_KEY is not sent to '%s': set WEAVE_ASYNC_PROVIDER=%s beside it",
+                name,
                 name,
             )
             key = None
@@ -243,7 +243,12 @@ class Settings:
                 f"'{name}' needs a key: set {known.key_variable}, in the environment or in .env"
             )
         if key is None and theirs.get("api_key"):
-            logger.warning("%s is not sent to %s", known.key_variable, base_url)
+            logger.warning(
+                "%s is sent to %s only, and another address is set for '%s'",
+                known.key_variable,
+                known.base_url or f"the address in {known.base_url_variable}",
+                name,
+            )
         update = {"base_url": base_url, "api_key": key, "model": found.model or theirs.get("model")}
         return found.model_copy(update=update)
 

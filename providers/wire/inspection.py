@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -14,7 +13,7 @@ from .durations import Clock, Header, utc_now
 from .errors import ErrorReader
 from .fields import mapping
 from .response import parse_models
-from .text import parse_json
+from .text import parse_json, string
 
 _CONTEXT_KEYS = (
     "max_model_len",  # vLLM, SGLang
@@ -41,8 +40,10 @@ def facts_of(
     names = parse_models(body, url, errors)
     lengths: dict[str, int | None] = dict.fromkeys(names)
     for entry in _entries(parse_json(body)):
-        for name in {entry.get(key) for key in ("id", "name", "model")} & lengths.keys():
-            lengths[str(name)] = lengths[str(name)] or _context_tokens(entry)
+        tokens = _context_tokens(entry)
+        for name in filter(None, (string(entry.get(key)) for key in ("id", "name", "model"))):
+            if name in lengths:
+                lengths[name] = lengths[name] or tokens
     return EndpointFacts(lengths, _clock_ahead_s(header, now), ways_of(capabilities))
 
 
@@ -61,19 +62,15 @@ def _entries(document: Any) -> Iterator[Mapping[str, Any]]:
     """Every model's entry. llama.cpp keeps two lists, each with half of what there is to know."""
     for listed in (document, mapping(document).get("data"), mapping(document).get("models")):
         if isinstance(listed, list):
-            yield from ({k: v for k, v in mapping(e).items() if _is_plain(v)} for e in listed)
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, str | int | float | dict)
+            yield from map(mapping, listed)
 
 
 def _context_tokens(entry: Mapping[str, Any]) -> int | None:
     for place in (entry, *(mapping(entry.get(name)) for name in _PLACES)):
         for key in _CONTEXT_KEYS:
             value = place.get(key)
-            if isinstance(value, int | float) and math.isfinite(value) and value >= 1:
-                return int(value)
+            if isinstance(value, int) and value > 1:
+                return value
     return None
 
 

@@ -12,8 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from weave_async.errors import FieldRefusedError, RecipeError, RequestRefusedError
 from weave_async.records import Endpoint
 
-from ..presets import known_capabilities
-from .capabilities import Capabilities
+from ..presets import PRESETS, Service
+from .capabilities import PLAIN, Capabilities
 from .refusals import refused_fields
 from .text import parse_json
 
@@ -22,8 +22,9 @@ REFUSALS = frozenset({400, 422})
 
 
 def capabilities_of(endpoint: Endpoint, said: Mapping[str, Any]) -> Capabilities:
-    """Where an endpoint starts; ``said`` is its option ``capabilities``, which wins."""
-    known = known_capabilities(endpoint.preset)
+    """Where an endpoint starts: by its preset, and by its option ``capabilities``, which wins."""
+    preset = PRESETS.get(endpoint.preset or "")
+    known = preset.capabilities if isinstance(preset, Service) else PLAIN
     if not said:
         return known
     try:

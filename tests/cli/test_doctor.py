@@ -125,7 +125,7 @@ def test_a_healthy_endpoint_is_ready_in_every_respect(examine: Examine) -> None:
         "m is listed, 32,768 tokens of context",
         "requests: 499 left of 500 until all are back in 0.12 s",
         "with usage",
-        "taken, and the answer is JSON",
+        "the answer is JSON, as asked",
     ):
         assert line in people.out
     assert [request.method for request in sent] == ["GET", "POST", "POST", "POST"]
@@ -537,3 +537,15 @@ def test_an_address_that_is_none_is_78(
     assert outcome.exit_code == 78
     assert "base_url must be http(s)://host[:port][/path]" in outcome.out
     assert KEY not in outcome.out + outcome.err
+
+
+def test_a_password_in_an_address_is_not_shown(
+    weave_async: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GROQ_API_KEY", KEY)
+    address = "https://me:hunter2@x.example/v1?key=hunter2"
+    outcome = weave_async("doctor", "-p", "groq", "--base-url", address)
+    assert outcome.exit_code == 78
+    assert "https://***@x.example/v1" in outcome.out
+    assert "GROQ_API_KEY is sent to https://api.groq.com/openai/v1 only" in outcome.err
+    assert "hunter2" not in outcome.out + outcome.err
