@@ -15,11 +15,13 @@ from pyreqwest.http import Url
 from weave_async.errors import RecipeError, RequestRefusedError
 from weave_async.records import Endpoint, Request
 
+from .presets import PRESETS
 from .transport.faults import Faults
 from .transport.interface import Limits
 from .wire.errors import ErrorReader
 
 OPENAI_BASE_URL: Final = "https://api.openai.com/v1"
+PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 CONNECT_TIMEOUT_S = 10.0
@@ -63,6 +65,29 @@ def address_of(endpoint: Endpoint, *, has_key: bool) -> Address:
     return Address(base_url, is_loopback)
 
 
+def proxy_of(proxy: str | None, address: Address, *, has_key: bool) -> str | None:
+    """The proxy that an option names. It is never shown: it may hold a password.
+
+    It is used for this machine, too, and so could lead a key away from it that ``address_of`` lets
+    travel in clear.
+    """
+    if proxy is None:
+        return None
+    try:
+        parts = urlsplit(proxy)
+        is_proxy = parts.scheme in PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_proxy = False
+    if not is_proxy:
+        raise RecipeError(f"proxy must be {'://, '.join(PROXY_SCHEMES)}://host:port")
+    if has_key and address.base_url.startswith("http:") and not _is_loopback(parts.hostname or ""):
+        raise RecipeError(
+            f"a key for {address.base_url} would travel in clear to the proxy: use https, or leave "
+            "the key out"
+        )
+    return proxy
+
+
 def error_reader_of(endpoint: Endpoint, secret: str) -> ErrorReader:
     return ErrorReader(
         secret=secret,
@@ -75,7 +100,7 @@ def faults_of(endpoint: Endpoint, secret: str, *, max_idle: int) -> Faults:
     """The words for what goes wrong with an exchange, and the limits of one."""
     return Faults(
         secret=secret,
-        address_advice=f"Its address is {_variable(endpoint, 'BASE_URL')}",
+        address_advice=f"Its address comes from {_variable(endpoint, 'BASE_URL')}",
         limits=Limits(
             connect_timeout_s=min(CONNECT_TIMEOUT_S, endpoint.timeout_s, endpoint.deadline_s),
             timeout_s=endpoint.timeout_s,
@@ -97,10 +122,20 @@ def attempt_id_of(request: Request) -> str | None:
 
 
 def _variable(endpoint: Endpoint, name: str) -> str:
-    """The variable that sets this of this endpoint: a named one has variables of its own."""
-    if endpoint.name.partition("#")[0] == endpoint.provider:
-        return f"WEAVE_ASYNC_{name} or OPENAI_{name}"
-    return f"WEAVE_ASYNC_ENDPOINTS__{endpoint.name.partition('#')[0].upper()}__{name}"
+    """What sets this of this endpoint: a named one has variables of its own."""
+    named = endpoint.name.partition("#")[0]
+    known = PRESETS.get(endpoint.preset or "")
+    if known is None:
+        theirs: str | None = f"OPENAI_{name}"
+    else:
+        theirs = known.key_variable if name == "API_KEY" else known.base_url_variable
+    if named in (endpoint.provider, endpoint.preset):
+        ways = ["--base-url"] if name == "BASE_URL" else []
+        ways += [f"WEAVE_ASYNC_{name}", *filter(None, [theirs])]
+    else:
+        ways = [f"WEAVE_ASYNC_ENDPOINTS__{named.upper()}__{name}"]
+        ways += filter(None, [theirs if known and name == "API_KEY" else None])
+    return " or ".join(filter(None, [", ".join(ways[:-1]), ways[-1]]))
 
 
 def _split_url(base_url: str) -> SplitResult:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Self
 from pyreqwest.http import Url
 
 from weave_async.errors import ProviderError, RequestRefusedError, ResponseTooLargeError
-from weave_async.records import Chunk, Endpoint, Request, Response
+from weave_async.records import Chunk, Endpoint, EndpointFacts, Request, Response
 
 from .batch_api import OpenAIBatchApi, new_client
 from .endpoint import (
@@ -29,14 +29,16 @@ from .endpoint import (
     attempt_id_of,
     error_reader_of,
     faults_of,
+    proxy_of,
     secret_of,
 )
 from .options import options_of
 from .transport.http1 import Http1Transport
 from .transport.interface import OpenReply, Reply, Transport, is_one_document
-from .transport.proxies import checked_proxy, goes_through_proxy, proxy_for
+from .transport.proxies import goes_through_proxy, proxy_for
 from .transport.reqwest import ReqwestTransport
 from .transport.tls import ConnectionOptions, tls_context
+from .wire.inspection import facts_of
 from .wire.learning import REFUSALS, Lessons, capabilities_of
 from .wire.oddities import Oddities
 from .wire.rate_limits import rate_limits
@@ -85,7 +87,7 @@ class OpenAICompatibleProvider:
         )
         self._oddities = Oddities(endpoint.name, logger)
         self._tls = tls_context(options)
-        self._proxy = checked_proxy(options.proxy)
+        self._proxy = proxy_of(options.proxy, address, has_key=bool(secret))
         self._urls = {api: self._base_url + path for api, path in PATHS.items()}
         self._headers = _headers(secret)
         self._errors = error_reader_of(endpoint, secret)
@@ -147,6 +149,12 @@ class OpenAICompatibleProvider:
         url = f"{self._base_url}/models"
         reply = await self._entered_transport().fetch(url, None)
         return parse_models(self._checked_body(reply, url), url, self._errors)
+
+    async def inspect(self) -> EndpointFacts:
+        url = f"{self._base_url}/models"
+        reply = await self._entered_transport().fetch(url, None)
+        body = self._checked_body(reply, url)
+        return facts_of(body, reply.header, url, self._errors, self._lessons.capabilities)
 
     def batch_api(self) -> OpenAIBatchApi:
         """Requests as files, at the same address, with the same key and bodies."""

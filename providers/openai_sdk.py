@@ -2,7 +2,8 @@
 
 It sends and parses; its retries, timeouts and redirects are off, and its connections are ours
 (``transport.httpx_pool``). What comes of an answer is what ``openai_compatible`` makes of it, at
-some hundred times the CPU. Proxies come from the environment as they do there.
+some fifty times the CPU: 1.5 ms a request with few in flight, 3 ms with 256. Proxies come from the
+environment as they do there.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ from .endpoint import (
     attempt_id_of,
     error_reader_of,
     faults_of,
+    proxy_of,
     secret_of,
 )
 from .options import options_of
 from .sdk.tokens import ENVIRONMENT_TOKEN, TokenSource, token_source
-from .transport.proxies import checked_proxy, proxy_for
+from .transport.proxies import proxy_for
 from .transport.tls import ConnectionOptions, tls_context
+from .wire.errors import ErrorReader
 from .wire.learning import Lessons, capabilities_of
 from .wire.oddities import Oddities
 from .wire.rate_limits import rate_limits
@@ -100,7 +103,7 @@ class OpenAISdkProvider:
             endpoint, self._secret, max_idle=endpoint.max_concurrency or MAX_IDLE
         )
         self._tls = tls_context(options)
-        self._proxy = checked_proxy(options.proxy)
+        self._proxy = proxy_of(options.proxy, address, has_key=has_key)
         self._sdk: SdkClient | None = None
 
     def __repr__(self) -> str:
@@ -164,7 +167,7 @@ class OpenAISdkProvider:
         response = response_of(
             document,
             url,
-            self._errors,
+            sdk.errors,
             e2e_s=perf_counter() - started,
             limits=rate_limits(header),
             num_choices=request.num_choices,
@@ -179,9 +182,9 @@ class OpenAISdkProvider:
         stream = await sdk.stream(request.api, orjson.loads(body), attempt_id_of(request), url)
         try:
             if stream.is_one_document:
-                yield as_chunk(parse_response(await stream.whole(), url, self._errors))
+                yield as_chunk(parse_response(await stream.whole(), url, sdk.errors))
                 return
-            async with aclosing(self._chunks(stream, url)) as chunks:
+            async with aclosing(_chunks(stream, url, sdk.errors)) as chunks:
                 async for chunk in chunks:
                     yield chunk
         finally:
@@ -189,16 +192,8 @@ class OpenAISdkProvider:
 
     async def models(self) -> Sequence[str]:
         url = f"{self._base_url}/models"
-        return parse_models(await self._entered_sdk().models(url), url, self._errors)
-
-    async def _chunks(self, stream: SdkStream, url: str) -> AsyncGenerator[Chunk, None]:
-        reader = ChunkReader(url, self._errors, MAX_BODY_BYTES)
-        while (document := await stream.event(is_finished=reader.finished)) is not None:
-            for chunk in reader.read(document):
-                yield chunk
-        reader.done = stream.done
-        for chunk in reader.close():
-            yield chunk
+        sdk = self._entered_sdk()
+        return parse_models(await sdk.models(url), url, sdk.errors)
 
     def _body(self, request: Request, *, streamed: bool) -> bytes:
         """What the other provider would send, too; refused here where it is no JSON."""
@@ -213,6 +208,16 @@ class OpenAISdkProvider:
         if self._sdk is None:
             raise RuntimeError(f"{self!r} is not open: use it inside `async with`")
         return self._sdk
+
+
+async def _chunks(stream: SdkStream, url: str, errors: ErrorReader) -> AsyncGenerator[Chunk, None]:
+    reader = ChunkReader(url, errors, MAX_BODY_BYTES)
+    while (document := await stream.event(is_finished=reader.finished)) is not None:
+        for chunk in reader.read(document):
+            yield chunk
+    reader.done = stream.done
+    for chunk in reader.close():
+        yield chunk
 
 
 def _token_source(options: Options) -> TokenSource | None:

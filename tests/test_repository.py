@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import weave_async
+from providers.preset_table import with_table
+from providers.presets import PRESETS
 from weave_async import settings
 from weave_async.recipe import Recipe, json_schema
 
@@ -74,12 +76,31 @@ def test_the_published_help_is_the_current_one() -> None:
     assert (ROOT / "docs/cli.md").read_text() == Path("cli.md").read_text(), "run: make docs"
 
 
+def test_the_page_of_providers_has_the_presets_as_they_are() -> None:
+    page = (ROOT / "docs/providers.md").read_text()
+    assert with_table(page) == page, "run: make docs"
+    for name, preset in PRESETS.items():
+        assert f"`{name}`" in page
+        assert all(f"`{variable}`" in page for variable in filter(None, [preset.key_variable]))
+
+
 def test_the_example_has_real_rows_and_a_recipe_that_loads() -> None:
     folder = ROOT / "examples/support_queries"
     rows = [json.loads(line) for line in (folder / "seeds.jsonl").read_text().splitlines()]
     assert len(rows) >= 60
     assert len({row["question"] for row in rows}) == len(rows)
     assert Recipe.load(folder / "recipe.yaml").name == "support-queries"
+
+
+def test_the_few_shot_example_makes_three_samples_of_each_question() -> None:
+    shutil.copytree(ROOT / "examples", "examples")
+    command = [sys.executable, "-m", "weave_async.cli", "run", "examples/paraphrases/recipe.yaml"]
+    command += ["--provider", "simulated", "--model", "simulated", "-o", "out", "--json"]
+    subprocess.run(command, capture_output=True, check=True)
+    rows = [json.loads(line) for line in Path("out/samples.jsonl").read_text().splitlines()]
+    assert len(rows) == 3 * 64
+    roles = [message["role"] for message in rows[0]["messages"]]
+    assert roles == ["system", *["user", "assistant"] * 3]
 
 
 def test_the_quickstart_is_fifteen_lines() -> None:

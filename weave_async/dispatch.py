@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from weave_async.blame import (
     MOST_FAILED_PROBES,
@@ -41,8 +40,7 @@ class TurnedAway(Exception):
     """The request will not be sent here (again): the endpoint is down, and others are not."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(NamedTuple):
     """A request with what each sending of it may use at worst."""
 
     request: Request
@@ -155,13 +153,19 @@ class Dispatcher:
         """
         self._turns_away = turns_away
         if turns_away:
-            self.admission.line.turn_out(TurnedAway)
+            self.turn_out()
+
+    def turn_out(self) -> None:
+        """Have all requests that wait in line look for a place anew."""
+        self.admission.line.turn_out(TurnedAway)
 
     @property
     def takes_requests(self) -> bool:
         """Whether a request may come here now, rather than go elsewhere."""
-        if not self._turns_away:
-            return True
+        return not self._turns_away or self._takes_a_probe
+
+    @property
+    def _takes_a_probe(self) -> bool:
         return self.left_because is None and self.admission.is_free
 
     def count_answer(self) -> None:
@@ -235,14 +239,18 @@ class Dispatcher:
         """Send until there is an answer, or an error that costs the request an attempt."""
         most_tokens, cost = self.worst_case(request)
         call = _Call(request, tries, most_tokens, cost)
-        while not self._stopping and self.takes_requests:
+        while not self._stopping and (not self._turns_away or self._takes_a_probe):
             async with self.admission.slot(
                 tokens=self._estimate.tokens(request), is_retry=tries.is_retry, cost=cost
             ) as slot:
                 if (sent := await self._announce(call)) is None:
                     break
                 try:
-                    sent, response = await self._complete(call, sent, slot)
+                    if self.hedging is None:
+                        response = await self._provider.complete(sent, most_tokens=most_tokens)
+                        self._settle(request, response, slot)
+                    else:
+                        sent, response = await self._complete(self.hedging, call, sent, slot)
                 except ProviderError as error:
                     self._log.missed(sent, failure_of(error, tries.sends))
                     # Where others take what fails here, no probe needs to tell whose fault it was.
@@ -257,32 +265,31 @@ class Dispatcher:
 
     async def _announce(self, call: _Call) -> Request | None:
         """Have the journal write that the request goes out; ``None`` where it no longer does."""
-        if self._is_closed:
+        if self._stopping or self.left_because is not None:
             return None
-        call.tries.sends += 1
+        request, tries, most_tokens, _ = call
+        tries.sends += 1
         self._num_sent += 1
-        sent = self._named(call.request, call.tries.sends)
-        self._log.sent(sent, tokens=call.most_tokens)
+        sent = self._named(request, tries.sends)
+        self._log.sent(sent, tokens=most_tokens)
         try:
             await asyncio.sleep(0)  # the journal writes it, and what was answered before
         except asyncio.CancelledError:
-            self._log.missed(sent, _unsent(call.tries.attempts))
+            self._log.missed(sent, _unsent(tries.attempts))
             raise
-        if self._is_closed:
-            self._log.missed(sent, _unsent(call.tries.attempts))
+        if self._stopping or self.left_because is not None:
+            self._log.missed(sent, _unsent(tries.attempts))
             return None
         return sent
 
-    @property
-    def _is_closed(self) -> bool:
-        return self._stopping or self.left_because is not None
-
-    async def _complete(self, call: _Call, sent: Request, slot: Slot) -> tuple[Request, Response]:
-        """The answer, and which sending of the request brought it."""
-        hedging = self.hedging
-        if hedging is None or (after_s := hedging.delay_s) == math.inf:
-            response = await self._provider.complete(sent, most_tokens=call.most_tokens)
-            answered = sent
+    async def _complete(
+        self, hedging: Hedging, call: _Call, sent: Request, slot: Slot
+    ) -> tuple[Request, Response]:
+        """The answer, and which sending of the request brought it; a straggler is sent again."""
+        hedging.num_sent += 1
+        after_s = hedging.delay_s
+        if after_s == math.inf:
+            answered, response = await self._answer(call, sent)
         else:
             (answered, response), is_hedge = await raced(
                 self._answer(call, sent),
@@ -295,8 +302,7 @@ class Dispatcher:
                 slot.lost()
                 self._log.missed(sent, _hedged(call))
                 return answered, response
-        if hedging is not None:
-            hedging.answered(_now_s() - slot.sent_at_s)
+        hedging.answered(_now_s() - slot.sent_at_s)
         self._settle(call.request, response, slot)
         return answered, response
 
@@ -305,15 +311,17 @@ class Dispatcher:
 
     async def _hedge(self, hedging: Hedging, call: _Call) -> tuple[Request, Response] | None:
         """Send a request again that is out already. Whatever fails here is no attempt of it."""
-        if not hedging.may_hedge or self._is_closed or not self.admission.breaker.is_closed:
+        if not hedging.may_hedge or not self.admission.breaker.is_closed:
             return None
         try:
             async with self.admission.slot(
                 tokens=self._estimate.tokens(call.request), is_retry=True, cost=call.cost
             ) as slot:
-                if slot.is_probe or (sent := await self._announce(call)) is None:
+                if slot.is_probe or not hedging.may_hedge:  # others may have waited in line too
                     return None
                 hedging.num_hedged += 1
+                if (sent := await self._announce(call)) is None:
+                    return None
                 try:
                     response = await self._provider.complete(sent, most_tokens=call.most_tokens)
                 except asyncio.CancelledError:
@@ -330,14 +338,18 @@ class Dispatcher:
             return None
 
     def _named(self, request: Request, number: int) -> Request:
-        """The request under this attempt's name; ``replace`` would take three times as long."""
+        """The request under this attempt's name; ``replace`` would take three times as long.
+
+        One that comes with a name asks again for what that attempt was to bring.
+        """
+        before = request.attempt_id or f"{request.request_id}-{self._epoch}"
         return Request(
             request.request_id,
             request.model,
             request.messages,
             request.params,
             request.api,
-            f"{request.request_id}-{self._epoch}.{number}",
+            f"{before}.{number}",
             request.schema,
             request.num_choices,
         )

@@ -270,7 +270,7 @@ def _stages(recipe: Path, found: _Found) -> list[StageVerdict]:
         elif isinstance(stage, JudgingStage):
             kind, name, detail, verdict = stage.kind, stage.name, {}, "passed"
         else:
-            kind, name, detail, verdict = "stage", type(stage).__name__, {}, "passed"
+            kind, name, detail, verdict = stage.kind, stage.name, {}, "passed"
         if is_rejected:
             verdict, detail = "not reached", {}
         elif (row.get("stage"), row.get("rule")) == (kind, name):

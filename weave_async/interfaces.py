@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
 from weave_async.errors import ProviderError
 from weave_async.records import (
@@ -20,6 +20,7 @@ from weave_async.records import (
     BadRow,
     Chunk,
     Endpoint,
+    EndpointFacts,
     Failure,
     Request,
     Response,
@@ -66,6 +67,14 @@ class Provider(Protocol):
 
     async def models(self) -> Sequence[str]:
         """Model ids the endpoint offers. Costs nothing, and fails if it cannot be reached."""
+
+
+@runtime_checkable
+class Inspectable(Protocol):
+    """What a provider may offer besides: all that its endpoint says of itself, for `doctor`."""
+
+    async def inspect(self) -> EndpointFacts:
+        """As ``Provider.models``: it costs nothing, and fails if nobody is there."""
 
 
 @dataclass(frozen=True, slots=True)

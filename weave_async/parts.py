@@ -33,12 +33,14 @@ from weave_async.plan import Plan
 from weave_async.pricing import Price, price_of
 from weave_async.recipe import MixEntry, Part, Recipe
 from weave_async.records import Endpoint
+from weave_async.regeneration import Regenerating
 from weave_async.rundir import RunFolder
 from weave_async.settings import ProviderTraits, Settings
 from weave_async.sources.files import format_of, open_bytes, spool
 from weave_async.sources.openai_batch import is_batch_line
-from weave_async.stages import JudgingStage, NoiseStage
+from weave_async.stages import JudgingStage, NoiseStage, SchemaStage
 from weave_async.validation.completion import CompletionValidator
+from weave_async.validation.json_schema import AnswerSchema
 
 logger = logging.getLogger(__name__)
 
@@ -191,10 +193,24 @@ def asker_of(
     dispatchers: Mapping[str, Dispatcher],
     endpoints: Sequence[Endpoint],
     providers: Mapping[str, Provider],
+    *,
+    journal: Journal,
+    metrics: RunMetrics,
 ) -> Asker:
     """How a sample comes to its answer, over these endpoints."""
     asker = _sender_of(recipe, dispatchers, endpoints, providers)
-    return asker if recipe.generate.n == 1 else Choices(asker)
+    if recipe.generate.n > 1:
+        asker = Choices(asker)
+    if recipe.answer_schema is not None and recipe.generate.max_regenerations:
+        schema = AnswerSchema(recipe.answer_schema)
+        asker = Regenerating(
+            asker,
+            schema,
+            max_regenerations=recipe.generate.max_regenerations,
+            journal=journal,
+            metrics=metrics,
+        )
+    return asker
 
 
 def _sender_of(
@@ -319,6 +335,8 @@ def _fitted(concurrency: dict[str, int]) -> dict[str, int]:
 def stages_of(recipe: Recipe) -> Iterator[Stage]:
     """Noise, validation, selection: each part checked and built, before anything is asked."""
     yield JudgingStage("validation", "completion", CompletionValidator())
+    if recipe.answer_schema is not None:
+        yield SchemaStage(AnswerSchema(recipe.answer_schema))
     validators = [
         (part.name, registry.build("validator", part.name, part.options))
         for part in recipe.validation

@@ -14,11 +14,11 @@ import logging
 import os
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain, count, islice, pairwise, repeat
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -62,15 +62,9 @@ class Inspection:
     """Digests of rows that stand in the source more than once."""
 
 
-class _Drawn(NamedTuple):
-    """What the samples of a group share."""
-
-    messages: tuple[Message, ...]
-    attributes: dict[str, Any]
-    params: dict[str, Any]
-    number: int
-    """Of the endpoint in the mix."""
-    origin: str
+_Drawn = tuple[tuple[Message, ...], dict[str, Any], dict[str, Any], int, str]
+"""What the samples of a group share: messages, attributes, drawn parameters, the number of the
+endpoint in the mix, and the row's name. A plain tuple: one is made for every row."""
 
 
 class Plan:
@@ -100,7 +94,10 @@ class Plan:
         self._mix = Choice(
             choice=list(range(len(endpoints))), weights=[m.weight for m in recipe.generate.mix]
         )
-        self._named_by = [_namer(endpoint, recipe.generate.api) for endpoint in endpoints]
+        self._schema = recipe.answer_schema
+        self._named_by = [
+            _namer(endpoint, recipe.generate.api, self._schema) for endpoint in endpoints
+        ]
         self._fixed_params, self._drawn_params = _fixed_and_drawn(recipe.generate.params)
         if not self._renderer.uses_columns:
             logger.warning(
@@ -121,6 +118,9 @@ class Plan:
         choices = {name: shape.model_dump(mode="json") for name, shape in self._attributes.items()}
         prompts["attributes"] = blake2b(orjson.dumps(choices), digest_size=8).hexdigest()
         generate = {key: resolved["generate"][key] for key in ("params", "api", "send_seed")}
+        generate["params"].pop("schema")  # what is in it counts, not where it stands
+        if self._schema is not None:
+            generate["params"]["schema"] = _named_by_content(self._schema)
         # What follows is named only where it is used: earlier journals say nothing of it.
         if self._recipe.prompts.messages is not None:
             prompts["messages"] = resolved["prompts"]["messages"]
@@ -277,7 +277,7 @@ class Plan:
         }
         params.update(row.params)
         messages = self._renderer.messages(row, attributes, examples)
-        return _Drawn(messages, attributes, params, number, _name_of(row.origin))
+        return messages, attributes, params, number, _name_of(row.origin)
 
     def _sample(self, ordinal: int, prompt_id: str, sample_index: int, drawn: _Drawn) -> Sample:
         recipe = self._recipe
@@ -298,6 +298,7 @@ class Plan:
             messages=messages,
             params=params,
             api=recipe.generate.api,
+            schema=self._schema,
         )
         prompt = Prompt(prompt_id, sample_index, messages, attributes, origin)
         return Sample(ordinal, prompt, request, endpoint.name, seed)
@@ -353,6 +354,8 @@ def _fixed_and_drawn(params: Params) -> tuple[dict[str, Any], dict[str, Choice |
     fixed: dict[str, Any] = {}
     drawn: dict[str, Choice | Uniform] = {}
     for name in type(params).model_fields:
+        if name == "schema_":  # a part of the request, beside its parameters
+            continue
         value = getattr(params, name)
         if isinstance(value, Choice | Uniform):
             drawn[name] = value
@@ -367,13 +370,20 @@ def _name_of(origin: str) -> str:
     return name if name.isascii() else os.fsencode(name).decode(errors="replace")
 
 
-def _namer(endpoint: Endpoint, api: str) -> blake2b:
+def _namer(endpoint: Endpoint, api: str, schema: Mapping[str, Any] | None) -> blake2b:
     """The part of a request's name that all requests to this endpoint share.
 
     The provider is in it: a simulated answer must never pass for a bought one.
     """
     shared = [endpoint.provider, dict(endpoint.options), endpoint.model, api]
+    if schema is not None:  # else names stay what they were before there were any
+        shared.append(_named_by_content(schema))
     return blake2b(orjson.dumps(shared, option=orjson.OPT_SORT_KEYS), digest_size=16)
+
+
+def _named_by_content(schema: Mapping[str, Any]) -> str:
+    canonical = orjson.dumps(schema, option=orjson.OPT_SORT_KEYS)
+    return blake2b(canonical, digest_size=8).hexdigest()
 
 
 def _request_id(

@@ -28,12 +28,13 @@ from pydantic import (
 
 from weave_async import recipe_file, registry
 from weave_async.errors import InputError, RecipeError
+from weave_async.validation.json_schema import AnswerSchema, read_schema
 
 NAME_PATTERN = r"^\w[\w.-]*$"
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
 
 
 class Choice(_Model):
@@ -203,6 +204,12 @@ class Params(_Model):
     presence_penalty: Number | None = None
     frequency_penalty: Number | None = None
     stop: list[str] | None = Field(None, max_length=4)
+    schema_: str | Annotated[dict[str, Any], BeforeValidator(recipe_file.storable)] | None = Field(
+        None,
+        alias="schema",  # pydantic has a ``schema`` of its own
+        description="The JSON Schema that answers must have: a file beside the recipe, or the "
+        "schema itself.",
+    )
 
 
 _UNITS_S = {"h": 3600, "m": 60, "s": 1}
@@ -227,7 +234,7 @@ class MixEntry(_Model):
     """One endpoint and model that takes a share of the samples."""
 
     endpoint: str = Field(
-        "local", description="A provider's name, or an endpoint named in the env."
+        "local", description="A provider, a preset, or an endpoint named in the env."
     )
     model: str | None = Field(None, description="Model id; the provider's default if absent.")
     weight: float = Field(1.0, gt=0, description="Share of the samples, relative to the others.")
@@ -273,6 +280,13 @@ class Generate(_Model):
     api: Literal["chat", "completions"] = Field("chat", description="Which OpenAI API to speak.")
     send_seed: bool = Field(True, description="Send a seed of its own with each request.")
     attempts: int = Field(6, ge=1, description="Tries per request, the first one counted.")
+    max_regenerations: int = Field(
+        2,
+        ge=0,
+        le=10,
+        description="How often a model is told what is wrong with an answer that does not fit the "
+        "schema, and asked again. Each time is a request of its own.",
+    )
     when_down: Literal["failover", "wait"] = Field(
         "failover",
         description="Of an endpoint that is down, or out of quota: whether its samples go to "
@@ -366,6 +380,25 @@ class Recipe(_Model):
         """Where the recipe's relative paths start."""
         return self._folder
 
+    @cached_property
+    def answer_schema(self) -> dict[str, Any] | None:
+        """The JSON Schema that answers must have, checked. Its file is read once."""
+        named = self.generate.params.schema_
+        if named is None:
+            return None
+        where = "generate.params.schema"
+        try:
+            if isinstance(named, str):
+                where = str(self.folder / named)
+                schema = recipe_file.storable(read_schema(self.folder / named))
+            else:
+                schema = named
+            AnswerSchema(schema)
+        except ValueError as error:
+            said = str(error)
+            raise RecipeError(said if where in said else f"{where}: {said}") from error
+        return dict(schema)
+
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a recipe file. Raises ``RecipeError`` that names file, line, key and the way out."""
@@ -389,6 +422,7 @@ class Recipe(_Model):
         except ValidationError as error:
             raise RecipeError(recipe_file.explain(error, root, where, cls)) from None
         recipe._folder = folder or Path()
+        recipe.answer_schema  # noqa: B018 - a bad one is told of now
         return recipe
 
     def with_changes(self, **changes: Any) -> Self:
@@ -401,8 +435,9 @@ class Recipe(_Model):
         return changed
 
     def with_absolute_paths(self) -> Self:
-        """The same recipe, but at home anywhere on this machine."""
+        """The same recipe, but at home anywhere on this machine; the schema stands in it."""
         data = self.model_dump()
+        data["generate"]["params"]["schema"] = self.answer_schema
         if self.prompts.source != "-":
             data["prompts"]["source"] = _absolute(self.folder, self.prompts.source)
         examples = data["prompts"]["examples"]

@@ -171,7 +171,14 @@ class Run:
             self._new_engine = lambda: Engine(
                 self.plan.samples,
                 places=places,
-                asker=asker_of(self.recipe, dispatchers, self.endpoints, providers),
+                asker=asker_of(
+                    self.recipe,
+                    dispatchers,
+                    self.endpoints,
+                    providers,
+                    journal=journal,
+                    metrics=self.metrics,
+                ),
                 dispatchers=dispatchers,
                 journal=journal,
                 pipeline=pipeline,

@@ -12,29 +12,10 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from importlib.util import find_spec
-from urllib.parse import urlsplit
 
 from pyreqwest.http import Url
 
 from weave_async.errors import RecipeError
-
-PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
-
-
-def checked_proxy(proxy: str | None) -> str | None:
-    """The proxy that an option names, if its transport could use it. It is never shown: it may hold
-    a password.
-    """
-    if proxy is None:
-        return None
-    try:
-        parts = urlsplit(proxy)
-        is_proxy = parts.scheme in PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_proxy = False
-    if not is_proxy:
-        raise RecipeError(f"proxy must be {'://, '.join(PROXY_SCHEMES)}://host:port")
-    return proxy
 
 
 def proxy_for(base_url: str, chosen: str | None, *, is_loopback: bool) -> str | None:

@@ -144,7 +144,7 @@ def parse_models(body: bytes | memoryview, url: str, errors: ErrorReader) -> lis
     if isinstance(document, dict):
         listed = document.get("data") or document.get("models")
     names = map(_model_name, listed if isinstance(listed, list) else [])
-    return [name for name in names if name]
+    return [errors.without_secret(name) for name in names if name]
 
 
 def _model_name(entry: object) -> str:

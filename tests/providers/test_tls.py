@@ -19,8 +19,9 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from pydantic import SecretStr
 
-from asking import REQUEST, endpoint_at, error_of, use
+from asking import KEY, REQUEST, endpoint_at, error_of, use
 from providers.openai_compatible import OpenAICompatibleProvider
 from weave_async.errors import ConnectError, ProviderError, RecipeError, TlsError
 from weave_async.testing.scripted_endpoint import ScriptedEndpoint, chat_reply, reset_connection
@@ -352,6 +353,18 @@ def test_proxy_that_is_none_is_refused_unseen(proxy: str) -> None:
     with pytest.raises(RecipeError, match="proxy must be http://") as caught:
         OpenAICompatibleProvider(endpoint_at("https://host/v1", options={"proxy": proxy}))
     assert "pw" not in str(caught.value)
+
+
+def test_key_does_not_travel_in_clear_to_a_proxy_elsewhere() -> None:
+    for proxy, base_url in (
+        ("http://127.0.0.1:9", "http://127.0.0.1:1/v1"),
+        ("http://proxy.example:9", "https://host/v1"),
+    ):
+        options = {"proxy": proxy}
+        OpenAICompatibleProvider(endpoint_at(base_url, api_key=SecretStr(KEY), options=options))
+    here = endpoint_at("http://127.0.0.1:1/v1", api_key=SecretStr(KEY), options=options)
+    with pytest.raises(RecipeError, match="in clear to the proxy"):
+        OpenAICompatibleProvider(here)
 
 
 def test_socks_proxy_beside_certificates_says_what_it_takes(files: dict[str, str]) -> None:

@@ -31,11 +31,13 @@ from weave_async.flow.concurrency import (
 )
 from weave_async.flow.line import Line
 from weave_async.flow.pace import Pace
+from weave_async.flow.slowness import Slowness
 from weave_async.records import RateLimits
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 HIGHEST_CONCURRENCY = 1024
 """Where nobody says otherwise, no more than this are in flight, so that memory stays bounded."""
+LOOK_FOR_SILENCE_S = 10.0
 LONGEST_OUTAGE_S = 3600.0
 """How long an endpoint may fail, or answer with nothing but 429, or ask us to wait."""
 
@@ -185,6 +187,11 @@ class Admission:
         self._paused_until_s = 0.0
         self._pauses_in_a_row = 0
         self._sending: set[asyncio.Task[object] | None] = set()
+        self.slowness: Slowness | None = None
+        self.heard_at_s = 0.0
+        """When an answer or a failure came last, or the first of those that are out was sent."""
+        self.has_stand_ins = False
+        """Whether other endpoints are up that take what is not sent here."""
         self.on_long_pause: Callable[[], None] = lambda: None
         """Called when the endpoint has asked to wait for longer than limits by the minute need."""
 
@@ -263,6 +270,8 @@ class Admission:
             slot.is_probe = True
             self.breaker.probe_sent()
         slot.sent_at_s = now_s
+        if not self.in_flight:
+            self.heard_at_s = now_s
         self.in_flight += 1
         slot.amount_s = max(self._s_per_request, slot.tokens * self._s_per_token)
         self.pace.sent(now_s, slot.amount_s)
@@ -298,7 +307,8 @@ class Admission:
 
     def _answered(self, slot: Slot, tokens: int | None, cost: Cost | None) -> None:
         now_s = asyncio.get_running_loop().time()
-        self._is_alive(slot, now_s)
+        if not self._is_too_slow(slot, now_s):
+            self._is_alive(slot, now_s)
         if tokens is not None and self._tokens is not None:
             self._tokens.settle(slot.tokens, tokens, refunds=self._refunds_tokens)
         if self._budget is not None:
@@ -313,6 +323,39 @@ class Admission:
         self._is_alive(slot, asyncio.get_running_loop().time())
         if self._budget is not None:
             self._budget.settle(slot.cost, slot.cost if is_billed else NO_COST)
+
+    def _is_too_slow(self, slot: Slot, now_s: float) -> bool:
+        """Whether this answer counts as a failure to be up: others would be quicker."""
+        self.heard_at_s = now_s
+        if self.slowness is None:
+            return False
+        took_s = now_s - slot.sent_at_s
+        if self.breaker.is_closed:
+            self.slowness.answered(took_s)
+        if not self.has_stand_ins:
+            return False
+        if slot.is_probe and self.slowness.is_slow(took_s):
+            self.breaker.failed(now_s, "", "", is_probe=True)
+            return True
+        if self.slowness.has_become_slow and self.breaker.is_closed:
+            self.slowness.forget_recent()
+            self.breaker.open_for_slowness(now_s, took_s)
+        return False
+
+    def look_for_silence(self, now_s: float) -> float:
+        """Take an endpoint for slow whose answers have ceased to come, while others wait for those
+        that are out. Returns how long until it is worth another look.
+        """
+        if self.slowness is None or self.slowness.limit_s == math.inf:
+            return LOOK_FOR_SILENCE_S
+        silent_s = now_s - self.heard_at_s
+        is_full = self.line.num_waiting > 0 and self.in_flight >= self.concurrency.limit
+        if not (is_full and self.has_stand_ins and self.breaker.is_closed):
+            return self.slowness.limit_s
+        if self.slowness.is_slow(silent_s):
+            self.breaker.open_for_slowness(now_s, silent_s)
+            return self.slowness.limit_s
+        return self.slowness.limit_s - silent_s
 
     def _is_alive(self, slot: Slot, now_s: float) -> None:
         self.breaker.num_successes += 1
@@ -355,7 +398,7 @@ class Admission:
         is_alive: bool,
         retry_after_s: float | None,
     ) -> None:
-        now_s = asyncio.get_running_loop().time()
+        now_s = self.heard_at_s = asyncio.get_running_loop().time()
         if self._budget is not None:
             self._budget.settle(slot.cost, slot.cost if is_billed else NO_COST)
         if is_overload:

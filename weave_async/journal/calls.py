@@ -75,6 +75,9 @@ class Calls:
 
     def missed(self, entry: Mapping[str, Any]) -> int | None:
         """The same for a call that brought no answer."""
+        is_answer = "usage" in entry  # one that was not kept; others may have come with it
+        if is_answer and _is_shared(entry["attempt_id"].encode(), entry["request_id"].encode()):
+            return None
         call = self._waiting.pop(entry["attempt_id"].encode(), None)
         if call is None:
             self.num_unsent += 1
@@ -157,15 +160,20 @@ def _add(
         calls.sent(entry)
     elif entry["kind"] == "missed":
         worst = calls.missed(entry)
-        if entry["failure"].get("may_be_billed", True):
+        if "usage" in entry:
+            _settle(accounts[sellers.get(entry.get("endpoint", ""), NOBODY)], entry["usage"], worst)
+        elif entry["failure"].get("may_be_billed", True):
             accounts[NOBODY].unsettled_tokens += worst or 0
     elif entry["kind"] == "answer":
         attempt_id = entry.get("attempt_id", "").encode()
         worst = calls.answered(attempt_id, entry["request_id"].encode())
-        usage = entry["response"]["usage"]
         account = accounts[sellers.get(entry["endpoint"], NOBODY)]
-        if usage["input_tokens"] is None or usage["output_tokens"] is None:
-            account.unsettled_tokens += worst or 0
-        else:
-            account.input_tokens += usage["input_tokens"]
-            account.output_tokens += usage["output_tokens"]
+        _settle(account, entry["response"]["usage"], worst)
+
+
+def _settle(account: Spent, usage: Mapping[str, Any], worst: int | None) -> None:
+    if usage["input_tokens"] is None or usage["output_tokens"] is None:
+        account.unsettled_tokens += worst or 0
+    else:
+        account.input_tokens += usage["input_tokens"]
+        account.output_tokens += usage["output_tokens"]

@@ -3,7 +3,7 @@
 ========  =======================================================================================
 open      first in every segment: format, run (``epoch``), writer, what is asked, wall-clock time
 sent      calls that went out in one tick: ``[attempt_id, request_id, worst-case tokens, at_s]``
-missed    a call that brought no answer, and why
+missed    a call that brought no answer, and why; or one to ask for again, and what it has used
 answer    a sample's answer, with all that decides whether it fits another asking
 failure   a sample that ends without one
 synced    how far the segment was on the disk when this was written
@@ -53,6 +53,7 @@ _OPTIONAL: Mapping[str, Mapping[str, tuple[type, ...]]] = {
         "max_tokens": _MAYBE_COUNT,
         "model": _TEXT,
     },
+    "missed": {"endpoint": _TEXT, "usage": (dict,)},
     "response": {"reasoning": _TEXT},
 }
 _CALL = [str, str, int]
@@ -93,6 +94,16 @@ def missed(request: Request, failure: Failure, *, at_s: float) -> dict[str, Any]
     }
 
 
+def discarded(sample: Sample, failure: Failure, *, at_s: float) -> dict[str, Any]:
+    """The record of a call whose answer is not kept, with what it has used, and of whom."""
+    response = sample.response
+    return {
+        **missed(sample.request, failure, at_s=at_s),
+        "endpoint": sample.endpoint,
+        "usage": Usage() if response is None else response.usage,
+    }
+
+
 def parse(body: bytes) -> dict[str, Any]:
     """The record in a frame. Kinds that we do not know are passed on as they are.
 
@@ -113,6 +124,8 @@ def parse(body: bytes) -> dict[str, Any]:
         _require(entry["response"]["usage"], "usage")
     elif "failure" in _NEEDED.get(kind, ()):
         _require(entry["failure"], "why")
+        if "usage" in entry:
+            _require(entry["usage"], "usage")
     elif kind == "open":
         _require_cuts(entry.get("cut", {}))
     return entry

@@ -171,6 +171,16 @@ class Journal:
         entry = entries.missed(request, failure, at_s=self._at_s)
         self._commit.put(frames.encode(entry))
 
+    def discarded(self, sample: Sample, failure: Failure) -> None:
+        """An answer that is not kept, since it will be asked for again. What it has cost, counts.
+
+        Of several answers to one call, the one that carries the call's name stands for them all.
+        """
+        if sample.request.attempt_id:
+            self._expect_entry()
+            entry = entries.discarded(sample, failure, at_s=self._at_s)
+            self._commit.put(frames.encode(entry))
+
     def record(self, sample: Sample) -> None:
         """Take an answered or failed sample; ``commits`` yields it once it is durable.
 
