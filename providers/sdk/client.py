@@ -233,9 +233,11 @@ def new_sdk(
     # Of a key and a token only one is given: the SDK takes no more, and asks the environment
     # only where neither is.
     options |= {"api_key": secret} if secret else {"azure_ad_token_provider": token}
-    if "/openai" in urlsplit(base_url).path:
+    # Without a version an address ends in /openai/v1; with one, the SDK knows what comes after it.
+    root = base_url.removesuffix("/v1").removesuffix("/openai")
+    if "/openai" in urlsplit(root).path:
         return AsyncAzureOpenAI(base_url=base_url, **options)
-    return AsyncAzureOpenAI(azure_endpoint=base_url, azure_deployment=azure.deployment, **options)
+    return AsyncAzureOpenAI(azure_endpoint=root, azure_deployment=azure.deployment, **options)
 
 
 def _arguments(fields: Mapping[str, Any]) -> dict[str, Any]:

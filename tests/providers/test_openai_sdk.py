@@ -377,10 +377,14 @@ def test_azure_is_asked_by_deployment_and_version_with_its_own_header() -> None:
         await provider.complete(REQUEST)
         await provider.models()
 
-    for options in (AZURE, {**AZURE, "azure_deployment": "mine"}):
+    for options, suffix in (
+        (AZURE, ""),
+        (AZURE, "/openai/v1"),
+        ({**AZURE, "azure_deployment": "mine"}, "/openai"),
+    ):
         with ScriptedEndpoint(as_azure) as server:
-            root = server.base_url.removesuffix("/v1")
-            use(root, act, api_key=SecretStr(KEY), options=options)
+            address = server.base_url.removesuffix("/v1") + suffix
+            use(address, act, api_key=SecretStr(KEY), options=options)
         deployment = options.get("azure_deployment", "scripted-model")
         paths = [
             f"/openai/deployments/{deployment}/chat/completions?api-version=2024-10-21",

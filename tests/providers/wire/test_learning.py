@@ -60,7 +60,7 @@ def test_preset_says_what_its_service_takes_and_an_option_wins() -> None:
         ({"lack": ["n"]}, r"'test': option capabilities\.lack: .*got \['n'\]"),
         ({"response_format": "xml"}, r"option capabilities\.response_format: .*got 'xml'"),
         ({"lacks": 7}, r"option capabilities\.lacks: .*got 7"),
-        ([1], "capabilities of endpoint 'test' must be a mapping"),
+        ([1], "endpoint 'test': option capabilities: Input should be a valid dictionary"),
     ],
 )
 def test_capabilities_that_there_are_none_of_are_refused(said: Any, complaint: str) -> None:
