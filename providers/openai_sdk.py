@@ -84,8 +84,9 @@ class OpenAISdkProvider:
         """Check all that can be checked without the network; raise ``RecipeError`` if it fails."""
         self._options = options = options_of(endpoint, Options)
         self._endpoint = endpoint
-        self._secret = secret_of(endpoint)
-        self._token = None if self._secret else _token_source(options)
+        secret = secret_of(endpoint)
+        self._token = _token_source(options, has_key=bool(secret))
+        self._secret = "" if self._token else secret
         has_key = bool(self._secret or self._token)
         address = address_of(endpoint, has_key=has_key)
         _check_azure(endpoint, options, has_key=has_key)
@@ -220,9 +221,12 @@ async def _chunks(stream: SdkStream, url: str, errors: ErrorReader) -> AsyncGene
         yield chunk
 
 
-def _token_source(options: Options) -> TokenSource | None:
-    """The token of the environment is Azure's, and goes nowhere else."""
-    environ = os.environ if options.api_version else {}
+def _token_source(options: Options, *, has_key: bool) -> TokenSource | None:
+    """What the options name goes before a key, which may be one that the environment has for all.
+
+    The token of the environment is Azure's: it goes nowhere else, and nowhere beside a key.
+    """
+    environ = os.environ if options.api_version and not has_key else {}
     return token_source(options.azure_ad_token_provider, azure_ad=options.azure_ad, environ=environ)
 
 

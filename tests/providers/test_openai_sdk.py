@@ -469,6 +469,26 @@ def test_token_of_the_environment_is_azures_alone(monkeypatch: pytest.MonkeyPatc
     assert sent == ["Bearer of-the-environment", None]
 
 
+def test_token_goes_before_a_key_only_where_the_options_name_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "tokens_of_mine", sys.modules[__name__])
+    monkeypatch.setenv("AZURE_OPENAI_AD_TOKEN", "of-the-environment")
+    named = {**AZURE, "azure_ad_token_provider": "tokens_of_mine:secret_token"}
+    with ScriptedEndpoint(as_azure) as server:
+        for options in (named, AZURE):
+            use(
+                server.base_url,
+                lambda p: p.complete(REQUEST),
+                api_key=SecretStr(KEY),
+                options=options,
+            )
+    by_token, by_key = (request.headers for request in server.requests)
+    assert by_token["authorization"] == "Bearer eyJ.secret.token"
+    assert KEY not in str(by_token)
+    assert (by_key.get("authorization"), by_key["api-key"]) == (None, KEY)
+
+
 @pytest.mark.parametrize(
     ("base_url", "options", "told"),
     [
