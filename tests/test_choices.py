@@ -267,6 +267,43 @@ def test_the_same_dataset_comes_out_at_any_concurrency() -> None:
     assert Path("out/samples.jsonl").read_bytes() == alone
 
 
+def test_groups_larger_than_what_is_left_of_the_window_wait_their_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Room for one group and a bit: workers that each held a part would wait for ever.
+    monkeypatch.setattr("weave_async.run.SMALLEST_WINDOW", 40)
+    monkeypatch.setattr("weave_async.run.WINDOW_PER_REQUEST", 1)
+    with ScriptedEndpoint(giving(20)) as endpoint:
+        summary = run(recipe_of(12, n=32), endpoint, concurrency=8)
+    assert (summary.status, summary.written) == ("complete", 12 * 32)
+    require_sound()
+
+
+def test_groups_of_an_endpoint_that_is_left_go_whole_to_another() -> None:
+    def refuse(request: RecordedRequest) -> Reply:
+        return error_reply(401, "no such key")
+
+    recipe = recipe_of(6, n=3, generate={"mix": [{"endpoint": "a"}, {"endpoint": "b"}]})
+    with ScriptedEndpoint(giving(9)) as good, ScriptedEndpoint(refuse) as bad:
+        environment = {}
+        for name, endpoint in (("A", good), ("B", bad)):
+            prefix = f"WEAVE_ASYNC_ENDPOINTS__{name}__"
+            environment[prefix + "PROVIDER"] = "openai_compatible"
+            environment[prefix + "BASE_URL"] = endpoint.base_url
+            environment[prefix + "MODEL"] = f"model-{name}"
+
+        async def finished() -> RunSummary:
+            settings = Settings.from_environment(environment, None)
+            async with Run(recipe, output_dir="out", settings=settings) as run:
+                return await run.finish()
+
+        summary = asyncio.run(asyncio.wait_for(finished(), 60))
+        assert sorted(asked(good)) == [(f"Question {i}", 3) for i in range(6)]
+    assert (summary.status, summary.written) == ("complete", 18)
+    assert {row["lineage"]["model"] for row in rows()} == {"model-A"}
+    require_sound()
+
+
 @given(
     st.lists(st.tuples(st.text(max_size=30), st.text(max_size=9)), min_size=1, max_size=9),
     st.integers(0, 100_000),

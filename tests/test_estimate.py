@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,8 @@ def test_without_a_tokenizer_it_comes_within_a_quarter_of_the_truth() -> None:
 
 def test_it_shows_its_state() -> None:
     assert repr(TokenEstimate()) == "<TokenEstimate 0.250 per character>"
+
+
+def test_each_choice_may_be_as_long_as_one() -> None:
+    request = replace(REQUEST, num_choices=4)
+    assert TokenEstimate().tokens(request) == 1 + 100 + 4 * 10

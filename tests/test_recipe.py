@@ -147,6 +147,33 @@ def test_the_schema_offers_every_installed_part_with_its_options() -> None:
     assert schema["additionalProperties"] is False
 
 
+def test_the_source_of_examples_is_found_from_anywhere_too() -> None:
+    text = """
+    prompts:
+      source: seeds.jsonl
+      examples: {source: shots.jsonl, user: "{{ q }}", assistant: "{{ a }}"}
+    """
+    recipe = Recipe.parse(text, folder=Path("there")).with_absolute_paths()
+    assert recipe.prompts.examples is not None
+    assert recipe.prompts.examples.source == str(Path("there/shots.jsonl").absolute())
+
+
+def test_a_recipe_survives_being_written_and_read_with_all_of_a_prompt() -> None:
+    text = """
+    prompts:
+      source: seeds.jsonl
+      messages: [{role: system, content: Be brief.}, {role: user, content: "{{ q }}"}]
+      examples: {num: 2, user: "{{ q }}", assistant: "{{ a }}"}
+      draws: 4
+    generate: {n: 2}
+    """
+    recipe = Recipe.parse(text)
+    assert Recipe.model_validate(recipe.resolved()) == recipe
+    assert recipe.with_changes(generate={"n": 4}).num_draws == 4
+    with pytest.raises(RecipeError, match=r"must be a multiple of generate\.n, 3"):
+        Recipe.parse(text.replace("{n: 2}", "{n: 3}"))
+
+
 def test_when_a_straggler_is_sent_again_is_a_time_or_a_percentile() -> None:
     def after(value: str) -> object:
         hedge = Recipe.parse(MINIMAL + f"generate: {{hedge: {{after: {value}}}}}\n").generate.hedge

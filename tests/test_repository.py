@@ -92,6 +92,17 @@ def test_the_example_has_real_rows_and_a_recipe_that_loads() -> None:
     assert Recipe.load(folder / "recipe.yaml").name == "support-queries"
 
 
+def test_the_few_shot_example_makes_three_samples_of_each_question() -> None:
+    shutil.copytree(ROOT / "examples", "examples")
+    command = [sys.executable, "-m", "weave_async.cli", "run", "examples/paraphrases/recipe.yaml"]
+    command += ["--provider", "simulated", "--model", "simulated", "-o", "out", "--json"]
+    subprocess.run(command, capture_output=True, check=True)
+    rows = [json.loads(line) for line in Path("out/samples.jsonl").read_text().splitlines()]
+    assert len(rows) == 3 * 64
+    roles = [message["role"] for message in rows[0]["messages"]]
+    assert roles == ["system", *["user", "assistant"] * 3]
+
+
 def test_the_quickstart_is_fifteen_lines() -> None:
     code = (ROOT / "examples/quickstart.py").read_text().splitlines()
     statements = [line for line in code if line.strip() and not line.startswith('"""')]

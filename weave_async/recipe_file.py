@@ -109,6 +109,8 @@ def explain(error: ValidationError, root: yaml.Node, where: str, model: type[Bas
     message = _PLAINLY.get(problem["type"], problem["msg"].removeprefix("Value error, "))
     if problem["type"] == "float_type" and isinstance(problem["input"], list):
         message = f"did you mean {{uniform: {problem['input']}}}?"
+    if problem["type"] == "value_error" and isinstance(problem["input"], dict):
+        return f"{place}: {name}: {message}"  # a rule among several keys, which it names
     return f"{place}: {name}: {message}, got {problem['input']!r}"
 
 

@@ -381,6 +381,10 @@ def test_a_batch_that_the_provider_has_lost_stops_the_run(bench: Bench) -> None:
     summary = bench.run()
     assert (summary.exit_code, summary.pending) == (78, NUM_ROWS)
     assert "no batch batch_x" in (summary.error or "")
+    assert "--accept-changes" in (summary.error or "")
+    assert bench.run().pending == NUM_ROWS
+    assert not bench.endpoint.batches
+    assert bench.run(accept_changes=True).written == NUM_ROWS
 
 
 def test_a_field_that_is_refused_in_a_batch_is_left_out_of_the_next(bench: Bench) -> None:

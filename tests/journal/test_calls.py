@@ -16,6 +16,7 @@ import pytest
 from weave_async.errors import RunFolderError
 from weave_async.journal import commit, frames, writer
 from weave_async.journal.journal import Journal
+from weave_async.journal.recovery import recover
 from weave_async.records import Failure, FinishReason, RateLimits, Response, Sample, Usage
 
 from .outcomes import outcome
@@ -132,6 +133,70 @@ def test_spent_tokens_are_the_worst_case_where_nobody_counted(
 
     run(folder, during)
     assert later(folder).spent_tokens == 18 + 2000 + 0 + 8000 + 16000
+
+
+def shared(journal: Journal, samples: list[Sample], tokens: int) -> None:
+    """One call, named after the first one's request, that answers all of them."""
+    first = send(journal, samples[0], f"{samples[0].request.request_id}-1.1", tokens)
+    journal.record(first)
+    for sample in samples[1:]:
+        request = replace(sample.request, attempt_id=first.request.attempt_id)
+        journal.record(replace(sample, request=request))
+
+
+def test_several_answers_to_one_call_are_one_call_and_all_are_recalled(
+    folder: Path, make_sample: MakeSample
+) -> None:
+    samples = [make_sample(ordinal=i) for i in range(3)]
+    run(folder, lambda journal: shared(journal, samples, 500))
+    again = recover(folder).calls
+    assert (again.num_sent, again.num_answered, again.num_unsent) == (1, 1, 0)
+    assert again.unknown == []
+    journal = later(folder)
+    assert all(journal.recall(sample) is not None for sample in samples)
+
+
+def test_a_call_whose_first_answer_is_lost_is_answered_by_the_next(
+    folder: Path, make_sample: MakeSample
+) -> None:
+    samples = [make_sample(ordinal=i) for i in range(3)]
+
+    def during(journal: Journal) -> None:
+        send(journal, samples[0], f"{samples[0].request.request_id}-1.1")
+        for sample in samples[1:]:
+            attempt_id = f"{samples[0].request.request_id}-1.1"
+            request = replace(sample.request, attempt_id=attempt_id)
+            journal.record(replace(sample, request=request))
+
+    run(folder, during)
+    calls = recover(folder).calls
+    assert (calls.num_answered, calls.num_unsent, calls.unknown) == (1, 0, [])
+
+
+def test_the_worst_case_of_a_shared_call_is_counted_once(
+    folder: Path, make_sample: MakeSample
+) -> None:
+    uncounted = [make_sample(ordinal=i) for i in range(3)]
+    counted = [
+        make_sample(ordinal=i, response=Response("x", "stop", usage=usage))
+        for i, usage in enumerate([Usage(7, 1), Usage(0, 2), Usage(0, 3)], start=3)
+    ]
+
+    def during(journal: Journal) -> None:
+        shared(journal, uncounted, 1000)
+        shared(journal, counted, 2000)
+
+    run(folder, during)
+    assert later(folder).spent_tokens == 1000 + 13
+
+
+def test_an_answer_to_a_call_of_its_own_that_was_never_sent_is_told(
+    folder: Path, make_sample: MakeSample
+) -> None:
+    sample = make_sample()
+    request = replace(sample.request, attempt_id=f"{sample.request.request_id}-1.1")
+    run(folder, lambda journal: journal.record(replace(sample, request=request)))
+    assert recover(folder).calls.num_unsent == 1
 
 
 def test_may_hold_knows_answers_to_whatever_request_and_nothing_else(

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from hashlib import blake2b
@@ -32,7 +32,7 @@ from weave_async.batch.ledger import BatchRecord, Ledger
 from weave_async.batch.requests import RequestsFile, custom_id_of, custom_ids_in, ordinals_of
 from weave_async.blame import failure_of
 from weave_async.engine import COLLECTED
-from weave_async.errors import BudgetError, RequestRefusedError, RunFolderError
+from weave_async.errors import BudgetError, ModelNotFoundError, RequestRefusedError, RunFolderError
 from weave_async.flow.budget import Cost
 from weave_async.interfaces import BatchState
 from weave_async.journal.journal import Journal
@@ -87,7 +87,8 @@ class Batching:
         self._told: dict[int, BatchState] = {}
         self._last_number = ledger.last_number
         self._budget_error: BudgetError | None = None
-        self._take_up(accept_changes)
+        self._accept_changes = accept_changes
+        self._take_up()
 
     def __repr__(self) -> str:
         return f"<Batching at {', '.join(self._lanes)}, {len(self._out)} batches out>"
@@ -114,7 +115,7 @@ class Batching:
         if self._budget_error is not None:
             raise self._budget_error
 
-    def _take_up(self, accept_changes: bool) -> None:
+    def _take_up(self) -> None:
         """What an earlier run has left: batches that are out, and files that never went out."""
         for record in self._ledger.unfinished():
             lane = self._lanes.get(record.endpoint)
@@ -129,7 +130,7 @@ class Batching:
                     record.endpoint,
                     record.num_requests,
                 )
-            elif not (asks_alike or accept_changes):
+            elif not (asks_alike or self._accept_changes):
                 raise RunFolderError(
                     f"batch {record} is out at {record.endpoint} with {record.num_requests} "
                     "requests that this recipe does not make: run with the recipe as it was to "
@@ -140,7 +141,7 @@ class Batching:
 
     def _owe(self, record: BatchRecord, lane: Lane) -> None:
         """From now on, what it may cost is set aside, and its samples are in nobody else's file."""
-        custom_ids = custom_ids_in(requests_of(self._folder, record.number), lane.api.custom_id_in)
+        custom_ids = self._custom_ids_of(record, lane)
         for ordinal in ordinals_of(custom_ids, self._plan.sample_ids()):
             self._is_out[ordinal] = True
         if lane.dispatcher.budget is not None:
@@ -225,14 +226,20 @@ class Batching:
         while True:
             for record in list(self._out):
                 lane = self._lanes[record.endpoint]
-                state = await lane.state(record)
-                self._tell(record, state)
-                if state.has_ended:
-                    collection = Collection(
-                        record, lane, state, self._journal, self._metrics, is_last=is_last
-                    )
-                    await self._collect(collection, places, recorder)
-                    wait_s = FIRST_POLL_S
+                try:
+                    state = await lane.state(record)
+                    self._tell(record, state)
+                    if not state.has_ended:
+                        continue
+                    paths = await lane.download(record, state)
+                except ModelNotFoundError as error:
+                    self._give_up(record, lane, error)
+                    continue
+                collection = Collection(
+                    record, lane, state, self._journal, self._metrics, is_last=is_last
+                )
+                await self._collect(collection, paths, places, recorder)
+                wait_s = FIRST_POLL_S
             if not self._out:
                 return
             self._require_ours()
@@ -240,15 +247,17 @@ class Batching:
             wait_s = min(wait_s * POLL_GROWTH, LONGEST_POLL_S)
 
     async def _collect(
-        self, collection: Collection, places: bytearray, recorder: _Recorder
+        self,
+        collection: Collection,
+        paths: Sequence[Path],
+        places: bytearray,
+        recorder: _Recorder,
     ) -> None:
         """Journal what came of one batch; what did not is asked again, unless this was the last
         round. Raises the error that one of its answers, or its refusal, holds for all requests.
         """
-        record, lane, state = collection.record, collection.lane, collection.state
-        self._ledger.note(record, "ended", status=state.status)
-        paths = await lane.download(record, state)
-        custom_ids = custom_ids_in(requests_of(self._folder, record.number), lane.api.custom_id_in)
+        record, lane = collection.record, collection.lane
+        custom_ids = self._custom_ids_of(record, lane)
         named = ordinals_of(custom_ids, self._plan.sample_ids())
         collection.heed_faults(custom_ids)
         with Answers(paths, lane.api.custom_id_in) as answers:
@@ -265,15 +274,43 @@ class Batching:
             await recorder.settle(places)
             if faults := answers.faults():
                 logger.warning("batch %s came back with %s", record, faults)
-        for ordinal in named:
-            self._is_out[ordinal] = False
-        if lane.dispatcher.budget is not None:
-            lane.dispatcher.budget.settle(record.worst_cost, collection.spent)
-        self._ledger.note(record, "collected")
-        self._out.remove(record)
+        self._end(record, lane, "collected", named, collection.spent)
         logger.info("batch %s at %s: %s", record, lane.name, collection)
         if collection.stops_because is not None:
             raise collection.stops_because
+
+    def _give_up(self, record: BatchRecord, lane: Lane, error: ModelNotFoundError) -> None:
+        """The provider has lost the batch, or its answers. Raises, unless that has been accepted:
+        what it was asked may have been billed.
+        """
+        if not self._accept_changes:
+            raise ModelNotFoundError(
+                f"{error}. If batch {record} is gone for good, pass --accept-changes to ask its "
+                f"{record.num_requests} requests anew",
+                status_code=error.status_code,
+            )
+        logger.warning("batch %s at %s is given up: %s", record, lane.name, error)
+        named = ordinals_of(self._custom_ids_of(record, lane), self._plan.sample_ids())
+        self._end(record, lane, "dropped", named, record.worst_cost)
+
+    def _end(
+        self,
+        record: BatchRecord,
+        lane: Lane,
+        step: str,
+        ordinals: Iterable[int],
+        spent: Cost,
+    ) -> None:
+        """Nothing more will come of it: its samples, and what was set aside for it, are free."""
+        for ordinal in ordinals:
+            self._is_out[ordinal] = False
+        if lane.dispatcher.budget is not None:
+            lane.dispatcher.budget.settle(record.worst_cost, spent)
+        self._ledger.note(record, step)
+        self._out.remove(record)
+
+    def _custom_ids_of(self, record: BatchRecord, lane: Lane) -> list[str]:
+        return custom_ids_in(requests_of(self._folder, record.number), lane.api.custom_id_in)
 
     # --- for people ------------------------------------------------------------------------------
 

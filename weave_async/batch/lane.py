@@ -63,6 +63,7 @@ class Lane:
 
     async def download(self, record: BatchRecord, state: BatchState) -> list[Path]:
         """Its files of answers, each whole, as far as they are not here yet."""
+        self.ledger.note(record, "ended", status=state.status)
         paths = []
         for file_number, file_id in enumerate(state.files, 1):
             path = answers_of(self.folder, record.number, file_number)
