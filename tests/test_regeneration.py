@@ -184,7 +184,7 @@ def test_a_call_of_which_nobody_has_said_what_it_used_is_counted_at_its_worst() 
 
 
 def test_asking_again_stays_within_the_budget() -> None:
-    recipe = recipe_of(budget={"tokens": 200})
+    recipe = recipe_of(budget={"tokens": 400})
     with ScriptedEndpoint(in_turn(BAD, GOOD)) as endpoint:
         summary = make(recipe, endpoint)
         assert (summary.status, summary.pending, len(asked(endpoint))) == ("stopped", 1, 1)

@@ -57,6 +57,7 @@ class Dispatcher:
     ``epoch`` is the number of this run in its folder; ``log`` is told of each sending.
     ``max_concurrency`` is a person's word; without it, ``start_concurrency`` is where it begins.
     With ``hedging``, a straggler is sent a second time, and the first answer counts.
+    ``counts_tokens``: by the model's vocabulary, if it is on this machine.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Dispatcher:
         budget: Budget | None = None,
         price: Price | None = None,
         hedging: Hedging | None = None,
+        counts_tokens: bool = False,
     ) -> None:
         if budget is not None and budget.max_usd is not None and price is None:
             raise RecipeError(
@@ -102,7 +104,7 @@ class Dispatcher:
         self._epoch = epoch
         self._budget = budget
         self._price = price
-        self._estimate = TokenEstimate()
+        self._estimate = TokenEstimate(model=endpoint.model if counts_tokens else None)
         self._num_sent = self._num_answered = 0
         self._turns_away = False
         self._stopping = False
@@ -166,6 +168,7 @@ class Dispatcher:
         """
         if not self._provider.is_ready:
             await self._provider.wait_until_ready()
+            await self._estimate.prepare()
         if tries is None:
             tries = Tries()
         try:
@@ -208,7 +211,11 @@ class Dispatcher:
         """Send until there is an answer, or an error that costs the request an attempt."""
         most_output = (request.params.max_tokens or 0) * request.num_choices
         most_tokens = most_input_tokens(request) + most_output
-        cost = NO_COST if self._budget is None else self._worst_cost(request, most_tokens)
+        cost = NO_COST
+        if self._budget is not None:
+            # What an endpoint may claim is judged by bytes; what is set aside can be less.
+            most_input = self._estimate.most_input_tokens(request)
+            cost = self._worst_cost(request, most_input + most_output)
         call = _Call(request, tries, most_tokens, cost)
         while not self._stopping and self.takes_requests:
             async with self.admission.slot(

@@ -120,6 +120,7 @@ def dispatchers_of(
             budget=budget,
             price=prices.get(name),
             hedging=_hedging_of(recipe),
+            counts_tokens=budget is not None or endpoint.tokens_per_minute is not None,
         )
         for name, endpoint in named.items()
     }
