@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from weave_async import registry
@@ -34,7 +35,9 @@ from weave_async.settings import ProviderTraits, Settings
 from weave_async.sources.files import format_of, spool
 from weave_async.stages import JudgingStage, NoiseStage, SchemaStage
 from weave_async.validation.completion import CompletionValidator
-from weave_async.validation.json_schema import AnswerSchema
+
+if TYPE_CHECKING:
+    from weave_async.validation.json_schema import AnswerSchema
 
 logger = logging.getLogger(__name__)
 
@@ -140,10 +143,9 @@ def asker_of(
     if recipe.generate.n > 1:
         asker = Choices(asker)
     if recipe.answer_schema is not None and recipe.generate.max_regenerations:
-        schema = AnswerSchema(recipe.answer_schema)
         asker = Regenerating(
             asker,
-            schema,
+            _compiled(recipe.answer_schema),
             max_regenerations=recipe.generate.max_regenerations,
             journal=journal,
             metrics=metrics,
@@ -272,7 +274,7 @@ def stages_of(recipe: Recipe) -> Iterator[Stage]:
     """Noise, validation, selection: each part checked and built, before anything is asked."""
     yield JudgingStage("validation", "completion", CompletionValidator())
     if recipe.answer_schema is not None:
-        yield SchemaStage(AnswerSchema(recipe.answer_schema))
+        yield SchemaStage(_compiled(recipe.answer_schema))
     validators = [
         (part.name, registry.build("validator", part.name, part.options))
         for part in recipe.validation
@@ -285,6 +287,12 @@ def stages_of(recipe: Recipe) -> Iterator[Stage]:
     for part in recipe.selection:
         rule = registry.build("selector", part.name, part.options)
         yield JudgingStage("selection", part.name, rule)
+
+
+def _compiled(schema: Mapping[str, Any]) -> AnswerSchema:
+    from weave_async.validation.json_schema import AnswerSchema  # loads jsonschema
+
+    return AnswerSchema(schema)
 
 
 def _noise_stage(part: Part, terms: Sequence[str], seed: int) -> NoiseStage:

@@ -28,7 +28,6 @@ from pydantic import (
 
 from weave_async import recipe_file, registry
 from weave_async.errors import InputError, RecipeError
-from weave_async.validation.json_schema import AnswerSchema, read_schema
 
 NAME_PATTERN = r"^\w[\w.-]*$"
 
@@ -373,6 +372,9 @@ class Recipe(_Model):
         named = self.generate.params.schema_
         if named is None:
             return None
+        # Loads jsonschema, which most recipes can do without.
+        from weave_async.validation.json_schema import AnswerSchema, read_schema
+
         where = "generate.params.schema"
         try:
             if isinstance(named, str):
