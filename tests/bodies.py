@@ -69,6 +69,8 @@ BODIES: Mapping[str, tuple[bytes, str | type[ProviderError]]] = {
     "an event stream": (b'data: {"choices": []}\n\n', BadResponseError),
     # no choice
     "choices missing": (b'{"id": "x", "usage": {}}', BadResponseError),
+    "choices missing beside a lone surrogate": (b'{"id": "\\ud83d"}', BadResponseError),
+    "choices missing beside a large integer": (b'{"id": %b}' % (b"9" * 400), BadResponseError),
     "choices null": (b'{"choices": null}', BadResponseError),
     "choices empty": (b'{"choices": []}', BadResponseError),
     "choices an object": (b'{"choices": {"0": {"message": {"content": "hi"}}}}', BadResponseError),

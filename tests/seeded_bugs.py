@@ -144,8 +144,8 @@ BUGS = [
     bug(
         "ask for the next row before the answer is written",
         "weave_async/dispatch.py",
-        "                await asyncio.sleep(0)  # the journal writes it, and what",
-        "                # the journal writes it, and what",
+        "            await asyncio.sleep(0)  # the journal writes it, and what",
+        "            pass  # the journal writes it, and what",
         tests="tests/faults/test_kills.py",
     ),
     bug(

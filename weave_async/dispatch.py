@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from weave_async.blame import (
     MOST_FAILED_PROBES,
@@ -41,8 +40,7 @@ class TurnedAway(Exception):
     """The request will not be sent here (again): the endpoint is down, and others are not."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(NamedTuple):
     """A request with what each sending of it may use at worst."""
 
     request: Request
@@ -118,6 +116,32 @@ class Dispatcher:
     async def __aexit__(self, *exc_info: object) -> None:
         await self._provider.close()
 
+    @property
+    def budget(self) -> Budget | None:
+        return self._budget
+
+    def worst_case(self, request: Request) -> tuple[int, Cost]:
+        """Tokens and cost that one sending of it can come to. What an endpoint may claim is judged
+        by bytes; what a budget sets aside can be less, where tokens are counted.
+        """
+        most_output = (request.params.max_tokens or 0) * request.num_choices
+        most_tokens = most_input_tokens(request) + most_output
+        if self._budget is None:
+            return most_tokens, NO_COST
+        counted = self._estimate.most_input_tokens(request) + most_output
+        return most_tokens, self._worst_cost(request, counted)
+
+    def cost_of(self, response: Response) -> Cost | None:
+        """What an answer has cost; ``None`` where nobody has counted."""
+        usage = response.usage
+        if usage.input_tokens is None or usage.output_tokens is None:
+            return None
+        return self._cost(usage.input_tokens, usage.output_tokens)
+
+    def checked(self, request: Request, response: Response, *, most_tokens: int) -> Response:
+        """The response as it may be relied on, whoever read it."""
+        return self._provider.checked(request, response, most_tokens=most_tokens)
+
     def stop(self) -> None:
         """Send nothing more. What is out comes back; what would be sent again is not."""
         self._stopping = True
@@ -134,14 +158,25 @@ class Dispatcher:
         """
         self._turns_away = turns_away
         if turns_away:
-            self.admission.line.turn_out(TurnedAway)
+            self.turn_out()
+
+    def turn_out(self) -> None:
+        """Have all requests that wait in line look for a place anew."""
+        self.admission.line.turn_out(TurnedAway)
 
     @property
     def takes_requests(self) -> bool:
         """Whether a request may come here now, rather than go elsewhere."""
-        if not self._turns_away:
-            return True
+        return not self._turns_away or self._takes_a_probe
+
+    @property
+    def _takes_a_probe(self) -> bool:
         return self.left_because is None and self.admission.is_free
+
+    def count_answer(self) -> None:
+        """This endpoint has answered in this run, by whatever way it was asked."""
+        self._num_answered += 1
+        self.count_success()
 
     def count_success(self) -> None:
         """This endpoint has answered, now or in an earlier run."""
@@ -184,8 +219,7 @@ class Dispatcher:
             if self._blame.is_one_too_many(error, tries):
                 raise
             return failure_of(error, tries.attempts)
-        self._num_answered += 1
-        self.count_success()
+        self.count_answer()
         return response
 
     async def _try_again(self, request: Request, tries: Tries, error: ProviderError) -> Response:
@@ -209,22 +243,20 @@ class Dispatcher:
 
     async def _attempt(self, request: Request, tries: Tries) -> Response:
         """Send until there is an answer, or an error that costs the request an attempt."""
-        most_output = (request.params.max_tokens or 0) * request.num_choices
-        most_tokens = most_input_tokens(request) + most_output
-        cost = NO_COST
-        if self._budget is not None:
-            # What an endpoint may claim is judged by bytes; what is set aside can be less.
-            most_input = self._estimate.most_input_tokens(request)
-            cost = self._worst_cost(request, most_input + most_output)
+        most_tokens, cost = self.worst_case(request)
         call = _Call(request, tries, most_tokens, cost)
-        while not self._stopping and self.takes_requests:
+        while not self._stopping and (not self._turns_away or self._takes_a_probe):
             async with self.admission.slot(
                 tokens=self._estimate.tokens(request), is_retry=tries.is_retry, cost=cost
             ) as slot:
                 if (sent := await self._announce(call)) is None:
                     break
                 try:
-                    sent, response = await self._complete(call, sent, slot)
+                    if self.hedging is None:
+                        response = await self._provider.complete(sent, most_tokens=most_tokens)
+                        self._settle(request, response, slot)
+                    else:
+                        sent, response = await self._complete(self.hedging, call, sent, slot)
                 except ProviderError as error:
                     self._log.missed(sent, failure_of(error, tries.sends))
                     # Where others take what fails here, no probe needs to tell whose fault it was.
@@ -239,32 +271,31 @@ class Dispatcher:
 
     async def _announce(self, call: _Call) -> Request | None:
         """Have the journal write that the request goes out; ``None`` where it no longer does."""
-        if self._is_closed:
+        if self._stopping or self.left_because is not None:
             return None
-        call.tries.sends += 1
+        request, tries, most_tokens, _ = call
+        tries.sends += 1
         self._num_sent += 1
-        sent = self._named(call.request, call.tries.sends)
-        self._log.sent(sent, tokens=call.most_tokens)
+        sent = self._named(request, tries.sends)
+        self._log.sent(sent, tokens=most_tokens)
         try:
             await asyncio.sleep(0)  # the journal writes it, and what was answered before
         except asyncio.CancelledError:
-            self._log.missed(sent, _unsent(call.tries.attempts))
+            self._log.missed(sent, _unsent(tries.attempts))
             raise
-        if self._is_closed:
-            self._log.missed(sent, _unsent(call.tries.attempts))
+        if self._stopping or self.left_because is not None:
+            self._log.missed(sent, _unsent(tries.attempts))
             return None
         return sent
 
-    @property
-    def _is_closed(self) -> bool:
-        return self._stopping or self.left_because is not None
-
-    async def _complete(self, call: _Call, sent: Request, slot: Slot) -> tuple[Request, Response]:
-        """The answer, and which sending of the request brought it."""
-        hedging = self.hedging
-        if hedging is None or (after_s := hedging.delay_s) == math.inf:
-            response = await self._provider.complete(sent, most_tokens=call.most_tokens)
-            answered = sent
+    async def _complete(
+        self, hedging: Hedging, call: _Call, sent: Request, slot: Slot
+    ) -> tuple[Request, Response]:
+        """The answer, and which sending of the request brought it; a straggler is sent again."""
+        hedging.num_sent += 1
+        after_s = hedging.delay_s
+        if after_s == math.inf:
+            answered, response = await self._answer(call, sent)
         else:
             (answered, response), is_hedge = await raced(
                 self._answer(call, sent),
@@ -277,8 +308,7 @@ class Dispatcher:
                 slot.lost()
                 self._log.missed(sent, _hedged(call))
                 return answered, response
-        if hedging is not None:
-            hedging.answered(_now_s() - slot.sent_at_s)
+        hedging.answered(_now_s() - slot.sent_at_s)
         self._settle(call.request, response, slot)
         return answered, response
 
@@ -287,15 +317,17 @@ class Dispatcher:
 
     async def _hedge(self, hedging: Hedging, call: _Call) -> tuple[Request, Response] | None:
         """Send a request again that is out already. Whatever fails here is no attempt of it."""
-        if not hedging.may_hedge or self._is_closed or not self.admission.breaker.is_closed:
+        if not hedging.may_hedge or not self.admission.breaker.is_closed:
             return None
         try:
             async with self.admission.slot(
                 tokens=self._estimate.tokens(call.request), is_retry=True, cost=call.cost
             ) as slot:
-                if slot.is_probe or (sent := await self._announce(call)) is None:
+                if slot.is_probe or not hedging.may_hedge:  # others may have waited in line too
                     return None
                 hedging.num_hedged += 1
+                if (sent := await self._announce(call)) is None:
+                    return None
                 try:
                     response = await self._provider.complete(sent, most_tokens=call.most_tokens)
                 except asyncio.CancelledError:

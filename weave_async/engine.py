@@ -38,8 +38,9 @@ BATCH = 128
 after a few milliseconds."""
 SHARE_BEFORE_SHELVING = 0.75
 """Of the window, filled by samples that wait for an earlier one."""
-RECALLED, SHELVED = 1, 2
-"""Where an answer is that is not in memory: in the journal, of an earlier run or of this one."""
+RECALLED, SHELVED, COLLECTED = 1, 2, 3
+"""Where an answer is that is not in memory: in the journal, of an earlier run or of this one; or
+of this one, since before the engine began."""
 
 Plan = Callable[[Callable[[int], object]], Iterator[Sample]]
 """Samples in their order; only those whose ordinal is wanted."""
@@ -67,7 +68,8 @@ class Engine:
         accept: int | None = None,
         group_size: int = 1,
     ) -> None:
-        """``places`` holds a byte per sample: ``RECALLED``, or 0 where it has to be asked for.
+        """``places`` holds a byte per sample: ``RECALLED`` or ``COLLECTED``, or 0 where it has to
+        be asked for.
 
         ``deliver`` takes each sample to its end; ``hand_on`` is awaited after some of them, and may
         take its time: a slow reader slows the asking. ``group_size`` samples of the plan, from the
@@ -93,7 +95,7 @@ class Engine:
         self._num_out = 0  # asked for, and not delivered or shelved
         self._held: Sample | None = None  # the next one to ask for, looked at already
         self._cursor = 0
-        self._num_ahead = places.count(RECALLED)  # from ``_cursor`` on
+        self._num_ahead = _num_there_at_first(places)  # from ``_cursor`` on
         self._arrived = asyncio.Event()
         self._delivered = asyncio.Event()
         self._gaps_are_final = False
@@ -191,7 +193,7 @@ class Engine:
                 if self._held is None:
                     return []
                 passed_over = slice(self._cursor, self._held.ordinal)
-                self._num_ahead -= self._places[passed_over].count(RECALLED)
+                self._num_ahead -= _num_there_at_first(self._places[passed_over])
                 self._cursor = self._held.ordinal
             if self._may_need_more:
                 group, self._held = [self._held], None
@@ -315,6 +317,11 @@ class Engine:
         return self._accept is not None and self._metrics.written >= self._accept
 
 
+def _num_there_at_first(places: bytearray) -> int:
+    """Answers that the journal held before the engine began."""
+    return places.count(RECALLED) + places.count(COLLECTED)
+
+
 @dataclass(slots=True)
 class Batch:
     """Samples whose turn it is."""
@@ -336,7 +343,7 @@ class Reordering:
         self._recall = recall
         self._waiting: dict[int, Sample] = {}
         self._next = 0
-        self.num_shelved = places.count(RECALLED)
+        self.num_shelved = _num_there_at_first(places)
         self._high_water = self.num_shelved  # when the last gap was closed
         self._was_stuck = False  # at the last ``pop``
 

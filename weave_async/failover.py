@@ -1,9 +1,10 @@
 """Failover inside a mix: the rows of an endpoint that is down go to the others.
 
-An endpoint is down while its breaker has been open for some seconds, or while it has asked for a
-long pause. New rows then go elsewhere, and those that wait in its line leave it, as long as another
-endpoint is up; where none is, they wait, as they would without others. An endpoint that refuses its
-key or has no quota, or has failed for too long, is left for the rest of the run.
+An endpoint is down while its breaker has been open for some seconds (at once, where that is for
+answers that come far later than they used to), or while it has asked for a long pause. New rows
+then go elsewhere, and those that wait in its line leave it, as long as another endpoint is up;
+where none is, they wait, as they would without others. An endpoint that refuses its key or has no
+quota, or has failed for too long, is left for the rest of the run.
 
 Whether an endpoint is back, its own rows show: one is sent there whenever its breaker would let it
 through at once, and goes elsewhere if it fails.
@@ -20,6 +21,7 @@ from dataclasses import replace
 from weave_async.blame import Tries
 from weave_async.dispatch import Dispatcher, TurnedAway
 from weave_async.errors import ProviderError
+from weave_async.flow.slowness import Slowness
 from weave_async.records import Sample
 from weave_async.seeding import fraction_for
 
@@ -45,10 +47,13 @@ class Failover:
         self._members = {name: dispatchers[name] for name in weights}
         self._weights = weights
         self._down: set[str] = set()
+        self._was_any_up = True
         self._look_again_handle: asyncio.TimerHandle | None = None
         for dispatcher in self._members.values():
             dispatcher.admission.breaker.on_change = self._look_again
             dispatcher.admission.on_long_pause = self._look_again
+            dispatcher.admission.slowness = Slowness()
+            dispatcher.admission.has_stand_ins = len(self._members) > 1
 
     def __repr__(self) -> str:
         return f"<Failover among {len(self._members)}, {len(self._down)} down>"
@@ -123,6 +128,10 @@ class Failover:
         for name, dispatcher in self._members.items():
             is_left = dispatcher.left_because is not None
             dispatcher.turn_away(is_left or (is_any_up and name in down))
+            dispatcher.admission.has_stand_ins = bool(self._members.keys() - down - {name})
+            if self._was_any_up and not is_any_up:
+                dispatcher.turn_out()  # each to where it was planned: all lines need one to probe
+        self._was_any_up = is_any_up
         self._tell_of(down if is_any_up else ())
         if self._look_again_handle is not None:
             self._look_again_handle.cancel()
@@ -142,6 +151,7 @@ def _is_down(dispatcher: Dispatcher, now_s: float) -> bool:
     admission = dispatcher.admission
     return (
         dispatcher.left_because is not None
+        or admission.breaker.is_slow
         or admission.breaker.outage_s(now_s) >= DOWN_AFTER_S
         or admission.paused_for_s > LONG_PAUSE_S
     )

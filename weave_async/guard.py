@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from traceback import format_exception
 
 from weave_async.errors import (
     AuthenticationError,
@@ -18,6 +20,7 @@ from weave_async.errors import (
 )
 from weave_async.interfaces import Provider
 from weave_async.records import Endpoint, Request, Response, Usage
+from weave_async.redaction import Redaction
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +44,8 @@ class GuardedProvider:
         self._entered: AsyncExitStack | None = None
         self._lists_models = False
         self._has_warned_of_usage = False
+        key = endpoint.api_key
+        self._redaction = Redaction(key.get_secret_value().strip() if key else None)
 
     def __repr__(self) -> str:
         state = "ready" if self.is_ready else "not ready"
@@ -53,8 +58,7 @@ class GuardedProvider:
         """
         try:
             response = await self._provider.complete(request)
-            _require_sound(response)
-            return self._with_credible_usage(request, response, most_tokens)
+            return self.checked(request, response, most_tokens=most_tokens)
         except ProviderError:
             raise
         except asyncio.CancelledError as error:
@@ -62,8 +66,13 @@ class GuardedProvider:
                 raise
             raise self._broken_promise(error) from error
         except Exception as error:
-            logger.debug("provider '%s' raised", self._endpoint.provider, exc_info=True)
+            self._tell_where(error)
             raise self._broken_promise(error) from error
+
+    def checked(self, request: Request, response: Response, *, most_tokens: int) -> Response:
+        """The response as it may be relied on. Raises ``TypeError`` where it is none."""
+        _require_sound(response)
+        return self._with_credible_usage(request, response, most_tokens)
 
     def _with_credible_usage(
         self, request: Request, response: Response, most_tokens: int
@@ -72,6 +81,7 @@ class GuardedProvider:
 
         Believed, they would switch off the budget, or use it up at once.
         """
+        response = self._redaction.response(response)
         usage = response.usage
         if request.params.max_tokens is None:
             most_tokens += UNBOUNDED_ANSWER_TOKENS * request.num_choices
@@ -95,9 +105,15 @@ class GuardedProvider:
         credible = replace(usage, input_tokens=input_tokens, output_tokens=output_tokens)
         return replace(response, usage=credible)
 
+    def _tell_where(self, error: Exception) -> None:
+        if logger.isEnabledFor(logging.DEBUG):
+            raised = self._redaction.text("".join(format_exception(error)))
+            logger.debug("provider '%s' raised: %s", self._endpoint.provider, raised)
+
     def _broken_promise(self, error: BaseException) -> ProviderError:
+        said = self._redaction.text(f"{type(error).__name__}: {error}")
         return ProviderError(
-            f"provider '{self._endpoint.provider}' raised {type(error).__name__}: {error} "
+            f"provider '{self._endpoint.provider}' raised {said} "
             "(a provider should raise ProviderError)"
         )
 
@@ -125,7 +141,7 @@ class GuardedProvider:
                     raise
                 raise EndpointGoneError(
                     f"provider '{self._endpoint.provider}' cannot be made ready: "
-                    f"{type(error).__name__}: {error}"
+                    + self._redaction.text(f"{type(error).__name__}: {error}")
                 ) from error
             await self._probe(provider)
             self._entered = stack.pop_all()
@@ -146,7 +162,7 @@ class GuardedProvider:
         except (Exception, asyncio.CancelledError) as error:
             if _is_being_cancelled():
                 raise
-            logger.debug("%s lists no models: %s", self._endpoint.name, error)
+            logger.debug("%s lists no models: %s", self._endpoint.name, self._shown(str(error)))
             return None
         self._lists_models = True
         return True
@@ -158,7 +174,8 @@ class GuardedProvider:
         try:
             await self._entered.aclose()
         except Exception as error:  # all answers are in: no reason to lose the run
-            logger.warning("%s did not close in good order: %r", self._endpoint.name, error)
+            said = self._redaction.text(repr(error))
+            logger.warning("%s did not close in good order: %s", self._endpoint.name, said)
 
     async def _probe(self, provider: Provider) -> None:
         """Ask for the list of models, which is free: better to learn now that nobody is there."""
@@ -169,10 +186,10 @@ class GuardedProvider:
         except (Exception, asyncio.CancelledError) as error:  # a list of models is nice to have
             if _is_being_cancelled():
                 raise
-            logger.debug("%s lists no models: %s", self._endpoint.name, error)
+            logger.debug("%s lists no models: %s", self._endpoint.name, self._shown(str(error)))
             return
         self._lists_models = True
-        if models and self._endpoint.model not in models:
+        if models and not is_listed(self._endpoint.model, models):
             logger.warning(
                 "%s does not list the model '%s'; it lists %s",
                 self._endpoint.name,
@@ -182,15 +199,18 @@ class GuardedProvider:
 
     def _shown(self, name: str) -> str:
         """What a server calls a model, safe to show: it knows our key, and may repeat it."""
-        if (key := self._endpoint.api_key) is not None and key.get_secret_value():
-            name = name.replace(key.get_secret_value(), "***")
-        return name[:LONGEST_MODEL_CHARS]
+        return self._redaction.text(name)[:LONGEST_MODEL_CHARS]
 
 
 def _is_being_cancelled() -> bool:
     """Whether a cancellation is meant for us, rather than one that a provider let through."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def is_listed(model: str, models: Sequence[str]) -> bool:
+    """Whether a list of models has it. Some put ``models/`` in front of what they answer to."""
+    return model in models or f"models/{model}" in models
 
 
 def _within(least: int, count: int | None, most: int) -> int | None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain, count, islice, pairwise, repeat
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -62,15 +62,9 @@ class Inspection:
     """Digests of rows that stand in the source more than once."""
 
 
-class _Drawn(NamedTuple):
-    """What the samples of a group share."""
-
-    messages: tuple[Message, ...]
-    attributes: dict[str, Any]
-    params: dict[str, Any]
-    number: int
-    """Of the endpoint in the mix."""
-    origin: str
+_Drawn = tuple[tuple[Message, ...], dict[str, Any], dict[str, Any], int, str]
+"""What the samples of a group share: messages, attributes, drawn parameters, the number of the
+endpoint in the mix, and the row's name. A plain tuple: one is made for every row."""
 
 
 class Plan:
@@ -281,16 +275,21 @@ class Plan:
             name: value.draw(fraction_for(recipe.seed, prompt_id, sample_index, f"params:{name}"))
             for name, value in self._drawn_params.items()
         }
+        params.update(row.params)
         messages = self._renderer.messages(row, attributes, examples)
-        return _Drawn(messages, attributes, params, number, _name_of(row.origin))
+        return messages, attributes, params, number, _name_of(row.origin)
 
     def _sample(self, ordinal: int, prompt_id: str, sample_index: int, drawn: _Drawn) -> Sample:
         recipe = self._recipe
         messages, attributes, drawn_params, number, origin = drawn
         endpoint = self._endpoints[number]
         seed = seed_for(recipe.seed, prompt_id, sample_index, "request") >> (64 - SEED_BITS)
-        sent_seed = seed if recipe.generate.send_seed else None
-        params = SamplingParams(**self._fixed_params, **drawn_params, seed=sent_seed)
+        given = {
+            **self._fixed_params,
+            "seed": seed if recipe.generate.send_seed else None,
+            **drawn_params,
+        }
+        params = SamplingParams(**given)
         request = Request(
             request_id=_request_id(
                 self._named_by[number], messages, params, prompt_id, sample_index

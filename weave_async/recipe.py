@@ -233,13 +233,25 @@ class MixEntry(_Model):
     """One endpoint and model that takes a share of the samples."""
 
     endpoint: str = Field(
-        "local", description="A provider's name, or an endpoint named in the env."
+        "local", description="A provider, a preset, or an endpoint named in the env."
     )
     model: str | None = Field(None, description="Model id; the provider's default if absent.")
     weight: float = Field(1.0, gt=0, description="Share of the samples, relative to the others.")
     options: Annotated[dict[str, Any], BeforeValidator(recipe_file.storable)] = Field(
         {}, description="The provider's own options."
     )
+    mode: Literal["live", "batch"] | None = Field(
+        None,
+        description="live (the default), or batch: requests go out as files to the endpoint's "
+        "batch API, and come back within a day, at half the price with most services.",
+    )
+
+
+class BatchLimits(_Model):
+    """How large the files for a batch API may get. Services allow 50,000 requests and 200 MB."""
+
+    max_requests: int = Field(50_000, ge=1, le=50_000, description="Requests in one file.")
+    max_bytes: int = Field(200_000_000, ge=1, le=200_000_000, description="Size of one file.")
 
 
 class Hedge(_Model):
@@ -279,6 +291,7 @@ class Generate(_Model):
         description="Of an endpoint that is down, or out of quota: whether its samples go to "
         "others of the mix, by weight, or wait for it.",
     )
+    batch: BatchLimits = BatchLimits()
     hedge: Hedge | None = Field(None, description="Sending stragglers a second time.")
 
 

@@ -29,10 +29,15 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a source. ``origin`` says where it stands, as ``file:line``."""
+    """One row of a source. ``origin`` says where it stands, as ``file:line``.
+
+    ``params`` are sampling parameters of the row's own, by their names in ``SamplingParams``: they
+    win over the recipe's.
+    """
 
     values: Mapping[str, Any]
     origin: str
+    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,3 +316,47 @@ class Endpoint:
     options: Mapping[str, Any] = field(default_factory=dict)
     preset: str | None = None
     mode: Literal["live", "batch"] = "live"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """A service or a kind of server whose address and ways are known: data, found by its name.
+
+    ``base_url`` is where it is unless somebody says otherwise, ``None`` where each user has an
+    address of his own; ``address_advice`` then says where to find it. ``key_variable`` and
+    ``model_variable`` are variables that its users have set already; that key is sent to the
+    preset's origin and to no other. ``base_url_variable`` may move that origin, and to its value
+    ``base_url_suffix`` is added. ``options`` are those of ``provider``, under what a user says.
+    """
+
+    title: str
+    provider: str
+    base_url: str | None = None
+    key_variable: str | None = None
+    base_url_variable: str | None = None
+    base_url_suffix: str = ""
+    model_variable: str | None = None
+    address_advice: str = ""
+    rate_limit_headers: str = ""
+    traps: str = ""
+    docs_url: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """What it reads of the environment."""
+        named = (self.base_url_variable, self.key_variable, self.model_variable)
+        return tuple(name for name in named if name)
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointFacts:
+    """What an endpoint says of itself for free: see ``interfaces.Inspectable``.
+
+    ``models`` are its models with the tokens of their context. ``clock_ahead_s`` is how far its
+    clock is ahead of ours. ``ways`` are the things in which it is known to differ, in words.
+    """
+
+    models: Mapping[str, int | None]
+    clock_ahead_s: float | None = None
+    ways: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import deque
@@ -29,8 +30,9 @@ from ..options import options_of
 logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "smollm2-135m"
-SERVER_KEY_VARIABLE = "WEAVE_ASYNC_SERVER_API_KEY"
-"""Meant for servers that people start; ours is on loopback, and nobody else knows its port."""
+_SECRETS = re.compile(r"WEAVE_ASYNC_.*|(?!HF_|HUGGING_FACE_).*_(?:KEY|TOKEN|SECRET|PASSWORD)")
+"""What the child is not told: a key is for the endpoint it was set for, and on loopback, behind a
+port that nobody else knows, it needs none. Those of the Hugging Face Hub let it load a model."""
 LONGEST_START_S = 600.0
 STILL_LOADING_EVERY_S = 10.0
 LONGEST_STOP_S = 5.0
@@ -165,7 +167,7 @@ class ServerProcess:
             stdout=PIPE,
             stderr=PIPE,
             start_new_session=True,
-            env={name: value for name, value in os.environ.items() if name != SERVER_KEY_VARIABLE},
+            env={n: value for n, value in os.environ.items() if not _SECRETS.fullmatch(n)},
         )
         self._reading = asyncio.create_task(self._read_stderr(), name="local server stderr")
         return self

@@ -16,7 +16,7 @@ from .response_reader import MalformedResponse, ResponseReader
 MAX_UNREAD_BYTES = 256 * 1024
 """A stream whose reader lags behind by more is left in the socket, and so slows the server."""
 
-_SOCKET_OPTIONS = [
+SOCKET_OPTIONS = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     *(
@@ -194,7 +194,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         ours = transport.get_extra_info("socket")
-        for option in _SOCKET_OPTIONS:
+        for option in SOCKET_OPTIONS:
             ours.setsockopt(*option)
         self._poll.register(ours.fileno(), select.POLLIN)
 

@@ -11,6 +11,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..wire.durations import Header
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -45,6 +47,15 @@ class Reply(Protocol):
     def body(self) -> bytes | memoryview: ...
 
 
+@dataclass(frozen=True, slots=True)
+class WholeReply:
+    """A ``Reply`` that has nothing more to do with its connection."""
+
+    status: int
+    header: Header
+    body: bytes | memoryview
+
+
 class OpenReply(Protocol):
     """A response whose body is still coming."""
 
@@ -60,6 +71,12 @@ class OpenReply(Protocol):
     async def whole(self) -> Reply:
         """The response with all of its body, as ``Transport.fetch`` would have given it."""
         ...
+
+
+def is_one_document(status: int, content_type: str | None) -> bool:
+    """An error, or a server that does not stream. Some stream without any content type."""
+    kind = (content_type or "").lower()
+    return status != 200 or "json" in kind or "html" in kind
 
 
 class Transport(Protocol):

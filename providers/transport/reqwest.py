@@ -1,6 +1,7 @@
 """The transport for https and for proxies: pyreqwest (Rust's reqwest), some 30 µs of CPU a request.
 
-Proxies come from the environment (``HTTPS_PROXY``, ``NO_PROXY`` and kin) when the client is built.
+Proxies come from the environment (``HTTPS_PROXY``, ``NO_PROXY`` and kin) when the client is built,
+unless one is given.
 A cancelled call ends at once, but what it sent does not: pyreqwest 0.15.1 hangs up on a server that
 has not begun to answer only at the timeout. Nor does it tell a used connection from a new one, so
 a server that closes an idle connection just as it is used costs an attempt.
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from time import perf_counter
 
-from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.client import ClientBuilder
 from pyreqwest.exceptions import (
     BuilderError,
     ClientClosedError,
@@ -25,15 +26,15 @@ from pyreqwest.exceptions import (
     PyreqwestError,
     RequestTimeoutError,
 )
+from pyreqwest.proxy import ProxyBuilder
 from pyreqwest.request import RequestBuilder
 from pyreqwest.response import Response
 
 from weave_async.errors import ProviderError
 
-from ..wire.durations import Header
 from . import faults
 from .faults import Fault, Faults
-from .interface import Limits
+from .interface import Limits, WholeReply
 
 SETTLE_S = 0.02
 
@@ -48,11 +49,20 @@ class ReqwestTransport:
     """Raises ``TlsError`` at once on a machine without any certificates to trust."""
 
     def __init__(
-        self, base_url: str, headers: Mapping[str, str], faults: Faults, *, is_loopback: bool
+        self,
+        base_url: str,
+        headers: Mapping[str, str],
+        faults: Faults,
+        *,
+        is_loopback: bool,
+        proxy: str | None = None,
     ) -> None:
         self._faults = faults
+        builder = _builder(base_url, headers, faults.limits, is_loopback=is_loopback)
+        if proxy:
+            builder = builder.proxy(ProxyBuilder.all(proxy))
         with self._translated(base_url):
-            self._client = _client(base_url, headers, faults.limits, is_loopback=is_loopback)
+            self._client = builder.build()
 
     async def fetch(
         self, url: str, body: bytes | None, attempt_id: str | None = None
@@ -134,16 +144,9 @@ class ReqwestReply:
         return WholeReply(self.status, self.header, memoryview(body or b""))
 
 
-@dataclass(frozen=True, slots=True)
-class WholeReply:
-    status: int
-    header: Header
-    body: memoryview
-
-
-def _client(
+def _builder(
     base_url: str, headers: Mapping[str, str], limits: Limits, *, is_loopback: bool
-) -> Client:
+) -> ClientBuilder:
     builder = (
         ClientBuilder()
         .http1_only()
@@ -165,7 +168,7 @@ def _client(
         if base_url.startswith("http:"):
             # No TLS is spoken, and so a machine without any certificates will do.
             builder = builder.danger_accept_invalid_certs(True)
-    return builder.build()
+    return builder
 
 
 def _fault(exc: PyreqwestError, causes: str, elapsed_s: float, limits: Limits) -> Fault:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
-
-import orjson
 
 from weave_async.errors import ServerError
 from weave_async.records import FinishReason, RateLimits, Response, Usage
@@ -56,7 +55,7 @@ def response_of(
     """
     choice = first_choice(document)
     if choice is None:
-        raise errors.bad_response(url, "answered without any choice", orjson.dumps(document))
+        raise errors.bad_response(url, "answered without any choice", _written(document))
     others: tuple[Response, ...] = ()
     if num_choices > 1:
         choice, *rest = whole_choices(document, num_choices)
@@ -145,7 +144,7 @@ def parse_models(body: bytes | memoryview, url: str, errors: ErrorReader) -> lis
     if isinstance(document, dict):
         listed = document.get("data") or document.get("models")
     names = map(_model_name, listed if isinstance(listed, list) else [])
-    return [name for name in names if name]
+    return [errors.without_secret(name) for name in names if name]
 
 
 def _model_name(entry: object) -> str:
@@ -154,3 +153,11 @@ def _model_name(entry: object) -> str:
 
 
 _NAME_KEYS = ("id", "name", "model")
+
+
+def _written(document: Mapping[str, Any]) -> bytes:
+    """For an error to show; orjson writes no half of a surrogate pair, and no large integer."""
+    try:
+        return json.dumps(document).encode()
+    except RecursionError:
+        return b""

@@ -97,6 +97,6 @@ def test_a_long_text_of_any_shape_takes_no_time(text: str) -> None:
     # Short parts first: where time grows with the square, they tell before the whole text hangs.
     spans = ProtectedSpans(["term"])
     for part in (text[: len(text) // share] for share in (81, 27, 9, 3, 1)):
-        began = time.perf_counter()
+        began = time.thread_time()  # of our own CPU: others may need theirs
         spans.change_between(part, lambda free: free)
-        assert time.perf_counter() - began < 0.5, f"{len(part)} characters"
+        assert time.thread_time() - began < 0.5, f"{len(part)} characters"

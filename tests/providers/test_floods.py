@@ -16,7 +16,7 @@ from weave_async.testing.scripted_endpoint import Reply, ScriptedEndpoint, chat_
 MOST_GROWTH_KB = 64 * 1024
 
 ASK = """
-import asyncio, json, re, sys
+import asyncio, json, re, ssl, sys
 from pathlib import Path
 from providers import openai_compatible
 from providers.openai_compatible import OpenAICompatibleProvider
@@ -46,6 +46,8 @@ async def ask(base_url, streamed):
 
 if sys.argv[3] == "reqwest":
     openai_compatible._goes_over_http1 = lambda base_url, is_loopback: False
+elif sys.argv[3] == "httpx":
+    openai_compatible.tls_context = lambda options: ssl.create_default_context()
 asyncio.run(ask(sys.argv[1], sys.argv[2] == "stream"))
 """
 
@@ -67,7 +69,7 @@ GIGABYTE = 2**30
         (
             "whole",
             Reply(headers={"content-encoding": "gzip"}, body=gzip.compress(bytes(100_000_000))),
-            "BadResponseError",
+            "ResponseTooLargeError",
         ),
         ("whole", Reply(raw=b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 1_000_000), "BadResponseError"),
         ("whole", Reply(raw=b"HTTP/1.1 200 OK\r\na: " + b"b" * 100_000_000), "BadResponseError"),

