@@ -284,7 +284,8 @@ class Generate(_Model):
         ge=0,
         le=10,
         description="How often a model is told what is wrong with an answer that does not fit the "
-        "schema, and asked again. Each time is a request of its own.",
+        "schema, and asked again. Each time is a request of its own; a batch API's answers are "
+        "only judged.",
     )
     when_down: Literal["failover", "wait"] = Field(
         "failover",
