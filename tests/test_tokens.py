@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from weave_async import tokens
 from weave_async.estimate import TokenEstimate, most_input_tokens
 from weave_async.records import Message, Request, Response, SamplingParams, Usage
+from weave_async.settings import Settings
 from weave_async.tokens import PromptTokens, encoding_for
 
 ADDRESS = "https://vocabularies.invalid/tiny.tiktoken"
@@ -36,13 +37,12 @@ def tiny():
 
 
 @pytest.fixture(autouse=True)
-def _tiny_plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """An encoding as tiktoken's plugins bring them, and a folder of its own to keep it in."""
+def _tiny_plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An encoding as tiktoken's plugins bring them."""
     plugin = ModuleType("tiny_plugin")
     exec(PLUGIN, plugin.__dict__)
     monkeypatch.setattr(tiktoken.registry, "ENCODING_CONSTRUCTORS", {"tiny": plugin.tiny})
     monkeypatch.setitem(tiktoken.model.MODEL_TO_ENCODING, "tiny-model", "tiny")
-    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path / "cache"))
     tokens._loaded.cache_clear()
     yield
     tokens._loaded.cache_clear()
@@ -68,7 +68,7 @@ def asking(*texts: str, max_tokens: int = 10, schema: dict[str, str] | None = No
 def test_a_vocabulary_in_tiktokens_own_folder_is_used() -> None:
     keep_the_table()
     for model in ("tiny-model", "some-reseller/tiny-model"):
-        encoding = encoding_for(model)
+        encoding = encoding_for(model, Path("cache"))
         assert encoding is not None
         assert encoding.encode_ordinary("ababab") == [257, 256]
 
@@ -83,7 +83,7 @@ def test_a_vocabulary_that_is_not_here_opens_no_socket(
     path = None if content is None else keep_the_table(content)
     monkeypatch.setattr(socket, "socket", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    assert encoding_for("tiny-model") is None
+    assert encoding_for("tiny-model", Path("cache")) is None
     assert path is None or path.read_bytes() == content, "nor is anything deleted"
 
 
@@ -97,11 +97,11 @@ def test_the_librarys_own_vocabularies_open_no_socket_either(
     monkeypatch.setattr(tiktoken.registry, "ENCODING_CONSTRUCTORS", None)
     monkeypatch.setattr(socket, "socket", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    assert encoding_for(model) is None
+    assert encoding_for(model, Path("cache")) is None
 
 
 def test_a_model_of_which_nothing_is_known_has_no_vocabulary() -> None:
-    assert encoding_for("smollm2-135m") is None
+    assert encoding_for("smollm2-135m", Path("cache")) is None
 
 
 def test_where_the_vocabulary_is_known_questions_are_counted() -> None:
@@ -109,7 +109,7 @@ def test_where_the_vocabulary_is_known_questions_are_counted() -> None:
     request = asking("ab" * 200)
 
     async def prepared() -> TokenEstimate:
-        estimate = TokenEstimate(model="tiny-model")
+        estimate = TokenEstimate(model="tiny-model", vocabularies=Path("cache"))
         assert estimate.most_input_tokens(request) == most_input_tokens(request)
         await estimate.prepare()
         return estimate
@@ -131,7 +131,7 @@ def test_what_the_template_adds_is_learned() -> None:
 def test_usage_of_another_vocabulary_ends_the_counting() -> None:
     keep_the_table()
     request = asking("ab" * 2000)
-    estimate = TokenEstimate(model="tiny-model")
+    estimate = TokenEstimate(model="tiny-model", vocabularies=Path("cache"))
     asyncio.run(estimate.prepare())
     answer = Response("x", "stop", usage=Usage(input_tokens=2000, output_tokens=1))
     estimate.learn(request, answer)
@@ -153,3 +153,17 @@ def test_a_text_too_long_to_count_is_counted_by_its_bytes() -> None:
 def test_the_schema_is_part_of_the_worst_case() -> None:
     schema = {"description": "x" * 1000}
     assert most_input_tokens(asking("a", schema=schema)) > most_input_tokens(asking("a")) + 1000
+
+
+@pytest.mark.parametrize(
+    ("environ", "folder"),
+    [
+        ({"TIKTOKEN_CACHE_DIR": "a", "DATA_GYM_CACHE_DIR": "b"}, Path("a")),
+        ({"DATA_GYM_CACHE_DIR": "b"}, Path("b")),
+        ({"TIKTOKEN_CACHE_DIR": ""}, None),
+    ],
+)
+def test_the_folder_is_the_one_tiktoken_would_look_in(
+    environ: dict[str, str], folder: Path | None
+) -> None:
+    assert Settings.from_environment(environ, None).vocabularies == folder

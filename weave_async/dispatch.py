@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple, Self
 
 from weave_async.blame import (
@@ -55,7 +56,7 @@ class Dispatcher:
     ``epoch`` is the number of this run in its folder; ``log`` is told of each sending.
     ``max_concurrency`` is a person's word; without it, ``start_concurrency`` is where it begins.
     With ``hedging``, a straggler is sent a second time, and the first answer counts.
-    ``counts_tokens``: by the model's vocabulary, if it is on this machine.
+    Tokens are counted by the model's vocabulary, if it is in the folder ``vocabularies``.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Dispatcher:
         budget: Budget | None = None,
         price: Price | None = None,
         hedging: Hedging | None = None,
-        counts_tokens: bool = False,
+        vocabularies: Path | None = None,
     ) -> None:
         if budget is not None and budget.max_usd is not None and price is None:
             raise RecipeError(
@@ -102,7 +103,7 @@ class Dispatcher:
         self._epoch = epoch
         self._budget = budget
         self._price = price
-        self._estimate = TokenEstimate(model=endpoint.model if counts_tokens else None)
+        self._estimate = TokenEstimate(model=endpoint.model, vocabularies=vocabularies)
         self._num_sent = self._num_answered = 0
         self._turns_away = False
         self._stopping = False

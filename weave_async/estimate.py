@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import lru_cache
+from pathlib import Path
 
 import orjson
 
@@ -24,13 +25,16 @@ class TokenEstimate:
     """What a request may cost: its characters, by a ratio learned from answers, plus max_tokens
     for each choice.
 
-    With ``model``, and its vocabulary on this machine, the question's tokens are counted. That
-    takes longer: for endpoints where a limit or a budget counts tokens.
+    With ``model``, and its vocabulary in the folder ``vocabularies``, the question's tokens are
+    counted. That takes longer: for endpoints where a limit or a budget counts tokens.
     """
 
-    def __init__(self, tokens_per_char: float = 0.25, *, model: str | None = None) -> None:
+    def __init__(
+        self, tokens_per_char: float = 0.25, *, model: str = "", vocabularies: Path | None = None
+    ) -> None:
         self._tokens_per_char = tokens_per_char
         self._model = model
+        self._vocabularies = vocabularies
         self._exact: PromptTokens | None = None
 
     def __repr__(self) -> str:
@@ -39,9 +43,9 @@ class TokenEstimate:
 
     async def prepare(self) -> None:
         """Load the vocabulary, off the event loop. Whoever asks meanwhile gets an estimate."""
-        model, self._model = self._model, None
-        if model is not None:
-            encoding = await asyncio.to_thread(encoding_for, model)
+        folder, self._vocabularies = self._vocabularies, None
+        if folder is not None:
+            encoding = await asyncio.to_thread(encoding_for, self._model, folder)
             self._exact = None if encoding is None else PromptTokens(encoding)
 
     def most_input_tokens(self, request: Request) -> int:

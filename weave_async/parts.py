@@ -111,6 +111,7 @@ def dispatchers_of(
     journal: Journal,
     *,
     on_retry: Callable[[str], None],
+    vocabularies: Path | None = None,
 ) -> dict[str, Dispatcher]:
     """A dispatcher for each endpoint, by name, all within one budget."""
     named = {endpoint.name: endpoint for endpoint in endpoints}
@@ -134,7 +135,7 @@ def dispatchers_of(
             budget=budget,
             price=prices.get(name),
             hedging=_hedging_of(recipe),
-            counts_tokens=budget is not None or endpoint.tokens_per_minute is not None,
+            vocabularies=vocabularies if budget or endpoint.tokens_per_minute else None,
         )
         for name, endpoint in named.items()
     }

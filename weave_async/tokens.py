@@ -1,14 +1,12 @@
 """Exact token counts, for models whose vocabulary lies on this machine. Nothing is ever fetched.
 
 tiktoken downloads a vocabulary that it does not have. Here it is loaded only out of the folder in
-which tiktoken keeps them: ``TIKTOKEN_CACHE_DIR``, or its default.
+which tiktoken keeps them: see ``Settings.vocabularies``.
 """
 
 from __future__ import annotations
 
 import base64
-import os
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha1, sha256
@@ -79,9 +77,9 @@ class PromptTokens:
         return len(self._encoding.encode_ordinary(text))
 
 
-def encoding_for(model: str) -> Encoding | None:
-    """The vocabulary of a model, ``None`` where it is not known or not here. Takes up to seconds:
-    not for the event loop.
+def encoding_for(model: str, vocabularies: Path) -> Encoding | None:
+    """The vocabulary of a model, ``None`` where it is not known or not in that folder. Takes up to
+    seconds: not for the event loop.
     """
     from tiktoken.model import encoding_name_for_model  # loads slowly
 
@@ -89,11 +87,11 @@ def encoding_for(model: str) -> Encoding | None:
         name = encoding_name_for_model(model.rpartition("/")[2])
     except KeyError:
         return None
-    return _loaded(name, _cache_folder())
+    return _loaded(name, vocabularies)
 
 
 @cache
-def _loaded(name: str, folder: Path | None) -> Encoding | None:
+def _loaded(name: str, folder: Path) -> Encoding | None:
     from tiktoken import Encoding, registry
 
     try:
@@ -106,14 +104,7 @@ def _loaded(name: str, folder: Path | None) -> Encoding | None:
         return None
 
 
-def _cache_folder() -> Path | None:
-    """Where tiktoken looks first, in its own order; an empty name turns that off."""
-    default = os.path.join(tempfile.gettempdir(), "data-gym-cache")
-    named = os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR", default))
-    return Path(named) if named else None
-
-
-def _offline(constructor: FunctionType, folder: Path | None) -> Callable[[], dict[str, Any]]:
+def _offline(constructor: FunctionType, folder: Path) -> Callable[[], dict[str, Any]]:
     """The constructor of an encoding with loaders that fetch nothing.
 
     It is made anew over a copy of its module's names. To exchange the library's own loaders would
@@ -142,12 +133,10 @@ def _with_globals(function: FunctionType, names: dict[str, Any]) -> FunctionType
     )
 
 
-def _vocabulary(place: str, expected_hash: str | None, folder: Path | None) -> dict[bytes, int]:
+def _vocabulary(place: str, expected_hash: str | None, folder: Path) -> dict[bytes, int]:
     """Token and rank, by line; from the cache where ``place`` is an address."""
     path = Path(place)
     if "://" in place:
-        if folder is None:
-            raise _NotHereError(place)
         path = folder / sha1(place.encode(), usedforsecurity=False).hexdigest()
     content = path.read_bytes()
     if expected_hash is not None and sha256(content).hexdigest() != expected_hash:
