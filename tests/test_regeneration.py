@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,8 +53,8 @@ def recipe_of(num_rows: int = 1, **generate: Any) -> Recipe:
     )
 
 
-def make(recipe: Recipe, endpoint: ScriptedEndpoint, **options: Any) -> RunSummary:
-    env = {
+def env_of(endpoint: ScriptedEndpoint) -> dict[str, str]:
+    return {
         "WEAVE_ASYNC_PROVIDER": "openai_compatible",
         "WEAVE_ASYNC_MODEL": "any",
         "WEAVE_ASYNC_BASE_URL": endpoint.base_url,
@@ -58,8 +62,10 @@ def make(recipe: Recipe, endpoint: ScriptedEndpoint, **options: Any) -> RunSumma
         "WEAVE_ASYNC_MAX_CONCURRENCY": "4",
     }
 
+
+def make(recipe: Recipe, endpoint: ScriptedEndpoint, **options: Any) -> RunSummary:
     async def run_it() -> RunSummary:
-        settings = Settings.from_environment(env, None)
+        settings = Settings.from_environment(env_of(endpoint), None)
         async with Run(recipe, output_dir="out", settings=settings, **options) as run:
             return await run.finish()
 
@@ -175,6 +181,37 @@ def test_a_run_that_ends_between_two_answers_begins_that_row_anew() -> None:
     assert_sound()
 
 
+def test_a_run_killed_while_it_asks_again_loses_no_count_of_what_it_has_bought() -> None:
+    recipe_of()  # the rows
+    schema = json.dumps(SCHEMA)
+    Path("recipe.yaml").write_text(
+        "prompts: {source: seeds.jsonl, template: '{{ text }}'}\n"
+        f"generate: {{params: {{max_tokens: 100, schema: {schema}}}}}\n"
+    )
+    script = in_turn(BAD, Reply(head_delay_s=60.0), BAD, GOOD)
+    with ScriptedEndpoint(script) as endpoint:
+        env = {
+            **os.environ,
+            **env_of(endpoint),
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        }
+        command = [sys.executable, "-m", "weave_async.cli", "run", "recipe.yaml", "-o", "out"]
+        process = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
+        try:
+            while len(asked(endpoint)) < 2:
+                assert process.poll() is None
+                time.sleep(0.01)
+        finally:
+            process.kill()
+            process.wait()
+        summary = make(Recipe.load("recipe.yaml"), endpoint)
+        assert len(asked(endpoint)) == 4
+    assert summary.written == 1
+    known = 3 * 19 + sum(len(text.split()) for text in (BAD, BAD, GOOD))
+    assert used(Path("out/journal")) > known + 100, "the call that was out counts at its worst"
+    assert_sound()
+
+
 def test_a_call_of_which_nobody_has_said_what_it_used_is_counted_at_its_worst() -> None:
     document = chat_completion(BAD)
     del document["usage"]
@@ -184,7 +221,7 @@ def test_a_call_of_which_nobody_has_said_what_it_used_is_counted_at_its_worst() 
 
 
 def test_asking_again_stays_within_the_budget() -> None:
-    recipe = recipe_of(budget={"tokens": 200})
+    recipe = recipe_of(budget={"tokens": 400})
     with ScriptedEndpoint(in_turn(BAD, GOOD)) as endpoint:
         summary = make(recipe, endpoint)
         assert (summary.status, summary.pending, len(asked(endpoint))) == ("stopped", 1, 1)

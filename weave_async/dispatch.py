@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple, Self
 
 from weave_async.blame import (
@@ -55,6 +56,7 @@ class Dispatcher:
     ``epoch`` is the number of this run in its folder; ``log`` is told of each sending.
     ``max_concurrency`` is a person's word; without it, ``start_concurrency`` is where it begins.
     With ``hedging``, a straggler is sent a second time, and the first answer counts.
+    Tokens are counted by the model's vocabulary, if it is in the folder ``vocabularies``.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Dispatcher:
         budget: Budget | None = None,
         price: Price | None = None,
         hedging: Hedging | None = None,
+        vocabularies: Path | None = None,
     ) -> None:
         if budget is not None and budget.max_usd is not None and price is None:
             raise RecipeError(
@@ -100,7 +103,7 @@ class Dispatcher:
         self._epoch = epoch
         self._budget = budget
         self._price = price
-        self._estimate = TokenEstimate()
+        self._estimate = TokenEstimate(model=endpoint.model, vocabularies=vocabularies)
         self._num_sent = self._num_answered = 0
         self._turns_away = False
         self._stopping = False
@@ -119,12 +122,15 @@ class Dispatcher:
         return self._budget
 
     def worst_case(self, request: Request) -> tuple[int, Cost]:
-        """Tokens and cost that one sending of it can come to."""
+        """Tokens and cost that one sending of it can come to. What an endpoint may claim is judged
+        by bytes; what a budget sets aside can be less, where tokens are counted.
+        """
         most_output = (request.params.max_tokens or 0) * request.num_choices
         most_tokens = most_input_tokens(request) + most_output
-        return most_tokens, NO_COST if self._budget is None else self._worst_cost(
-            request, most_tokens
-        )
+        if self._budget is None:
+            return most_tokens, NO_COST
+        counted = self._estimate.most_input_tokens(request) + most_output
+        return most_tokens, self._worst_cost(request, counted)
 
     def cost_of(self, response: Response) -> Cost | None:
         """What an answer has cost; ``None`` where nobody has counted."""
@@ -198,6 +204,7 @@ class Dispatcher:
         """
         if not self._provider.is_ready:
             await self._provider.wait_until_ready()
+            await self._estimate.prepare()
         if tries is None:
             tries = Tries()
         try:

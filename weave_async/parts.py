@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from weave_async import registry
@@ -40,7 +41,9 @@ from weave_async.sources.files import format_of, open_bytes, spool
 from weave_async.sources.openai_batch import is_batch_line
 from weave_async.stages import JudgingStage, NoiseStage, SchemaStage
 from weave_async.validation.completion import CompletionValidator
-from weave_async.validation.json_schema import AnswerSchema
+
+if TYPE_CHECKING:
+    from weave_async.validation.json_schema import AnswerSchema
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +111,7 @@ def dispatchers_of(
     journal: Journal,
     *,
     on_retry: Callable[[str], None],
+    vocabularies: Path | None = None,
 ) -> dict[str, Dispatcher]:
     """A dispatcher for each endpoint, by name, all within one budget."""
     named = {endpoint.name: endpoint for endpoint in endpoints}
@@ -131,6 +135,7 @@ def dispatchers_of(
             budget=budget,
             price=prices.get(name),
             hedging=_hedging_of(recipe),
+            vocabularies=vocabularies if budget or endpoint.tokens_per_minute else None,
         )
         for name, endpoint in named.items()
     }
@@ -202,10 +207,9 @@ def asker_of(
     if recipe.generate.n > 1:
         asker = Choices(asker)
     if recipe.answer_schema is not None and recipe.generate.max_regenerations:
-        schema = AnswerSchema(recipe.answer_schema)
         asker = Regenerating(
             asker,
-            schema,
+            _compiled(recipe.answer_schema),
             max_regenerations=recipe.generate.max_regenerations,
             journal=journal,
             metrics=metrics,
@@ -336,7 +340,7 @@ def stages_of(recipe: Recipe) -> Iterator[Stage]:
     """Noise, validation, selection: each part checked and built, before anything is asked."""
     yield JudgingStage("validation", "completion", CompletionValidator())
     if recipe.answer_schema is not None:
-        yield SchemaStage(AnswerSchema(recipe.answer_schema))
+        yield SchemaStage(_compiled(recipe.answer_schema))
     validators = [
         (part.name, registry.build("validator", part.name, part.options))
         for part in recipe.validation
@@ -349,6 +353,12 @@ def stages_of(recipe: Recipe) -> Iterator[Stage]:
     for part in recipe.selection:
         rule = registry.build("selector", part.name, part.options)
         yield JudgingStage("selection", part.name, rule)
+
+
+def _compiled(schema: Mapping[str, Any]) -> AnswerSchema:
+    from weave_async.validation.json_schema import AnswerSchema  # loads jsonschema
+
+    return AnswerSchema(schema)
 
 
 def _noise_stage(part: Part, terms: Sequence[str], seed: int) -> NoiseStage:

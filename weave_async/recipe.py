@@ -28,7 +28,6 @@ from pydantic import (
 
 from weave_async import recipe_file, registry
 from weave_async.errors import InputError, RecipeError
-from weave_async.validation.json_schema import AnswerSchema, read_schema
 
 NAME_PATTERN = r"^\w[\w.-]*$"
 
@@ -285,7 +284,8 @@ class Generate(_Model):
         ge=0,
         le=10,
         description="How often a model is told what is wrong with an answer that does not fit the "
-        "schema, and asked again. Each time is a request of its own.",
+        "schema, and asked again. Each time is a request of its own; a batch API's answers are "
+        "only judged.",
     )
     when_down: Literal["failover", "wait"] = Field(
         "failover",
@@ -386,6 +386,9 @@ class Recipe(_Model):
         named = self.generate.params.schema_
         if named is None:
             return None
+        # Loads jsonschema, which most recipes can do without.
+        from weave_async.validation.json_schema import AnswerSchema, read_schema
+
         where = "generate.params.schema"
         try:
             if isinstance(named, str):

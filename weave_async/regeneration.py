@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from weave_async.asking import Asker
 from weave_async.dispatch import Unsent
@@ -16,7 +17,9 @@ from weave_async.errors import WeaveError
 from weave_async.journal.journal import Journal
 from weave_async.metrics import RunMetrics
 from weave_async.records import Failure, Message, Request, Sample, SamplingParams
-from weave_async.validation.json_schema import AnswerSchema, Finding
+
+if TYPE_CHECKING:
+    from weave_async.validation.json_schema import AnswerSchema, Finding  # loads jsonschema
 
 SCHEMA_MISMATCH = "schema_mismatch"
 MAX_SHOWN_CHARS = 20_000

@@ -148,7 +148,12 @@ class Run:
             journal.begin()
             self._journal = journal
             dispatchers = dispatchers_of(
-                self.recipe, self.endpoints, providers, journal, on_retry=self._count_retry
+                self.recipe,
+                self.endpoints,
+                providers,
+                journal,
+                on_retry=self._count_retry,
+                vocabularies=self._settings.vocabularies,
             )
             self._dispatchers = dispatchers
             self.folder.write_recipe(self.recipe.with_absolute_paths().resolved())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -106,6 +107,15 @@ class Settings:
             },
             sources=(stored, environ),
         )
+
+    @property
+    def vocabularies(self) -> Path | None:
+        """Where tiktoken keeps those that it has, in its own order; an empty name is none."""
+        found = {name: value for source in self.sources for name, value in source.items()}
+        named = found.get("TIKTOKEN_CACHE_DIR", found.get("DATA_GYM_CACHE_DIR"))
+        if named is None:
+            return Path(tempfile.gettempdir(), "data-gym-cache")
+        return Path(named) if named else None
 
     def with_flags(self, **flags: Any) -> Settings:
         """The same settings with those flags on top that are not ``None``."""

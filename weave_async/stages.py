@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import orjson
 
@@ -20,7 +20,9 @@ from weave_async.noise.spans import ProtectedSpans
 from weave_async.records import Message, NoiseEdit, Rejection, Sample, Verdict
 from weave_async.seeding import rng_for
 from weave_async.validation.json_answer import unfenced
-from weave_async.validation.json_schema import AnswerSchema
+
+if TYPE_CHECKING:
+    from weave_async.validation.json_schema import AnswerSchema  # loads jsonschema
 
 logger = logging.getLogger(__name__)
 
