@@ -66,6 +66,7 @@ bench: $(BENCH_READY)
 docs: $(READY)
 	@$(BIN)/python -m typer weave_async.cli.main utils docs --name weave-async --output docs/cli.md
 	@$(BIN)/weave-async schema > docs/recipe.schema.json
+	@$(BIN)/python -m providers.preset_table docs/providers.md
 
 clean:
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,6 +15,7 @@ from pyreqwest.http import Url
 from weave_async.errors import RecipeError, RequestRefusedError
 from weave_async.records import Endpoint, Request
 
+from .presets import PRESETS
 from .transport.faults import Faults
 from .transport.interface import Limits
 from .wire.errors import ErrorReader
@@ -99,7 +100,7 @@ def faults_of(endpoint: Endpoint, secret: str, *, max_idle: int) -> Faults:
     """The words for what goes wrong with an exchange, and the limits of one."""
     return Faults(
         secret=secret,
-        address_advice=f"Its address is {_variable(endpoint, 'BASE_URL')}",
+        address_advice=f"Its address comes from {_variable(endpoint, 'BASE_URL')}",
         limits=Limits(
             connect_timeout_s=min(CONNECT_TIMEOUT_S, endpoint.timeout_s, endpoint.deadline_s),
             timeout_s=endpoint.timeout_s,
@@ -121,10 +122,20 @@ def attempt_id_of(request: Request) -> str | None:
 
 
 def _variable(endpoint: Endpoint, name: str) -> str:
-    """The variable that sets this of this endpoint: a named one has variables of its own."""
-    if endpoint.name.partition("#")[0] == endpoint.provider:
-        return f"WEAVE_ASYNC_{name} or OPENAI_{name}"
-    return f"WEAVE_ASYNC_ENDPOINTS__{endpoint.name.partition('#')[0].upper()}__{name}"
+    """What sets this of this endpoint: a named one has variables of its own."""
+    named = endpoint.name.partition("#")[0]
+    known = PRESETS.get(endpoint.preset or "")
+    if known is None:
+        theirs: str | None = f"OPENAI_{name}"
+    else:
+        theirs = known.key_variable if name == "API_KEY" else known.base_url_variable
+    if named in (endpoint.provider, endpoint.preset):
+        ways = ["--base-url"] if name == "BASE_URL" else []
+        ways += [f"WEAVE_ASYNC_{name}", *filter(None, [theirs])]
+    else:
+        ways = [f"WEAVE_ASYNC_ENDPOINTS__{named.upper()}__{name}"]
+        ways += filter(None, [theirs if known and name == "API_KEY" else None])
+    return " or ".join(filter(None, [", ".join(ways[:-1]), ways[-1]]))
 
 
 def _split_url(base_url: str) -> SplitResult:

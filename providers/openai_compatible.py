@@ -19,8 +19,9 @@ from typing import Any, ClassVar, Self
 from pyreqwest.http import Url
 
 from weave_async.errors import ProviderError, RequestRefusedError, ResponseTooLargeError
-from weave_async.records import Chunk, Endpoint, Request, Response
+from weave_async.records import Chunk, Endpoint, EndpointFacts, Request, Response
 
+from .batch_api import OpenAIBatchApi, new_client
 from .endpoint import (
     MAX_BODY_BYTES,
     OPENAI_BASE_URL,
@@ -37,6 +38,7 @@ from .transport.interface import OpenReply, Reply, Transport, is_one_document
 from .transport.proxies import goes_through_proxy, proxy_for
 from .transport.reqwest import ReqwestTransport
 from .transport.tls import ConnectionOptions, tls_context
+from .wire.inspection import facts_of
 from .wire.learning import REFUSALS, Lessons, capabilities_of
 from .wire.oddities import Oddities
 from .wire.rate_limits import rate_limits
@@ -71,6 +73,7 @@ class OpenAICompatibleProvider:
 
     def __init__(self, endpoint: Endpoint) -> None:
         """Check all that can be checked without the network; raise ``RecipeError`` if it fails."""
+        self._endpoint = endpoint
         secret = secret_of(endpoint)
         address = address_of(endpoint, has_key=bool(secret))
         self._base_url, self._is_loopback = address.base_url, address.is_loopback
@@ -146,6 +149,29 @@ class OpenAICompatibleProvider:
         url = f"{self._base_url}/models"
         reply = await self._entered_transport().fetch(url, None)
         return parse_models(self._checked_body(reply, url), url, self._errors)
+
+    async def inspect(self) -> EndpointFacts:
+        url = f"{self._base_url}/models"
+        reply = await self._entered_transport().fetch(url, None)
+        body = self._checked_body(reply, url)
+        return facts_of(body, reply.header, url, self._errors, self._lessons.capabilities)
+
+    def batch_api(self) -> OpenAIBatchApi:
+        """Requests as files, at the same address, with the same key and bodies."""
+        proxy = proxy_for(self._base_url, self._proxy, is_loopback=self._is_loopback)
+        return OpenAIBatchApi(
+            lambda: new_client(
+                self._endpoint,
+                self._base_url,
+                secret=secret_of(self._endpoint),
+                tls=self._tls,
+                proxy=proxy,
+            ),
+            url=self._base_url,
+            errors=self._errors,
+            lessons=self._lessons,
+            extra_body=self._extra_body,
+        )
 
     def _body(self, request: Request, *, streamed: bool) -> bytes:
         return request_body(

@@ -2,7 +2,8 @@
 
 It sends and parses; its retries, timeouts and redirects are off, and its connections are ours
 (``transport.httpx_pool``). What comes of an answer is what ``openai_compatible`` makes of it, at
-some hundred times the CPU. Proxies come from the environment as they do there.
+some fifty times the CPU: 1.5 ms a request with few in flight, 3 ms with 256. Proxies come from the
+environment as they do there.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import orjson
 from weave_async.errors import RecipeError
 from weave_async.records import Chunk, Endpoint, Request, Response
 
+from .batch_api import OpenAIBatchApi, new_client
 from .endpoint import (
     MAX_BODY_BYTES,
     OPENAI_BASE_URL,
@@ -35,6 +37,7 @@ from .options import options_of
 from .sdk.tokens import ENVIRONMENT_TOKEN, TokenSource, token_source
 from .transport.proxies import proxy_for
 from .transport.tls import ConnectionOptions, tls_context
+from .wire.errors import ErrorReader
 from .wire.learning import Lessons, capabilities_of
 from .wire.oddities import Oddities
 from .wire.rate_limits import rate_limits
@@ -80,6 +83,7 @@ class OpenAISdkProvider:
     def __init__(self, endpoint: Endpoint) -> None:
         """Check all that can be checked without the network; raise ``RecipeError`` if it fails."""
         self._options = options = options_of(endpoint, Options)
+        self._endpoint = endpoint
         self._secret = secret_of(endpoint)
         self._token = None if self._secret else _token_source(options)
         has_key = bool(self._secret or self._token)
@@ -130,6 +134,28 @@ class OpenAISdkProvider:
         if sdk is not None:
             await sdk.close()
 
+    def batch_api(self) -> OpenAIBatchApi:
+        """Requests as files, at the same address, with the same key or token and bodies."""
+        from .sdk.client import Azure
+
+        proxy = proxy_for(self._base_url, self._proxy, is_loopback=self._is_loopback)
+        version, deployment = self._options.api_version, self._options.azure_deployment
+        return OpenAIBatchApi(
+            lambda: new_client(
+                self._endpoint,
+                self._base_url,
+                secret=self._secret,
+                tls=self._tls,
+                proxy=proxy,
+                token=self._token,
+                azure=Azure(version, deployment) if version else None,
+            ),
+            url=self._base_url,
+            errors=self._errors,
+            lessons=self._lessons,
+            extra_body=self._options.extra_body,
+        )
+
     async def complete(self, request: Request) -> Response:
         url = self._urls[request.api]
         body = self._body(request, streamed=False)
@@ -141,7 +167,7 @@ class OpenAISdkProvider:
         response = response_of(
             document,
             url,
-            self._errors,
+            sdk.errors,
             e2e_s=perf_counter() - started,
             limits=rate_limits(header),
             num_choices=request.num_choices,
@@ -156,9 +182,9 @@ class OpenAISdkProvider:
         stream = await sdk.stream(request.api, orjson.loads(body), attempt_id_of(request), url)
         try:
             if stream.is_one_document:
-                yield as_chunk(parse_response(await stream.whole(), url, self._errors))
+                yield as_chunk(parse_response(await stream.whole(), url, sdk.errors))
                 return
-            async with aclosing(self._chunks(stream, url)) as chunks:
+            async with aclosing(_chunks(stream, url, sdk.errors)) as chunks:
                 async for chunk in chunks:
                     yield chunk
         finally:
@@ -166,16 +192,8 @@ class OpenAISdkProvider:
 
     async def models(self) -> Sequence[str]:
         url = f"{self._base_url}/models"
-        return parse_models(await self._entered_sdk().models(url), url, self._errors)
-
-    async def _chunks(self, stream: SdkStream, url: str) -> AsyncGenerator[Chunk, None]:
-        reader = ChunkReader(url, self._errors, MAX_BODY_BYTES)
-        while (document := await stream.event(is_finished=reader.finished)) is not None:
-            for chunk in reader.read(document):
-                yield chunk
-        reader.done = stream.done
-        for chunk in reader.close():
-            yield chunk
+        sdk = self._entered_sdk()
+        return parse_models(await sdk.models(url), url, sdk.errors)
 
     def _body(self, request: Request, *, streamed: bool) -> bytes:
         """What the other provider would send, too; refused here where it is no JSON."""
@@ -190,6 +208,16 @@ class OpenAISdkProvider:
         if self._sdk is None:
             raise RuntimeError(f"{self!r} is not open: use it inside `async with`")
         return self._sdk
+
+
+async def _chunks(stream: SdkStream, url: str, errors: ErrorReader) -> AsyncGenerator[Chunk, None]:
+    reader = ChunkReader(url, errors, MAX_BODY_BYTES)
+    while (document := await stream.event(is_finished=reader.finished)) is not None:
+        for chunk in reader.read(document):
+            yield chunk
+    reader.done = stream.done
+    for chunk in reader.close():
+        yield chunk
 
 
 def _token_source(options: Options) -> TokenSource | None:

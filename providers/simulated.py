@@ -58,6 +58,7 @@ class SimulatedProvider:
     default_max_concurrency: ClassVar[int] = 64
     default_model: ClassVar[str | None] = "simulated"
     environment_fallback: ClassVar[str | None] = None
+    is_simulation: ClassVar[bool] = True
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint

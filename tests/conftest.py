@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tiny_models import save_tiny_model
+from weave_async import settings
 from weave_async.records import (
     FinishReason,
     Message,
@@ -28,7 +29,7 @@ from weave_async.records import (
 def clean_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No settings from the machine: neither from its environment nor from a ``.env`` file."""
     for name in os.environ:
-        if name.startswith(("WEAVE_ASYNC_", "OPENAI_")):
+        if name.startswith("WEAVE_ASYNC_") or name in settings.variables():
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 

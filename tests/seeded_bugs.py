@@ -144,8 +144,8 @@ BUGS = [
     bug(
         "ask for the next row before the answer is written",
         "weave_async/dispatch.py",
-        "                await asyncio.sleep(0)  # the journal writes it, and what",
-        "                # the journal writes it, and what",
+        "            await asyncio.sleep(0)  # the journal writes it, and what",
+        "            pass  # the journal writes it, and what",
         tests="tests/faults/test_kills.py",
     ),
     bug(
@@ -189,14 +189,14 @@ BUGS = [
     ),
     bug(
         "ignore Retry-After",
-        "weave_async/dispatch.py",
+        "weave_async/blame.py",
         "        slot.throttled(error.retry_after_s)\n",
         "        slot.throttled(None)\n",
         tests="tests/test_dispatch.py",
     ),
     bug(
         "count a 429 as an attempt",
-        "weave_async/dispatch.py",
+        "weave_async/blame.py",
         "            self._throttled(error, slot, tries)\n            return\n",
         "            self._throttled(error, slot, tries)\n            tries.attempts += 1\n"
         "            raise DeadlineError('429') from error\n",

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from weave_async.dispatch import Dispatcher, Unsent, code_of
+from weave_async.blame import code_of
+from weave_async.dispatch import Dispatcher, Unsent
 from weave_async.errors import (
     AuthenticationError,
     BadResponseError,
@@ -273,6 +274,36 @@ def test_a_list_of_models_that_never_comes_means_that_nobody_is_there() -> None:
         return await GuardedProvider(Endpoint("e", "fake", "m"), Hanging()).is_alive()
 
     assert run_in_virtual_time(scenario()) is False
+
+
+def test_a_cancellation_that_a_list_of_models_lets_through_ends_no_worker() -> None:
+    class Cancelling(FakeProvider):
+        async def models(self) -> Sequence[str]:
+            raise asyncio.CancelledError
+
+    async def scenario() -> bool | None:
+        guarded = GuardedProvider(Endpoint("e", "fake", "m"), Cancelling())
+        await guarded.wait_until_ready()
+        return await guarded.is_alive()
+
+    assert run_in_virtual_time(scenario()) is None
+
+
+def test_a_cancellation_that_is_meant_for_us_ends_the_question_whether_it_is_alive() -> None:
+    class Hanging(FakeProvider):
+        async def models(self) -> Sequence[str]:
+            await asyncio.sleep(9999)
+            return []
+
+    async def scenario() -> None:
+        guarded = GuardedProvider(Endpoint("e", "fake", "m"), Hanging())
+        asking = asyncio.create_task(guarded.is_alive())
+        await asyncio.sleep(1)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    run_in_virtual_time(scenario())
 
 
 def test_an_unlisted_model_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,13 +7,15 @@ import logging
 import random
 import types
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from random import Random
 from typing import Any
 
 import pytest
 
-from weave_async.dispatch import GIVE_UP_AFTER_FAILURES, Dispatcher
+from faulty_provider import ANSWER, FaultyProvider, NoLog, row
+from weave_async.blame import GIVE_UP_AFTER_FAILURES
+from weave_async.dispatch import Dispatcher
 from weave_async.errors import (
     AuthenticationError,
     ConnectError,
@@ -28,83 +30,14 @@ from weave_async.errors import (
 )
 from weave_async.flow.budget import Budget, Cost
 from weave_async.flow.retry import Backoff
+from weave_async.hedging import Hedging
 from weave_async.records import (
-    Chunk,
     Endpoint,
     Failure,
-    Message,
     Request,
     Response,
-    SamplingParams,
-    Usage,
 )
 from weave_async.testing.virtual_time import run_in_virtual_time
-
-ANSWER = Response("fine", "stop", usage=Usage(input_tokens=5, output_tokens=1))
-Fault = Callable[[Request, float], ProviderError | None]
-
-
-class FaultyProvider:
-    """Asks ``fault`` of each request, and the time, whether it fails and how.
-
-    ``listing_fault`` is asked when its models are to be listed.
-    """
-
-    def __init__(
-        self,
-        fault: Fault,
-        *,
-        listing_fault: Callable[[float], Exception | None] = lambda now_s: None,
-        latency_s: float = 0.5,
-        failure_latency_s: float = 0.05,
-    ) -> None:
-        self._fault = fault
-        self._listing_fault = listing_fault
-        self._latency_s = latency_s
-        self._failure_latency_s = failure_latency_s
-        self.sent_at_s: list[float] = []
-        self.answered_at_s: list[float] = []
-
-    async def __aenter__(self) -> FaultyProvider:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        return None
-
-    async def complete(self, request: Request) -> Response:
-        loop = asyncio.get_running_loop()
-        self.sent_at_s.append(loop.time())
-        error = self._fault(request, loop.time())
-        await asyncio.sleep(self._failure_latency_s if error else self._latency_s)
-        if error is not None:
-            raise error
-        self.answered_at_s.append(loop.time())
-        return ANSWER
-
-    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
-        raise NotImplementedError
-        yield
-
-    async def models(self) -> Sequence[str]:
-        if (error := self._listing_fault(asyncio.get_running_loop().time())) is not None:
-            raise error
-        return []
-
-    def num_sent_between(self, since_s: float, until_s: float) -> int:
-        return sum(since_s <= at_s < until_s for at_s in self.sent_at_s)
-
-
-class NoLog:
-    def sent(self, request: Request, *, tokens: int) -> None:
-        pass
-
-    def missed(self, request: Request, failure: Failure) -> None:
-        pass
-
-
-def row(number: int) -> Request:
-    return Request(f"row {number}", "m", (Message("user", "hi"),), SamplingParams(max_tokens=9))
-
 
 Outcome = Response | Failure | Exception
 
@@ -439,7 +372,7 @@ def suspending(
             step = lambda: coroutine.throw(thrown)  # noqa: E731, B023
 
 
-async def _cancelled_at(number: int, is_late: bool) -> int:
+async def _cancelled_at(number: int, is_late: bool, is_hedged: bool) -> int:
     """Cancel whoever comes to the n-th await of all; returns how many awaits there were."""
     rng = Random(number)
     budget = Budget(max_tokens=10_000)
@@ -472,6 +405,7 @@ async def _cancelled_at(number: int, is_late: bool) -> int:
         log=NoLog(),
         epoch=0,
         budget=budget,
+        hedging=Hedging(0.1, most=1.0) if is_hedged else None,
     ) as dispatcher:
         requests = [asyncio.create_task(_one(dispatcher, n, on_suspend)) for n in range(30)]
         await asyncio.gather(*requests, return_exceptions=True)
@@ -489,11 +423,14 @@ async def _one(dispatcher: Dispatcher, number: int, on_suspend: Callable[[], Non
     await awaitable
 
 
+@pytest.mark.parametrize("is_hedged", [False, True])
 @pytest.mark.parametrize("is_late", [False, True])
-def test_a_cancellation_at_any_await_loses_no_slot_no_token_and_no_budget(is_late: bool) -> None:
+def test_a_cancellation_at_any_await_loses_no_slot_no_token_and_no_budget(
+    is_late: bool, is_hedged: bool
+) -> None:
     reached = 0
     for number in range(1, 501):
-        num_awaits = run_in_virtual_time(_cancelled_at(number, is_late))
+        num_awaits = run_in_virtual_time(_cancelled_at(number, is_late, is_hedged))
         if num_awaits < number:
             break
         reached = number

@@ -100,3 +100,34 @@ def test_openai_variables_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
         rows = asyncio.run(make("out"))
     assert {row["lineage"]["model"] for row in rows} == {"from-openai"}
     assert endpoint.requests[-1].headers["authorization"] == "Bearer sk-openai"
+
+
+def test_answers_bought_without_a_preset_are_used_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A preset changes how requests look on the wire, and not which requests they are."""
+    import asyncio
+
+    monkeypatch.setenv("WEAVE_ASYNC_MODEL", "m")
+    with ScriptedEndpoint() as endpoint:
+        monkeypatch.setenv("WEAVE_ASYNC_BASE_URL", endpoint.base_url)
+        monkeypatch.setenv("WEAVE_ASYNC_PROVIDER", "openai_compatible")
+        rows = asyncio.run(make("out"))
+        sent = len(endpoint.requests)
+        monkeypatch.setenv("WEAVE_ASYNC_PROVIDER", "openai")
+        assert asyncio.run(make("out")) == rows
+        again = endpoint.requests[sent:]
+    assert {request.method for request in again} <= {"GET"}
+
+
+def test_a_preset_shapes_the_requests_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    monkeypatch.setenv("WEAVE_ASYNC_PROVIDER", "openai")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-openai")
+    monkeypatch.setenv("OPENAI_MODEL", "from-openai")
+    with ScriptedEndpoint() as endpoint:
+        monkeypatch.setenv("OPENAI_BASE_URL", endpoint.base_url)
+        asyncio.run(make("out"))
+    sent = [request for request in endpoint.requests if request.method == "POST"]
+    assert {request.body["max_completion_tokens"] for request in sent} == {12}
+    assert not any("max_tokens" in request.body for request in sent)
+    assert {request.headers["authorization"] for request in sent} == {"Bearer sk-openai"}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from weave_async.errors import InputError
 from weave_async.plan import Plan
@@ -188,3 +189,94 @@ def test_a_source_that_changes_while_the_run_goes_on_is_noticed(now: str) -> Non
 def test_a_source_without_rows_is_refused() -> None:
     with pytest.raises(InputError, match="no usable rows"):
         plan_of([])
+
+
+# --- names that must not change, and several completions of a prompt --------------------------
+
+
+def test_requests_keep_the_names_under_which_earlier_journals_hold_their_answers() -> None:
+    tea, fees = {"text": "a", "topic": "tea"}, {"text": "b", "topic": "fees"}
+    plain = plan_of([tea, fees, tea])
+    assert [s.request.request_id for s in plain.samples()] == [
+        "21bab87212d0cc488a32ff316a691242",
+        "e49fefe20b4a014386945f7891fb335f",
+        "41b7e8f3b35ed595f0b9c962591ba070",
+    ]
+    full = plan_of(
+        [tea, fees, tea],
+        seed=7,
+        prompts={
+            "system": "Be {{ tone }}.",
+            "template": "{{ text }} on {{ topic }}",
+            "attributes": {"tone": {"choice": ["kind", "curt"]}},
+            "draws": 2,
+        },
+        generate={"params": {"temperature": {"uniform": [0.2, 0.9]}, "max_tokens": 50}},
+    )
+    assert [(s.sample_id, s.request.request_id, s.seed) for s in full.samples()] == [
+        ("1d83d082b5918b03-0", "83185f818129cccd8e421921e66300cd", 327252888),
+        ("f2c3099679c5d925-0", "b400fb6123d3434307b3ae637fb7fff8", 702337339),
+        ("1d83d082b5918b03.1-0", "7017669c1b87c6a1e9a2765301752514", 824308692),
+        ("1d83d082b5918b03-1", "2535c9ebcaaa97e6ef5a7f2cc77cffc1", 784126224),
+        ("f2c3099679c5d925-1", "4d91c1bef54dba7a9028dd616ad0a370", 1638125824),
+        ("1d83d082b5918b03.1-1", "3bdf6aff75786c87eff7f351a603c57a", 223094662),
+    ]
+    assert set(full.asks()["prompts"]) == {"system", "template", "attributes"}
+    assert set(full.asks()["generate"]) == {"params", "api", "send_seed"}
+
+
+def test_completions_of_one_prompt_stand_side_by_side() -> None:
+    plan = plan_of([{"text": "a"}, {"text": "b"}], prompts={"draws": 4}, generate={"n": 2})
+    samples = list(plan.samples())
+    asked = [(s.prompt.messages[0].content, s.prompt.sample_index) for s in samples]
+    pairs = [("a", 0), ("a", 1), ("b", 0), ("b", 1), ("a", 2), ("a", 3), ("b", 2), ("b", 3)]
+    assert asked == pairs
+    assert [s.ordinal for s in samples] == list(range(8))
+    assert list(plan.sample_ids()) == [s.sample_id for s in samples]
+    assert len({s.request.request_id for s in samples}) == 8
+
+
+def test_completions_of_one_prompt_share_all_but_their_draw() -> None:
+    plan = plan_of(
+        [{"text": str(i)} for i in range(20)],
+        prompts={"attributes": {"tone": {"choice": list("abcdef")}}, "template": "{{ tone }}"},
+        generate={"n": 3, "params": {"temperature": {"uniform": [0, 1]}}},
+    )
+    samples = list(plan.samples())
+    groups = [samples[i : i + 3] for i in range(0, 60, 3)]
+    for group in groups:
+        assert len({s.request.messages for s in group}) == 1
+        assert len({s.request.params.temperature for s in group}) == 1
+        assert len({s.request.params.seed for s in group}) == 3
+    assert len({group[0].request.params.temperature for group in groups}) > 10
+
+
+def test_the_first_of_a_group_is_asked_as_it_would_be_alone() -> None:
+    rows = [{"text": str(i)} for i in range(5)]
+    varied = {"temperature": {"uniform": [0, 1]}}
+    alone = samples_of(rows, prompts={"draws": 4}, generate={"params": varied})
+    grouped = samples_of(rows, prompts={"draws": 4}, generate={"params": varied, "n": 2})
+    ids = {s.request.request_id for s in alone}
+    shared = [s.prompt.sample_index for s in grouped if s.request.request_id in ids]
+    assert shared == [0] * 5 + [2] * 5
+
+
+def test_draws_are_as_many_as_completions_unless_said_otherwise() -> None:
+    assert plan_of([{"text": "a"}], generate={"n": 5}).num_samples == 5
+    assert plan_of([{"text": "a"}], generate={"n": 5}, candidates=7).num_samples == 7
+    with pytest.raises(ValidationError, match=r"prompts\.draws, 4, must be a multiple of .* 3"):
+        plan_of([{"text": "a"}], prompts={"draws": 4}, generate={"n": 3})
+
+
+def test_wanted_samples_of_a_group_are_made_without_the_others() -> None:
+    rows = [{"text": str(i)} for i in range(6)]
+    options: dict[str, Any] = {"prompts": {"draws": 6}, "generate": {"n": 3}}
+    every = samples_of(rows, **options)
+    wanted = {1, 2, 9, 20, 35}
+    assert list(plan_of(rows, **options).samples(wanted.__contains__)) == [
+        every[i] for i in sorted(wanted)
+    ]
+
+
+def test_several_completions_are_told_to_the_journal() -> None:
+    assert plan_of([{"text": "a"}], generate={"n": 2}).asks()["generate"]["n"] == 2

@@ -145,3 +145,20 @@ def test_the_schema_offers_every_installed_part_with_its_options() -> None:
     assert set(names["enum"]) >= {"length", "required"}
     assert "min_words" in with_options["properties"]["length"]["properties"]
     assert schema["additionalProperties"] is False
+
+
+def test_when_a_straggler_is_sent_again_is_a_time_or_a_percentile() -> None:
+    def after(value: str) -> object:
+        hedge = Recipe.parse(MINIMAL + f"generate: {{hedge: {{after: {value}}}}}\n").generate.hedge
+        assert hedge is not None
+        return hedge.after
+
+    assert (after("p95"), after("20"), after("2m")) == ("p95", 20.0, 120.0)
+    for wrong in ("p99", "0", "-1"):
+        with pytest.raises(RecipeError, match=r"generate\.hedge\.after"):
+            after(wrong)
+
+
+def test_an_endpoint_that_is_down_is_not_waited_for_unless_somebody_says_so() -> None:
+    assert Recipe.parse(MINIMAL).generate.when_down == "failover"
+    assert Recipe.parse(MINIMAL + "generate: {when_down: wait}\n").generate.when_down == "wait"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,9 @@ import pytest
 from weave_async import registry
 from weave_async.errors import RecipeError
 from weave_async.noise.typos import TyposNoise
+from weave_async.parts import endpoint_of
+from weave_async.recipe import MixEntry
+from weave_async.settings import Settings
 from weave_async.sources.jsonl import JsonlSource
 from weave_async.validation.length import LengthValidator
 from weave_async.validation.required import RequiredValidator
@@ -53,7 +58,8 @@ def test_every_installed_part_can_be_loaded() -> None:
     for kind in registry.GROUPS:
         assert registry.installed(kind), kind
         for name in registry.installed(kind):
-            assert callable(registry.load(kind, name)), name
+            part = registry.load(kind, name)
+            assert callable(part) or kind == "preset", name
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_and_the_known_ones() -> None:
@@ -187,3 +193,66 @@ def test_a_foreign_providers_package_that_hides_ours_is_named(
 def test_a_providers_folder_that_is_no_package_hides_nothing(tmp_path: Path) -> None:
     (tmp_path / "theirs" / "providers").mkdir(parents=True)
     assert load_provider_in(tmp_path / "theirs").startswith("loaded <class 'providers.simulated.")
+
+
+def test_the_presets_are_known_where_a_provider_is_asked_for() -> None:
+    message = refusal("provider", "grok")
+    assert message.startswith("unknown provider 'grok'; did you mean 'groq'? Known: local, ")
+
+
+@pytest.fixture
+def preset_entries(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Stands in for packages that are installed with presets in them."""
+    entries = dict(registry._entries("preset"))
+    original = registry._entries
+
+    def install(**values: str) -> None:
+        group = registry.GROUPS["preset"]
+        entries.update({name: EntryPoint(name, value, group) for name, value in values.items()})
+        registry.presets.cache_clear()
+
+    monkeypatch.setattr(registry, "_entries", lambda k: entries if k == "preset" else original(k))
+    yield install
+    monkeypatch.undo()
+    registry.presets.cache_clear()
+
+
+def test_another_package_can_bring_presets(
+    preset_entries: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "more_presets.py").write_text(
+        "from weave_async.records import Preset\n"
+        "MORE = {'house': Preset(title='Ours', provider='simulated',"
+        " options={'latency_s': '0.5'}, base_url='https://llm.example/v1',"
+        " key_variable='HOUSE_KEY')}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    preset_entries(more="more_presets:MORE")
+    endpoint = endpoint_of(
+        MixEntry(endpoint="house", model="m"), Settings.from_environment({"HOUSE_KEY": "k"})
+    )
+    assert (endpoint.provider, endpoint.preset) == ("simulated", "house")
+    assert endpoint.options == {"latency_s": "0.5"}
+    assert endpoint.api_key is not None
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        ("MORE = {'house': 'https://llm.example/v1'}", "presets 'more' must map names"),
+        ("from providers.presets import PRESETS as MORE", "is there already"),
+    ],
+)
+def test_presets_that_cannot_be_used_are_named(
+    preset_entries: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    body: str,
+    complaint: str,
+) -> None:
+    name = f"bad_presets_{len(body)}"
+    (tmp_path / f"{name}.py").write_text(body + "\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    preset_entries(more=f"{name}:MORE")
+    with pytest.raises(RecipeError, match=complaint):
+        registry.presets()

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import weave_async
+from providers.preset_table import with_table
+from providers.presets import PRESETS
 from weave_async import settings
 from weave_async.recipe import Recipe, json_schema
 
@@ -72,6 +74,14 @@ def test_the_published_help_is_the_current_one() -> None:
     command += ["--name", "weave-async", "--output", "cli.md"]
     subprocess.run(command, capture_output=True, check=True)
     assert (ROOT / "docs/cli.md").read_text() == Path("cli.md").read_text(), "run: make docs"
+
+
+def test_the_page_of_providers_has_the_presets_as_they_are() -> None:
+    page = (ROOT / "docs/providers.md").read_text()
+    assert with_table(page) == page, "run: make docs"
+    for name, preset in PRESETS.items():
+        assert f"`{name}`" in page
+        assert all(f"`{variable}`" in page for variable in filter(None, [preset.key_variable]))
 
 
 def test_the_example_has_real_rows_and_a_recipe_that_loads() -> None:

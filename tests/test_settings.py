@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from weave_async.errors import RecipeError
 from weave_async.records import Endpoint
@@ -186,8 +190,8 @@ def test_keys_never_show() -> None:
     ("environ", "complaint"),
     [
         (
-            {"WEAVE_ASYNC_MODLE": "x"},
-            "unknown environment variable 'WEAVE_ASYNC_MODLE'; did you mean 'WEAVE_ASYNC_MODEL'?",
+            {"WEAVE_ASYNC_MODELX": "x"},
+            "unknown environment variable 'WEAVE_ASYNC_MODELX'; did you mean 'WEAVE_ASYNC_MODEL'?",
         ),
         (
             {"WEAVE_ASYNC_ENDPOINTS__FAST__BASEURL": "x"},
@@ -211,3 +215,214 @@ def test_dotenv_is_parsed_and_not_expanded() -> None:
 def test_a_model_that_nobody_names_is_asked_for() -> None:
     with pytest.raises(RecipeError, match="needs a model: name one with --model"):
         resolve(settings_of(WEAVE_ASYNC_PROVIDER="openai_compatible"))
+
+
+# --- presets -------------------------------------------------------------------------------------
+
+GROQ = "https://api.groq.com/openai/v1"
+
+
+def resolved(name: str = "local", dotenv: str | None = None, **environ: str) -> Endpoint:
+    return resolve(settings_of(dotenv, **environ), name, model="m")
+
+
+@pytest.mark.parametrize(
+    ("name", "environ"),
+    [
+        ("local", {"WEAVE_ASYNC_PROVIDER": "groq", "GROQ_API_KEY": "gk"}),
+        ("groq", {"GROQ_API_KEY": "gk"}),
+        ("fast", {"WEAVE_ASYNC_ENDPOINTS__FAST__PROVIDER": "groq", "GROQ_API_KEY": "gk"}),
+        ("groq", {"WEAVE_ASYNC_ENDPOINTS__GROQ__RPM": "30", "GROQ_API_KEY": "gk"}),
+        ("local", {"WEAVE_ASYNC_PROVIDER": "groq", "WEAVE_ASYNC_API_KEY": "gk"}),
+        (
+            "local",
+            {"WEAVE_ASYNC_PROVIDER": "groq", "WEAVE_ASYNC_API_KEY": "gk", "GROQ_API_KEY": "other"},
+        ),
+        (
+            "fast",
+            {
+                "WEAVE_ASYNC_ENDPOINTS__FAST__PROVIDER": "groq",
+                "WEAVE_ASYNC_ENDPOINTS__FAST__API_KEY": "gk",
+            },
+        ),
+    ],
+)
+def test_a_preset_brings_its_adapter_its_address_and_its_key(
+    name: str, environ: dict[str, str]
+) -> None:
+    endpoint = resolved(name, **environ)
+    assert (endpoint.provider, endpoint.preset) == ("openai_compatible", "groq")
+    assert (endpoint.base_url, key_of(endpoint)) == (GROQ, "gk")
+
+
+def test_a_preset_can_be_chosen_by_flag() -> None:
+    settings = settings_of(GROQ_API_KEY="gk").with_flags(provider="groq")
+    endpoint = resolve(settings, "local", model="m")
+    assert (endpoint.preset, endpoint.base_url, key_of(endpoint)) == ("groq", GROQ, "gk")
+
+
+def test_a_flag_beats_the_environment_beats_dotenv_beats_the_recipe_also_for_presets() -> None:
+    keys = {"GROQ_API_KEY": "gk", "MISTRAL_API_KEY": "mk", "TOGETHER_API_KEY": "tk"}
+    dotenv = "WEAVE_ASYNC_PROVIDER=mistral\n"
+    assert resolved("vllm", **keys).preset == "vllm"
+    assert resolved("vllm", dotenv, **keys).preset == "mistral"
+    in_environment = settings_of(dotenv, WEAVE_ASYNC_PROVIDER="together", **keys)
+    assert resolve(in_environment, "vllm", model="m").preset == "together"
+    flagged = in_environment.with_flags(provider="groq")
+    assert resolve(flagged, "vllm", model="m").preset == "groq"
+
+
+@pytest.mark.parametrize("name", ["vllm", "sglang", "llama.cpp", "llama_cpp", "ollama", "lmstudio"])
+def test_a_server_on_this_machine_needs_no_key(name: str) -> None:
+    endpoint = resolved(name)
+    assert (endpoint.preset, endpoint.api_key) == (name, None)
+    assert (endpoint.base_url or "").startswith("http://127.0.0.1:")
+
+
+def test_a_service_without_its_key_names_the_variable() -> None:
+    with pytest.raises(RecipeError, match="'groq' needs a key: set GROQ_API_KEY"):
+        resolved("groq")
+
+
+def test_the_address_of_azure_is_made_of_the_variable_that_its_users_have() -> None:
+    given = {"AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com/", "AZURE_OPENAI_API_KEY": "a"}
+    endpoint = resolved("azure", **given)
+    assert endpoint.base_url == "https://mine.openai.azure.com/openai/v1"
+    assert key_of(endpoint) == "a"
+
+
+def test_azure_without_an_address_says_where_to_find_it() -> None:
+    with pytest.raises(RecipeError, match="AZURE_OPENAI_ENDPOINT to https://RESOURCE"):
+        resolved("azure", AZURE_OPENAI_API_KEY="a")
+
+
+def test_the_preset_openai_heeds_the_variables_of_its_sdk() -> None:
+    environ = {"OPENAI_BASE_URL": "https://o.example/v1", "OPENAI_API_KEY": "sk-o"}
+    endpoint = resolve(settings_of(**environ, OPENAI_MODEL="o-model"), "openai")
+    assert (endpoint.base_url, key_of(endpoint)) == ("https://o.example/v1", "sk-o")
+    assert endpoint.model == "o-model"
+
+
+def test_an_endpoint_called_like_a_preset_with_another_address_is_not_that_preset() -> None:
+    endpoint = resolved("openai", WEAVE_ASYNC_ENDPOINTS__OPENAI__BASE_URL="http://127.0.0.1:1/v1")
+    assert (endpoint.preset, endpoint.provider) == (None, "openai_compatible")
+
+
+@pytest.mark.parametrize(
+    ("name", "dotenv", "environ", "flags"),
+    [
+        ("groq", "", {"WEAVE_ASYNC_BASE_URL": "https://x.example/v1"}, {}),
+        ("groq", "WEAVE_ASYNC_BASE_URL=https://x.example/v1", {}, {}),
+        ("groq", "", {}, {"base_url": "https://x.example/v1"}),
+        ("groq", "", {}, {"base_url": "http://api.groq.com/openai/v1"}),
+        ("groq", "", {}, {"base_url": "https://api.groq.com:8443/openai/v1"}),
+        ("groq", "", {}, {"base_url": "https://api.groq.com.x.example/v1"}),
+        ("groq", "", {}, {"base_url": "https://api.groq.com@x.example/v1"}),
+        ("groq", "", {}, {"base_url": "https://api.groq.com:port/v1"}),
+        ("groq", "", {}, {"base_url": "https://[api.groq.com/v1"}),
+        (
+            "fast",
+            "WEAVE_ASYNC_ENDPOINTS__FAST__BASE_URL=https://x.example/v1",
+            {"WEAVE_ASYNC_ENDPOINTS__FAST__PROVIDER": "groq"},
+            {},
+        ),
+    ],
+)
+def test_the_key_of_a_preset_stays_with_its_origin(
+    name: str, dotenv: str, environ: dict[str, str], flags: dict[str, str]
+) -> None:
+    settings = settings_of(dotenv, GROQ_API_KEY="gk", **environ).with_flags(**flags)
+    endpoint = resolve(settings, name, model="m")
+    assert endpoint.base_url != GROQ
+    assert endpoint.api_key is None
+
+
+def test_the_key_of_a_preset_follows_within_its_origin() -> None:
+    settings = settings_of(GROQ_API_KEY="gk").with_flags(base_url="https://api.groq.com/v2")
+    assert key_of(resolve(settings, "groq", model="m")) == "gk"
+
+
+def test_a_variable_in_dotenv_does_not_move_the_key_of_a_preset_in_the_environment() -> None:
+    endpoint = resolved("openai", "OPENAI_BASE_URL=https://x.example/v1", OPENAI_API_KEY="sk-o")
+    assert (endpoint.base_url, endpoint.api_key) == ("https://x.example/v1", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "dotenv", "environ", "flags"),
+    [
+        ("groq", "", {"WEAVE_ASYNC_API_KEY": "sk-w"}, {}),
+        ("local", "WEAVE_ASYNC_PROVIDER=groq", {"WEAVE_ASYNC_API_KEY": "sk-w"}, {}),
+        (
+            "local",
+            "",
+            {"WEAVE_ASYNC_API_KEY": "sk-w", "WEAVE_ASYNC_PROVIDER": "openai"},
+            {"provider": "groq"},
+        ),
+        (
+            "local",
+            "",
+            {"WEAVE_ASYNC_API_KEY": "sk-w", "WEAVE_ASYNC_PROVIDER": "openai_compatible"},
+            {"provider": "groq"},
+        ),
+        (
+            "local",
+            "WEAVE_ASYNC_API_KEY=sk-w\nWEAVE_ASYNC_BASE_URL=https://paid.example/v1\n"
+            "WEAVE_ASYNC_PROVIDER=openai_compatible",
+            {"WEAVE_ASYNC_PROVIDER": "groq"},
+            {},
+        ),
+    ],
+)
+def test_a_key_of_ours_does_not_follow_to_a_preset_that_was_not_named_beside_it(
+    name: str, dotenv: str, environ: dict[str, str], flags: dict[str, str]
+) -> None:
+    settings = settings_of(dotenv, GROQ_API_KEY="gk", **environ).with_flags(**flags)
+    endpoint = resolve(settings, name, model="m")
+    assert (endpoint.base_url, key_of(endpoint)) == (GROQ, "gk")
+
+
+def test_a_provider_that_replaces_a_preset_does_not_get_its_key() -> None:
+    settings = settings_of(WEAVE_ASYNC_PROVIDER="groq", WEAVE_ASYNC_API_KEY="gk")
+    endpoint = resolve(settings.with_flags(provider="openai_compatible"), "local", model="m")
+    assert (endpoint.base_url, endpoint.api_key) == (None, None)
+
+
+HOMES = {"groq": ("GROQ_API_KEY", "api.groq.com"), "mistral": ("MISTRAL_API_KEY", "api.mistral.ai")}
+PLACES = [None, "https://x.example/v1", GROQ, "https://api.mistral.ai/v1", "http://127.0.0.1:1/v1"]
+NAMES = [None, "openai_compatible", "vllm", *HOMES]
+one_source = st.fixed_dictionaries(
+    {
+        "WEAVE_ASYNC_PROVIDER": st.sampled_from(NAMES),
+        "WEAVE_ASYNC_BASE_URL": st.sampled_from(PLACES),
+        "GROQ_API_KEY": st.sampled_from([None, "GROQ_API_KEY"]),
+        "MISTRAL_API_KEY": st.sampled_from([None, "MISTRAL_API_KEY"]),
+    }
+)
+
+
+@given(
+    st.sampled_from(NAMES[1:]),
+    one_source,
+    one_source,
+    st.sampled_from(NAMES),
+    st.sampled_from(PLACES),
+)
+@hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_settings_send_the_key_of_a_preset_elsewhere(
+    named: str,
+    stored: dict[str, str | None],
+    environ: dict[str, str | None],
+    provider: str | None,
+    base_url: str | None,
+) -> None:
+    settings = settings_of(
+        "".join(f"{name}={value}\n" for name, value in stored.items() if value),
+        **{name: value for name, value in environ.items() if value},
+    ).with_flags(provider=provider, base_url=base_url)
+    try:
+        endpoint = resolve(settings, named, model="m")
+    except RecipeError:  # no key at all
+        return
+    for variable, host in HOMES.values():
+        if key_of(endpoint) == variable:
+            assert urlsplit(endpoint.base_url or "").hostname == host

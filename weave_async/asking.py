@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from weave_async.blame import Tries
 from weave_async.dispatch import Dispatcher
 from weave_async.records import Sample
 
 
 class Asker(Protocol):
-    """Answers or fails each sample. Raises what ``Dispatcher.dispatch`` raises."""
+    """Answers or fails each sample, or as many of the first ones as it has answers for: at least
+    one. Raises what ``Dispatcher.dispatch`` raises.
+    """
 
     async def ask(self, samples: Sequence[Sample]) -> Sequence[Sample]: ...
 
@@ -27,5 +30,16 @@ class Planned:
 
     async def ask(self, samples: Sequence[Sample]) -> Sequence[Sample]:
         [sample] = samples
-        outcome = await self._dispatchers[sample.endpoint].dispatch(sample.request)
-        return (sample.answered(outcome),)
+        tries = Tries()
+        outcome = await self._dispatchers[sample.endpoint].dispatch(sample.request, tries)
+        return (sample.answered(outcome, sent=tries.answered),)
+
+
+class ByEndpoint:
+    """Leaves each sample to the asker of the endpoint that it was planned for."""
+
+    def __init__(self, askers: Mapping[str, Asker]) -> None:
+        self._askers = askers
+
+    async def ask(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+        return await self._askers[samples[0].endpoint].ask(samples)

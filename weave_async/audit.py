@@ -130,7 +130,7 @@ class _JournalPass:
         self, segment: Segment, offset: int, sample_id: bytes, attempt_id: bytes, request_id: bytes
     ) -> None:
         self._kinds["answer"] += 1
-        self._calls.answered(attempt_id)
+        self._calls.answered(attempt_id, request_id)
         self.answers.insert(question(sample_id, request_id), place_of(segment.number, offset))
 
     def _count(self, segment: Segment, offset: int, body: bytes) -> None:

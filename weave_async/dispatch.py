@@ -7,72 +7,46 @@ refusal for going too fast (429) pauses the endpoint for everybody, and an outag
 from __future__ import annotations
 
 import asyncio
-import logging
+import math
 from collections.abc import Callable
-from typing import Self
+from typing import NamedTuple, Self
 
-from weave_async.errors import (
-    DeadlineError,
-    FieldRefusedError,
-    OutageError,
-    ProviderError,
-    RateLimitError,
-    RecipeError,
-    RequestRefusedError,
+from weave_async.blame import (
+    MOST_FAILED_PROBES,
+    Blame,
+    Tries,
+    code_of,
+    failure_of,
+    retry_after_s,
 )
+from weave_async.errors import ProviderError, RateLimitError, RecipeError, WeaveError
 from weave_async.estimate import TokenEstimate, most_input_tokens
-from weave_async.flow.admission import LONGEST_OUTAGE_S, Admission, Slot
+from weave_async.flow.admission import Admission, Slot
 from weave_async.flow.budget import NO_COST, Budget, Cost
 from weave_async.flow.retry import Backoff, RetryBudget
 from weave_async.guard import GuardedProvider
+from weave_async.hedging import Hedging, raced
 from weave_async.interfaces import AttemptLog, Provider
 from weave_async.pricing import Price
 from weave_async.records import Endpoint, Failure, Request, Response
-
-logger = logging.getLogger(__name__)
-
-GIVE_UP_AFTER_FAILURES = 20
-"""Requests that fail one after the other, with no success between, before the endpoint is left."""
-LONGEST_OUTAGE_AT_FIRST_S = 120.0
-"""How long an endpoint that has never answered may fail: is it there at all?"""
-MOST_FAILED_PROBES = 20
-"""A request that failed so often where others were to show an outage's end may be its cause."""
-MOST_FAILED_PROBES_UNTOLD, LONGEST_UNTOLD_S = 3, 600.0
-"""The same, after so long an outage, of an endpoint that cannot be asked whether it is alive."""
-MOST_THROTTLED_IN_FRONT = 3
-"""A request refused so often (429) goes to the back: it may be one that never gets through."""
-MOST_FIELDS_REFUSED = 8
-"""Fields of one request that its endpoint does not take, before that is the request's own fault."""
-LONGEST_RETRY_WAIT_S = 60.0
-PAUSE_WORTH_SAYING_S = 10.0
-LONGEST_MESSAGE_CHARS = 2000
-OVERLOADED = frozenset({503, 529})
+from weave_async.summary import EndpointAccount
 
 
 class Unsent(Exception):
     """The request was not sent, or will not be sent again, because the run is stopping."""
 
 
-class _Tries:
-    """What has become of one request so far. ``attempts`` are those that were its own."""
+class TurnedAway(Exception):
+    """The request will not be sent here (again): the endpoint is down, and others are not."""
 
-    __slots__ = (
-        "attempts",
-        "failed_probes",
-        "fields_refused",
-        "is_retry",
-        "sends",
-        "successes_before",
-        "throttled",
-        "throttled_since_s",
-    )
 
-    def __init__(self) -> None:
-        self.successes_before: int | None = None
-        """How many others had been answered when it first failed."""
-        self.attempts = self.sends = self.failed_probes = self.throttled = self.fields_refused = 0
-        self.throttled_since_s = 0.0
-        self.is_retry = False
+class _Call(NamedTuple):
+    """A request with what each sending of it may use at worst."""
+
+    request: Request
+    tries: Tries
+    most_tokens: int
+    cost: Cost
 
 
 class Dispatcher:
@@ -80,6 +54,7 @@ class Dispatcher:
 
     ``epoch`` is the number of this run in its folder; ``log`` is told of each sending.
     ``max_concurrency`` is a person's word; without it, ``start_concurrency`` is where it begins.
+    With ``hedging``, a straggler is sent a second time, and the first answer counts.
     """
 
     def __init__(
@@ -95,6 +70,7 @@ class Dispatcher:
         start_concurrency: int = 16,
         budget: Budget | None = None,
         price: Price | None = None,
+        hedging: Hedging | None = None,
     ) -> None:
         if budget is not None and budget.max_usd is not None and price is None:
             raise RecipeError(
@@ -110,8 +86,13 @@ class Dispatcher:
             budget=budget,
             name=endpoint.name,
         )
-        self.admission.breaker.longest_outage_s = LONGEST_OUTAGE_AT_FIRST_S
+        self.hedging = hedging
+        self.num_taken_over = 0
+        """Samples answered, or failed, that were planned for another endpoint."""
+        self.left_because: WeaveError | None = None
+        """Why nothing more is sent here in this run, while others go on."""
         self._provider = GuardedProvider(endpoint, provider)
+        self._blame = Blame(endpoint.name, self.admission, self._provider)
         self._backoff = backoff
         self._retry_budget = RetryBudget()
         self._on_retry = on_retry
@@ -121,8 +102,7 @@ class Dispatcher:
         self._price = price
         self._estimate = TokenEstimate()
         self._num_sent = self._num_answered = 0
-        self._failures_in_a_row = 0
-        self._ever_succeeded = False
+        self._turns_away = False
         self._stopping = False
 
     def __repr__(self) -> str:
@@ -134,28 +114,92 @@ class Dispatcher:
     async def __aexit__(self, *exc_info: object) -> None:
         await self._provider.close()
 
+    @property
+    def budget(self) -> Budget | None:
+        return self._budget
+
+    def worst_case(self, request: Request) -> tuple[int, Cost]:
+        """Tokens and cost that one sending of it can come to."""
+        most_output = (request.params.max_tokens or 0) * request.num_choices
+        most_tokens = most_input_tokens(request) + most_output
+        return most_tokens, NO_COST if self._budget is None else self._worst_cost(
+            request, most_tokens
+        )
+
+    def cost_of(self, response: Response) -> Cost | None:
+        """What an answer has cost; ``None`` where nobody has counted."""
+        usage = response.usage
+        if usage.input_tokens is None or usage.output_tokens is None:
+            return None
+        return self._cost(usage.input_tokens, usage.output_tokens)
+
+    def checked(self, request: Request, response: Response, *, most_tokens: int) -> Response:
+        """The response as it may be relied on, whoever read it."""
+        return self._provider.checked(request, response, most_tokens=most_tokens)
+
     def stop(self) -> None:
         """Send nothing more. What is out comes back; what would be sent again is not."""
         self._stopping = True
 
+    def leave(self, because: WeaveError) -> None:
+        """The same where others take over: what waits here, or would be sent again, leaves."""
+        self.left_because = because
+        self.turn_away(True)
+
+    def turn_away(self, turns_away: bool) -> None:
+        """Whether requests are better off elsewhere: from now on, and those that wait in line.
+
+        One is still let in whenever it would go out at once: it shows whether the endpoint is back.
+        """
+        self._turns_away = turns_away
+        if turns_away:
+            self.turn_out()
+
+    def turn_out(self) -> None:
+        """Have all requests that wait in line look for a place anew."""
+        self.admission.line.turn_out(TurnedAway)
+
+    @property
+    def takes_requests(self) -> bool:
+        """Whether a request may come here now, rather than go elsewhere."""
+        return not self._turns_away or self._takes_a_probe
+
+    @property
+    def _takes_a_probe(self) -> bool:
+        return self.left_because is None and self.admission.is_free
+
+    def count_answer(self) -> None:
+        """This endpoint has answered in this run, by whatever way it was asked."""
+        self._num_answered += 1
+        self.count_success()
+
     def count_success(self) -> None:
         """This endpoint has answered, now or in an earlier run."""
-        self._failures_in_a_row = 0
-        self._num_answered += 1
-        if not self._ever_succeeded:
-            self._ever_succeeded = True
-            self.admission.breaker.longest_outage_s = LONGEST_OUTAGE_S
+        self._blame.count_success()
 
-    async def dispatch(self, request: Request) -> Response | Failure:
-        """The answer, or why this request has none.
+    def account(self) -> EndpointAccount:
+        """What this endpoint has done in this run."""
+        hedging = self.hedging
+        return EndpointAccount(
+            answered=self._num_answered,
+            taken_over=self.num_taken_over,
+            hedged=0 if hedging is None else hedging.num_hedged,
+            hedges_won=0 if hedging is None else hedging.num_won,
+            left_because=None if self.left_because is None else str(self.left_because),
+        )
+
+    async def dispatch(self, request: Request, tries: Tries | None = None) -> Response | Failure:
+        """The answer, or why this request has none; ``tries`` is told what became of it.
 
         Raises the error instead where no further request could do better: the endpoint cannot be
         made ready, refuses our key or model, has failed for too long or too often in a row, or the
-        budget is spent. Raises ``Unsent`` when the run stops before there is an answer.
+        budget is spent. Raises ``Unsent`` when the run stops before there is an answer, and
+        ``TurnedAway`` when the request had better go elsewhere.
         """
         if not self._provider.is_ready:
             await self._provider.wait_until_ready()
-        tries = _Tries()
+        if tries is None:
+            tries = Tries()
         try:
             try:
                 response = await self._attempt(request, tries)
@@ -166,13 +210,13 @@ class Dispatcher:
                 raise Unsent from error
             if error.stops_endpoint or isinstance(error, RateLimitError):
                 raise
-            if self._is_given_up(error, tries):
+            if self._blame.is_one_too_many(error, tries):
                 raise
-            return _failure(error, tries.attempts)
-        self.count_success()
+            return failure_of(error, tries.attempts)
+        self.count_answer()
         return response
 
-    async def _try_again(self, request: Request, tries: _Tries, error: ProviderError) -> Response:
+    async def _try_again(self, request: Request, tries: Tries, error: ProviderError) -> Response:
         """Back off and attempt again, as long as there are attempts."""
 
         def is_retryable(error: BaseException) -> bool:
@@ -186,70 +230,126 @@ class Dispatcher:
             error,
             lambda: self._attempt(request, tries),
             is_retryable=is_retryable,
-            retry_after_s=_retry_after_s,
+            retry_after_s=retry_after_s,
             held_back_s=lambda: self._retry_budget.hold_back_s(_now_s(), self._num_sent),
             on_retry=lambda error: self._on_retry(code_of(error)),
         )
 
-    def _is_given_up(self, error: ProviderError, tries: _Tries) -> bool:
-        """Whether this failure is one too many in a row.
-
-        An endpoint that has answered before may well refuse many rows, one after the other, for
-        what is in them; if it refuses the first ones all alike, the fault is not in the rows. Nor
-        is it the endpoint's where others were answered while this one failed again and again.
-        """
-        num = tries.successes_before
-        is_alone = num is not None and self._num_answered > num
-        is_rows = is_alone or isinstance(error, RequestRefusedError)
-        if not (is_rows and self._ever_succeeded):
-            self._failures_in_a_row += 1
-        return self._failures_in_a_row > GIVE_UP_AFTER_FAILURES
-
-    async def _attempt(self, request: Request, tries: _Tries) -> Response:
+    async def _attempt(self, request: Request, tries: Tries) -> Response:
         """Send until there is an answer, or an error that costs the request an attempt."""
-        max_tokens = request.params.max_tokens
-        most_tokens = most_input_tokens(request) + (max_tokens or 0)
-        cost = NO_COST if self._budget is None else self._worst_cost(request, most_tokens)
-        while not self._stopping:
-            tokens = self._estimate.tokens(request)
+        most_tokens, cost = self.worst_case(request)
+        call = _Call(request, tries, most_tokens, cost)
+        while not self._stopping and (not self._turns_away or self._takes_a_probe):
             async with self.admission.slot(
-                tokens=tokens, is_retry=tries.is_retry, cost=cost
+                tokens=self._estimate.tokens(request), is_retry=tries.is_retry, cost=cost
             ) as slot:
-                if self._stopping:
-                    break
-                tries.sends += 1
-                self._num_sent += 1
-                sent = self._named(request, tries.sends)
-                self._log.sent(sent, tokens=most_tokens)
-                try:
-                    await asyncio.sleep(0)  # the journal writes it, and what was answered before
-                except asyncio.CancelledError:
-                    self._log.missed(sent, _unsent(tries.attempts))
-                    raise
-                if self._stopping:
-                    self._log.missed(sent, _unsent(tries.attempts))
+                if (sent := await self._announce(call)) is None:
                     break
                 try:
-                    response = await self._provider.complete(sent, most_tokens=most_tokens)
+                    if self.hedging is None:
+                        response = await self._provider.complete(sent, most_tokens=most_tokens)
+                        self._settle(request, response, slot)
+                    else:
+                        sent, response = await self._complete(self.hedging, call, sent, slot)
                 except ProviderError as error:
-                    self._log.missed(sent, _failure(error, tries.sends))
-                    is_alive = slot.is_probe and await self._is_alive(error, tries)
-                    self._heed(error, request, slot, tries, is_alive=is_alive)
+                    self._log.missed(sent, failure_of(error, tries.sends))
+                    # Where others take what fails here, no probe needs to tell whose fault it was.
+                    asks = slot.is_probe and not self._turns_away
+                    is_alive = asks and await self._blame.is_alive(error, tries)
+                    self._blame.heed(error, request, slot, tries, is_alive=is_alive)
                     self._on_retry(code_of(error))
                 else:
-                    self._settle(request, response, slot)
+                    tries.answered = sent
                     return response
-        raise Unsent
+        raise Unsent if self._stopping else TurnedAway
+
+    async def _announce(self, call: _Call) -> Request | None:
+        """Have the journal write that the request goes out; ``None`` where it no longer does."""
+        if self._stopping or self.left_because is not None:
+            return None
+        request, tries, most_tokens, _ = call
+        tries.sends += 1
+        self._num_sent += 1
+        sent = self._named(request, tries.sends)
+        self._log.sent(sent, tokens=most_tokens)
+        try:
+            await asyncio.sleep(0)  # the journal writes it, and what was answered before
+        except asyncio.CancelledError:
+            self._log.missed(sent, _unsent(tries.attempts))
+            raise
+        if self._stopping or self.left_because is not None:
+            self._log.missed(sent, _unsent(tries.attempts))
+            return None
+        return sent
+
+    async def _complete(
+        self, hedging: Hedging, call: _Call, sent: Request, slot: Slot
+    ) -> tuple[Request, Response]:
+        """The answer, and which sending of the request brought it; a straggler is sent again."""
+        hedging.num_sent += 1
+        after_s = hedging.delay_s
+        if after_s == math.inf:
+            answered, response = await self._answer(call, sent)
+        else:
+            (answered, response), is_hedge = await raced(
+                self._answer(call, sent),
+                lambda: self._hedge(hedging, call),
+                after_s=after_s,
+                lost=lambda late: self._log.missed(late[0], _hedged(call)),
+            )
+            if is_hedge:
+                hedging.num_won += 1
+                slot.lost()
+                self._log.missed(sent, _hedged(call))
+                return answered, response
+        hedging.answered(_now_s() - slot.sent_at_s)
+        self._settle(call.request, response, slot)
+        return answered, response
+
+    async def _answer(self, call: _Call, sent: Request) -> tuple[Request, Response]:
+        return sent, await self._provider.complete(sent, most_tokens=call.most_tokens)
+
+    async def _hedge(self, hedging: Hedging, call: _Call) -> tuple[Request, Response] | None:
+        """Send a request again that is out already. Whatever fails here is no attempt of it."""
+        if not hedging.may_hedge or not self.admission.breaker.is_closed:
+            return None
+        try:
+            async with self.admission.slot(
+                tokens=self._estimate.tokens(call.request), is_retry=True, cost=call.cost
+            ) as slot:
+                if slot.is_probe or not hedging.may_hedge:  # others may have waited in line too
+                    return None
+                hedging.num_hedged += 1
+                if (sent := await self._announce(call)) is None:
+                    return None
+                try:
+                    response = await self._provider.complete(sent, most_tokens=call.most_tokens)
+                except asyncio.CancelledError:
+                    self._log.missed(sent, _hedged(call))
+                    raise
+                except ProviderError as error:
+                    self._log.missed(sent, failure_of(error, call.tries.sends))
+                    self._blame.heed(error, call.request, slot, Tries(), is_alive=False)
+                    return None
+                hedging.answered(_now_s() - slot.sent_at_s)
+                self._settle(call.request, response, slot)
+                return sent, response
+        except (WeaveError, TurnedAway):
+            return None
 
     def _named(self, request: Request, number: int) -> Request:
-        """The request under this attempt's name; ``replace`` would take three times as long."""
+        """The request under this attempt's name; ``replace`` would take three times as long.
+
+        One that comes with a name asks again for what that attempt was to bring.
+        """
+        before = request.attempt_id or f"{request.request_id}-{self._epoch}"
         return Request(
             request.request_id,
             request.model,
             request.messages,
             request.params,
             request.api,
-            f"{request.request_id}-{self._epoch}.{number}",
+            f"{before}.{number}",
             request.schema,
             request.num_choices,
         )
@@ -275,7 +375,8 @@ class Dispatcher:
                 "a budget needs generate.params.max_tokens: without it, nobody can tell what an "
                 "answer may cost"
             )
-        return self._cost(most_tokens - max_tokens, max_tokens)
+        most_output = max_tokens * request.num_choices
+        return self._cost(most_tokens - most_output, most_output)
 
     def _cost(self, input_tokens: int, output_tokens: int) -> Cost:
         tokens = input_tokens + output_tokens
@@ -284,104 +385,15 @@ class Dispatcher:
         usd = self._price.usd(input_tokens=input_tokens, output_tokens=output_tokens)
         return Cost(tokens, usd)
 
-    async def _is_alive(self, error: ProviderError, tries: _Tries) -> bool:
-        """Whether a probe failed for what is in it, rather than for the outage it was to end.
-
-        The list of models tells, since it is no row at all. An overload is never a row's own, and
-        its list may well be answered by another machine.
-        """
-        if not error.retryable:
-            return False
-        if error.status_code not in OVERLOADED:
-            is_alive = await self._provider.is_alive()
-            if is_alive is not None:
-                return is_alive
-            outage_s = self.admission.breaker.outage_s(_now_s())
-            is_long = outage_s > LONGEST_UNTOLD_S and self._ever_succeeded
-            if is_long and tries.failed_probes >= MOST_FAILED_PROBES_UNTOLD:
-                return True
-        return tries.failed_probes + 1 >= MOST_FAILED_PROBES
-
-    def _heed(
-        self, error: ProviderError, request: Request, slot: Slot, tries: _Tries, *, is_alive: bool
-    ) -> None:
-        """Tell admission of a failure. Raises it, unless it costs the request no attempt."""
-        is_billed = error.may_be_billed
-        if isinstance(error, RateLimitError):
-            self._throttled(error, slot, tries)
-            return
-        if isinstance(error, FieldRefusedError) and tries.fields_refused < MOST_FIELDS_REFUSED:
-            slot.refused(is_billed=is_billed)
-            tries.fields_refused += 1
-            tries.is_retry = True
-            return
-        if not error.retryable:
-            slot.refused(is_billed=is_billed)
-            tries.attempts += 1
-            raise error
-        if tries.successes_before is None:
-            tries.successes_before = self._num_answered
-        is_own = slot.missed(
-            request.request_id,
-            str(error),
-            is_overload=isinstance(error, DeadlineError) or error.status_code in OVERLOADED,
-            is_billed=is_billed,
-            is_alive=is_alive,
-            retry_after_s=_retry_after_s(error),
-        )
-        tries.is_retry = True
-        if slot.is_probe:
-            tries.failed_probes += 1
-            if not is_alive:
-                self._raise_if_outage_is_too_long(error)
-        if is_own:
-            tries.attempts += 1
-            raise error
-
-    def _throttled(self, error: RateLimitError, slot: Slot, tries: _Tries) -> None:
-        now_s = _now_s()
-        tries.throttled += 1
-        tries.is_retry = tries.throttled <= MOST_THROTTLED_IN_FRONT
-        tries.throttled_since_s = tries.throttled_since_s or now_s
-        was_paused = self.admission.paused_for_s > 0
-        slot.throttled(error.retry_after_s)
-        if now_s - tries.throttled_since_s + (error.retry_after_s or 0.0) > LONGEST_OUTAGE_S:
-            raise error
-        pause_s = self.admission.paused_for_s
-        if pause_s > PAUSE_WORTH_SAYING_S and not was_paused:
-            logger.warning("%s asks to wait %.0f s: %s", self.endpoint.name, pause_s, error)
-
-    def _raise_if_outage_is_too_long(self, error: ProviderError) -> None:
-        breaker = self.admission.breaker
-        outage_s = breaker.outage_s(_now_s())
-        if outage_s > breaker.longest_outage_s:
-            raise OutageError(
-                f"{self.endpoint.name} has failed for {outage_s:.0f} s, the last time with: "
-                f"{error}. Nothing is lost: run the same command again when it is back"
-            ) from error
-
-
-def code_of(error: BaseException) -> str:
-    """``RateLimitError`` → ``rate_limit``: the name of an error in counts and files."""
-    name = type(error).__name__.removesuffix("Error")
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
-
-
-def _failure(error: ProviderError, attempts: int) -> Failure:
-    message = str(error)[:LONGEST_MESSAGE_CHARS]
-    return Failure(
-        code_of(error), message, attempts, error.status_code, error.retryable, error.may_be_billed
-    )
-
 
 def _unsent(attempts: int) -> Failure:
     return Failure("unsent", "the run is stopping", attempts)
 
 
+def _hedged(call: _Call) -> Failure:
+    message = "given up for another sending of the same request"
+    return Failure("hedged", message, call.tries.attempts, may_be_billed=True)
+
+
 def _now_s() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _retry_after_s(error: BaseException) -> float | None:
-    told_s = error.retry_after_s if isinstance(error, ProviderError) else None
-    return None if told_s is None else min(told_s, LONGEST_RETRY_WAIT_S)

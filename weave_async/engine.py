@@ -3,12 +3,15 @@
 ::
 
     plan ──▶ workers ──▶ journal ──▶ back in order ──▶ stages ──▶ deliver
-               │  (one request each)    (durable)         ▲
+               │  (a group each)        (durable)         ▲
                └── window: samples in memory ─────────────┘
 
 No task per row and no list of rows: the window is the one bound, and memory follows it. Answers
 come and are journalled in any order; stages and outputs see them in the order of asking, so that
 the dataset does not depend on timing.
+
+A group are the samples that may share a request: one, unless the recipe asks for ``n`` completions
+of a prompt. What of it the endpoint leaves unanswered is asked for next.
 
 A sample that waits for an earlier one waits in memory or, when that takes long, in the journal
 alone; from there it comes back just as the answers of an earlier run do.
@@ -17,8 +20,10 @@ alone; from there it comes back just as the answers of an earlier run do.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from weave_async.asking import Asker
 from weave_async.dispatch import Dispatcher, Unsent
@@ -33,8 +38,9 @@ BATCH = 128
 after a few milliseconds."""
 SHARE_BEFORE_SHELVING = 0.75
 """Of the window, filled by samples that wait for an earlier one."""
-RECALLED, SHELVED = 1, 2
-"""Where an answer is that is not in memory: in the journal, of an earlier run or of this one."""
+RECALLED, SHELVED, COLLECTED = 1, 2, 3
+"""Where an answer is that is not in memory: in the journal, of an earlier run or of this one; or
+of this one, since before the engine began."""
 
 Plan = Callable[[Callable[[int], object]], Iterator[Sample]]
 """Samples in their order; only those whose ordinal is wanted."""
@@ -60,11 +66,14 @@ class Engine:
         max_concurrency: int,
         window: int,
         accept: int | None = None,
+        group_size: int = 1,
     ) -> None:
-        """``places`` holds a byte per sample: ``RECALLED``, or 0 where it has to be asked for.
+        """``places`` holds a byte per sample: ``RECALLED`` or ``COLLECTED``, or 0 where it has to
+        be asked for.
 
         ``deliver`` takes each sample to its end; ``hand_on`` is awaited after some of them, and may
-        take its time: a slow reader slows the asking.
+        take its time: a slow reader slows the asking. ``group_size`` samples of the plan, from the
+        first one on, are a group.
         """
         self._places = places
         self._to_ask = plan(lambda ordinal: not places[ordinal])
@@ -78,12 +87,15 @@ class Engine:
         self._num_workers = max_concurrency
         self._window_size = window
         self._window = asyncio.Semaphore(window)
+        self._group_size = group_size
+        self._taking_room = asyncio.Lock()
+        self._left: deque[list[Sample]] = deque()  # of groups that were answered in part
         self._accept = accept
         self._ordered = Reordering(places, plan, self._recall)
         self._num_out = 0  # asked for, and not delivered or shelved
         self._held: Sample | None = None  # the next one to ask for, looked at already
         self._cursor = 0
-        self._num_ahead = places.count(RECALLED)  # from ``_cursor`` on
+        self._num_ahead = _num_there_at_first(places)  # from ``_cursor`` on
         self._arrived = asyncio.Event()
         self._delivered = asyncio.Event()
         self._gaps_are_final = False
@@ -146,47 +158,82 @@ class Engine:
 
     async def _work(self) -> None:
         while not self.stopping:  # else a full window, behind a gap, would hold us for ever
-            await self._window.acquire()
             try:
-                if (sample := await self._next_sample()) is None:
+                group = self._left.popleft() if self._left else await self._next_group()
+                if not group:
                     return
-                await self._answer(sample)
+                await self._answer(group)
             except Unsent:
                 return
             except WeaveError as error:
                 self.stop(because=error)
                 return
 
-    async def _next_sample(self) -> Sample | None:
-        """The next one to ask for, once it may be needed; ``None`` when there are no more."""
+    async def _next_group(self) -> list[Sample]:
+        """The next ones to ask for, once they may be needed; none when there are no more."""
+        if self._group_size == 1:
+            await self._window.acquire()
+        else:
+            await self._take_room_for_a_group()
+        group = await self._next_samples()
+        if self._group_size > 1:
+            self._make_room(self._group_size - len(group))
+        return group
+
+    async def _take_room_for_a_group(self) -> None:
+        """One worker at a time: else many might each hold a part, and wait for the rest."""
+        async with self._taking_room:
+            for _ in range(self._group_size):
+                await self._window.acquire()
+
+    async def _next_samples(self) -> list[Sample]:
         while not self.stopping:
             if self._held is None:
                 self._held = next(self._to_ask, None)
                 if self._held is None:
-                    return None
+                    return []
                 passed_over = slice(self._cursor, self._held.ordinal)
-                self._num_ahead -= self._places[passed_over].count(RECALLED)
+                self._num_ahead -= _num_there_at_first(self._places[passed_over])
                 self._cursor = self._held.ordinal
             if self._may_need_more:
-                sample, self._held = self._held, None
-                self._num_out += 1
-                return sample
+                group, self._held = [self._held], None
+                if self._group_size > 1:
+                    group += islice(self._to_ask, self._num_wanted_beside(group[0].ordinal))
+                self._num_out += len(group)
+                self._metrics.started += len(group)
+                return group
             await self._delivered.wait()
-        return None
+        return []
 
-    async def _answer(self, sample: Sample) -> None:
-        self._metrics.started += 1
-        [answered] = await self._asker.ask([sample])
-        self._metrics.count_answer(answered)
-        self._journal.record(answered)
+    def _num_wanted_beside(self, ordinal: int) -> int:
+        """Samples to ask for that stand behind this one in its group."""
+        end = ordinal - ordinal % self._group_size + self._group_size
+        return self._places[ordinal + 1 : end].count(0)
+
+    async def _answer(self, group: list[Sample]) -> None:
+        """Those that the endpoint has no answer for are asked for again, by whoever is free.
+
+        Where only one came, each of the others is: the endpoint may give no more in one request.
+        """
+        answered = await self._asker.ask(group)
+        for sample in answered:
+            self._metrics.count_answer(sample)
+            self._journal.record(sample)
+        if rest := group[len(answered) :]:
+            self._left += [[each] for each in rest] if len(answered) == 1 else [rest]
 
     def _recall(self, sample: Sample) -> Sample:
         answered = self._journal.recall(sample)
         if answered is None:
             raise RunFolderError(f"the journal has lost its answer to {sample.sample_id}")
         if self._places[sample.ordinal] == RECALLED:
-            self._dispatchers[sample.endpoint].count_success()
+            self._count_earlier_success(answered.endpoint)
         return answered
+
+    def _count_earlier_success(self, endpoint: str) -> None:
+        """An endpoint that has answered before is waited for longer. It may be in no mix now."""
+        if (dispatcher := self._dispatchers.get(endpoint)) is not None:
+            dispatcher.count_success()
 
     async def _commit(self) -> None:
         async for samples in self._journal.commits():
@@ -270,6 +317,11 @@ class Engine:
         return self._accept is not None and self._metrics.written >= self._accept
 
 
+def _num_there_at_first(places: bytearray) -> int:
+    """Answers that the journal held before the engine began."""
+    return places.count(RECALLED) + places.count(COLLECTED)
+
+
 @dataclass(slots=True)
 class Batch:
     """Samples whose turn it is."""
@@ -291,7 +343,7 @@ class Reordering:
         self._recall = recall
         self._waiting: dict[int, Sample] = {}
         self._next = 0
-        self.num_shelved = places.count(RECALLED)
+        self.num_shelved = _num_there_at_first(places)
         self._high_water = self.num_shelved  # when the last gap was closed
         self._was_stuck = False  # at the last ``pop``
 

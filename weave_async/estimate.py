@@ -11,7 +11,9 @@ TOKENS_AROUND_MESSAGE = 8
 
 
 class TokenEstimate:
-    """What a request may cost: its characters, by a ratio learned from answers, plus max_tokens."""
+    """What a request may cost: its characters, by a ratio learned from answers, plus max_tokens
+    for each choice.
+    """
 
     def __init__(self, tokens_per_char: float = 0.25) -> None:
         self._tokens_per_char = tokens_per_char
@@ -23,7 +25,8 @@ class TokenEstimate:
         chars = 0
         for message in request.messages:
             chars += len(message.content)
-        return 1 + int(chars * self._tokens_per_char) + (request.params.max_tokens or 0)
+        most_output = (request.params.max_tokens or 0) * request.num_choices
+        return 1 + int(chars * self._tokens_per_char) + most_output
 
     def learn(self, request: Request, response: Response) -> None:
         """Move the ratio a tenth of the way towards what this answer's usage says."""

@@ -200,7 +200,10 @@ def _add_calls(explanation: Explanation, segments: list[Segment]) -> None:
         if entry["kind"] == "answer" and entry["sample_id"] == explanation.sample_id:
             answers.append((segment, offset, entry))
     asked = [request_id] if request_id else [entry["request_id"] for *_, entry in answers]
-    explanation.attempts = _attempts(segments, asked)
+    # Of several completions in one request, the calls are known by the request that was sent.
+    used = [entry for *_, entry in answers if entry["request_id"] in asked]
+    sent = [entry.get("attempt_id", "").rpartition("-")[0] for entry in used]
+    explanation.attempts = _attempts(segments, [*asked, *filter(None, sent)])
     max_tokens = explanation.lineage.get("params", {}).get("max_tokens")
     for segment, offset, entry in answers:
         sample_id = explanation.sample_id
@@ -267,7 +270,7 @@ def _stages(recipe: Path, found: _Found) -> list[StageVerdict]:
         elif isinstance(stage, JudgingStage):
             kind, name, detail, verdict = stage.kind, stage.name, {}, "passed"
         else:
-            kind, name, detail, verdict = "stage", type(stage).__name__, {}, "passed"
+            kind, name, detail, verdict = stage.kind, stage.name, {}, "passed"
         if is_rejected:
             verdict, detail = "not reached", {}
         elif (row.get("stage"), row.get("rule")) == (kind, name):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from traceback import format_exception
@@ -57,18 +58,21 @@ class GuardedProvider:
         """
         try:
             response = await self._provider.complete(request)
-            _require_sound(response)
-            return self._with_credible_usage(request, response, most_tokens)
+            return self.checked(request, response, most_tokens=most_tokens)
         except ProviderError:
             raise
         except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if _is_being_cancelled():
                 raise
             raise self._broken_promise(error) from error
         except Exception as error:
             self._tell_where(error)
             raise self._broken_promise(error) from error
+
+    def checked(self, request: Request, response: Response, *, most_tokens: int) -> Response:
+        """The response as it may be relied on. Raises ``TypeError`` where it is none."""
+        _require_sound(response)
+        return self._with_credible_usage(request, response, most_tokens)
 
     def _with_credible_usage(
         self, request: Request, response: Response, most_tokens: int
@@ -80,9 +84,11 @@ class GuardedProvider:
         response = self._redaction.response(response)
         usage = response.usage
         if request.params.max_tokens is None:
-            most_tokens += UNBOUNDED_ANSWER_TOKENS
+            most_tokens += UNBOUNDED_ANSWER_TOKENS * request.num_choices
         most = MOST_OF_WORST_CASE * most_tokens
         least_out = 1 if response.text or response.reasoning else 0
+        for other in response.others:
+            least_out += 1 if other.text or other.reasoning else 0
         input_tokens = _within(1, usage.input_tokens, most)
         output_tokens = _within(least_out, usage.output_tokens, most)
         if input_tokens == usage.input_tokens and output_tokens == usage.output_tokens:
@@ -130,7 +136,9 @@ class GuardedProvider:
                 provider = await stack.enter_async_context(self._provider)
             except WeaveError:
                 raise
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                if _is_being_cancelled():
+                    raise
                 raise EndpointGoneError(
                     f"provider '{self._endpoint.provider}' cannot be made ready: "
                     + self._redaction.text(f"{type(error).__name__}: {error}")
@@ -151,7 +159,9 @@ class GuardedProvider:
         except ProviderError as error:
             # Some servers answer 500 for want of a list: that counts where there was one before.
             return False if error.retryable and self._lists_models else None
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if _is_being_cancelled():
+                raise
             logger.debug("%s lists no models: %s", self._endpoint.name, self._shown(str(error)))
             return None
         self._lists_models = True
@@ -173,11 +183,13 @@ class GuardedProvider:
             models = [str(name) for name in await provider.models()]
         except (ConnectError, AuthenticationError):
             raise
-        except Exception as error:  # a list of models is nice to have
+        except (Exception, asyncio.CancelledError) as error:  # a list of models is nice to have
+            if _is_being_cancelled():
+                raise
             logger.debug("%s lists no models: %s", self._endpoint.name, self._shown(str(error)))
             return
         self._lists_models = True
-        if models and self._endpoint.model not in models:
+        if models and not is_listed(self._endpoint.model, models):
             logger.warning(
                 "%s does not list the model '%s'; it lists %s",
                 self._endpoint.name,
@@ -190,6 +202,17 @@ class GuardedProvider:
         return self._redaction.text(name)[:LONGEST_MODEL_CHARS]
 
 
+def _is_being_cancelled() -> bool:
+    """Whether a cancellation is meant for us, rather than one that a provider let through."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def is_listed(model: str, models: Sequence[str]) -> bool:
+    """Whether a list of models has it. Some put ``models/`` in front of what they answer to."""
+    return model in models or f"models/{model}" in models
+
+
 def _within(least: int, count: int | None, most: int) -> int | None:
     return None if count is None or not least <= count <= most else count
 
@@ -199,6 +222,8 @@ def _require_sound(response: Response) -> None:
     if not isinstance(response, Response) or not isinstance(response.usage, Usage):
         raise TypeError(f"complete returned {response!r}, not a Response with its Usage")
     response.text.encode()
+    for other in response.others:
+        _require_sound(other)
     for count in (response.usage.input_tokens, response.usage.output_tokens):
         if count is not None and (type(count) is not int or count < 0):
             raise TypeError(f"usage holds {count!r}, not a number of tokens")

@@ -7,15 +7,20 @@ part is a dataclass whose fields are its options: the recipe's keys are checked 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
+from weave_async.errors import ProviderError
 from weave_async.records import (
+    Api,
     BadRow,
     Chunk,
     Endpoint,
+    EndpointFacts,
     Failure,
     Request,
     Response,
@@ -31,6 +36,9 @@ class Provider(Protocol):
     Entering the context makes it ready to serve, however long that takes (a local server loads its
     weights); what it waits for goes to its module's logger at INFO. Leaving releases everything.
     ``complete`` and ``stream`` may be called concurrently and must survive cancellation.
+
+    A provider whose answers are made up says so, ``is_simulation: ClassVar[bool] = True``: they
+    must never stand in for those of a model.
     """
 
     default_max_concurrency: ClassVar[int]
@@ -59,6 +67,84 @@ class Provider(Protocol):
 
     async def models(self) -> Sequence[str]:
         """Model ids the endpoint offers. Costs nothing, and fails if it cannot be reached."""
+
+
+@runtime_checkable
+class Inspectable(Protocol):
+    """What a provider may offer besides: all that its endpoint says of itself, for `doctor`."""
+
+    async def inspect(self) -> EndpointFacts:
+        """As ``Provider.models``: it costs nothing, and fails if nobody is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchState:
+    """How a batch of requests stands at its provider. ``status`` is the provider's word for it.
+
+    Once it ``has_ended`` there is nothing to wait for; its answers, as far as there are any, stand
+    in ``files``. ``faults`` say why it was refused: the line of its file, counted from 1, where it
+    is one line's fault, and the error that it amounts to.
+    """
+
+    status: str
+    has_ended: bool
+    num_requests: int = 0
+    num_completed: int = 0
+    num_failed: int = 0
+    files: tuple[str, ...] = ()
+    faults: tuple[tuple[int | None, ProviderError], ...] = ()
+
+
+class BatchApi(Protocol):
+    """Requests as files that are answered within a day: OpenAI's Batch API, or one like it.
+
+    As a provider's, each call is one attempt that raises ``ProviderError`` only. The files' lines
+    are requests and answers as the provider writes and reads them; whoever calls knows only that
+    each bears a ``custom_id``.
+    """
+
+    max_requests: ClassVar[int]
+    """In one file."""
+    max_bytes: ClassVar[int]
+    """The same."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    def request_line(self, request: Request, custom_id: str) -> bytes:
+        """One line of a batch file, the same request that ``complete`` would send."""
+
+    def custom_id_in(self, line: bytes) -> str | None:
+        """Whose line this is, of a batch file or of its answers; ``None`` if it is none."""
+
+    def response_in(self, line: bytes, request: Request) -> Response:
+        """The answer to ``request`` in its line; raises what the endpoint said instead."""
+
+    async def upload(self, path: Path) -> str:
+        """Hand a batch file over; returns its id there."""
+
+    async def create(self, file_id: str, api: Api, metadata: Mapping[str, str]) -> str:
+        """Have an uploaded file answered; returns the batch's id. From here on it costs."""
+
+    async def find(self, metadata: Mapping[str, str], *, since: float) -> str | None:
+        """The id of the batch that was created with ``metadata``, not before that time."""
+
+    async def state(self, batch_id: str) -> BatchState: ...
+
+    async def download(self, file_id: str, path: Path) -> None:
+        """Write a file of answers to ``path``, which must not exist; whole, or raise."""
+
+
+class BatchProvider(Provider, Protocol):
+    """A provider whose endpoint also takes requests as files. It need not be entered for that."""
+
+    def batch_api(self) -> BatchApi: ...
 
 
 class AttemptLog(Protocol):

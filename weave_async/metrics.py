@@ -25,7 +25,7 @@ from statistics import quantiles
 from typing import Any
 
 from weave_async.flow.lag import LagProbe
-from weave_async.records import Sample
+from weave_async.records import Sample, Usage
 
 _RECENT = 1000
 
@@ -137,13 +137,17 @@ class RunMetrics:
         response = sample.response
         if response is None:
             return
-        account = self.tokens.get(sample.endpoint)
-        if account is None:
-            account = self.tokens[sample.endpoint] = [0, 0]
-        account[0] += response.usage.input_tokens or 0
-        account[1] += response.usage.output_tokens or 0
+        self.count_tokens(sample.endpoint, response.usage)
         if response.e2e_s is not None:
             self._recent_e2e_s.append(response.e2e_s)
+
+    def count_tokens(self, endpoint: str, usage: Usage) -> None:
+        """What one call has used, be its answer kept or not."""
+        account = self.tokens.get(endpoint)
+        if account is None:
+            account = self.tokens[endpoint] = [0, 0]
+        account[0] += usage.input_tokens or 0
+        account[1] += usage.output_tokens or 0
 
     def count_end(self, sample: Sample) -> None:
         """A sample has reached its end, and its row is in the file for that end."""

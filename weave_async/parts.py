@@ -12,23 +12,35 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from weave_async import registry
-from weave_async.asking import Asker, Planned
+from weave_async.asking import Asker, ByEndpoint, Planned
+from weave_async.batch.batching import Batching
+from weave_async.batch.lane import Lane
+from weave_async.batch.ledger import Ledger
+from weave_async.choices import Choices
 from weave_async.dispatch import Dispatcher
 from weave_async.errors import RecipeError, WeaveError
+from weave_async.failover import Failover
 from weave_async.flow.budget import Budget, Cost
 from weave_async.flow.descriptors import PER_CONNECTION, room_for_connections
 from weave_async.flow.retry import Backoff
-from weave_async.interfaces import Provider, Sink, Source, Stage
+from weave_async.hedging import Hedging
+from weave_async.interfaces import BatchApi, Provider, Sink, Source, Stage
 from weave_async.journal.calls import NOBODY, Seller
 from weave_async.journal.journal import Journal
+from weave_async.metrics import RunMetrics
 from weave_async.noise.spans import ProtectedSpans
+from weave_async.plan import Plan
 from weave_async.pricing import Price, price_of
 from weave_async.recipe import MixEntry, Part, Recipe
 from weave_async.records import Endpoint
+from weave_async.regeneration import Regenerating
+from weave_async.rundir import RunFolder
 from weave_async.settings import ProviderTraits, Settings
-from weave_async.sources.files import format_of, spool
-from weave_async.stages import JudgingStage, NoiseStage
+from weave_async.sources.files import format_of, open_bytes, spool
+from weave_async.sources.openai_batch import is_batch_line
+from weave_async.stages import JudgingStage, NoiseStage, SchemaStage
 from weave_async.validation.completion import CompletionValidator
+from weave_async.validation.json_schema import AnswerSchema
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +50,17 @@ NOISE_STAGE_OPTIONS = ("field", "protect", "probability")
 """Options of every noise, whatever its own are: see ``stages.NoiseStage``."""
 
 
-def endpoints_of(mix: Sequence[MixEntry], settings: Settings) -> list[Endpoint]:
-    """An endpoint per entry of the mix, each with a name of its own unless two are the same."""
+def endpoints_of(
+    mix: Sequence[MixEntry], settings: Settings, *, default_model: str | None = None
+) -> list[Endpoint]:
+    """An endpoint per entry of the mix, each with a name of its own unless two are the same.
+
+    ``default_model`` is what the source names, where nobody else names one.
+    """
     named: dict[str, Endpoint] = {}
     endpoints = []
     for entry in mix:
-        endpoint = endpoint_of(entry, settings)
+        endpoint = endpoint_of(entry, settings, default_model=default_model)
         count = 1
         while named.setdefault(endpoint.name, endpoint) != endpoint:
             count += 1
@@ -63,7 +80,7 @@ def endpoint_of(
         getattr(provider, "environment_fallback", None),
     )
     return settings.endpoint(
-        entry.endpoint, model=entry.model, options=entry.options, traits=traits
+        entry.endpoint, model=entry.model, options=entry.options, traits=traits, mode=entry.mode
     )
 
 
@@ -113,14 +130,118 @@ def dispatchers_of(
             epoch=journal.epoch,
             budget=budget,
             price=prices.get(name),
+            hedging=_hedging_of(recipe),
         )
         for name, endpoint in named.items()
     }
 
 
-def asker_of(dispatchers: Mapping[str, Dispatcher]) -> Asker:
+def batching_of(
+    recipe: Recipe,
+    folder: RunFolder,
+    providers: Mapping[str, Provider],
+    dispatchers: Mapping[str, Dispatcher],
+    *,
+    plan: Plan,
+    journal: Journal,
+    metrics: RunMetrics,
+    accept_changes: bool,
+) -> Batching | None:
+    """What asks those endpoints that are to be asked in batches; ``None`` where nothing is."""
+    names = [name for name, each in dispatchers.items() if each.endpoint.mode == "batch"]
+    ledger = Ledger(folder.batches)
+    if not names and not ledger.unfinished():
+        return None
+    ledger.begin()
+    lanes = {
+        name: Lane(
+            api=_batch_api_of(dispatchers[name].endpoint, providers[name]),
+            dispatcher=dispatchers[name],
+            ledger=ledger,
+            folder=folder.batches,
+            request_api=recipe.generate.api,
+        )
+        for name in names
+    }
+    return Batching(
+        lanes,
+        ledger=ledger,
+        folder=folder.batches,
+        plan=plan,
+        journal=journal,
+        metrics=metrics,
+        max_requests=recipe.generate.batch.max_requests,
+        max_bytes=recipe.generate.batch.max_bytes,
+        require_ours=folder.require_lock,
+        accept_changes=accept_changes,
+    )
+
+
+def _batch_api_of(endpoint: Endpoint, provider: Provider) -> BatchApi:
+    make = getattr(provider, "batch_api", None)
+    if make is None:
+        raise RecipeError(
+            f"endpoint '{endpoint.name}' cannot be asked in mode batch: provider "
+            f"'{endpoint.provider}' has no batch API"
+        )
+    api: BatchApi = make()
+    return api
+
+
+def asker_of(
+    recipe: Recipe,
+    dispatchers: Mapping[str, Dispatcher],
+    endpoints: Sequence[Endpoint],
+    providers: Mapping[str, Provider],
+    *,
+    journal: Journal,
+    metrics: RunMetrics,
+) -> Asker:
     """How a sample comes to its answer, over these endpoints."""
-    return Planned(dispatchers)
+    asker = _sender_of(recipe, dispatchers, endpoints, providers)
+    if recipe.generate.n > 1:
+        asker = Choices(asker)
+    if recipe.answer_schema is not None and recipe.generate.max_regenerations:
+        schema = AnswerSchema(recipe.answer_schema)
+        asker = Regenerating(
+            asker,
+            schema,
+            max_regenerations=recipe.generate.max_regenerations,
+            journal=journal,
+            metrics=metrics,
+        )
+    return asker
+
+
+def _sender_of(
+    recipe: Recipe,
+    dispatchers: Mapping[str, Dispatcher],
+    endpoints: Sequence[Endpoint],
+    providers: Mapping[str, Provider],
+) -> Asker:
+    """The innermost asker. A simulated answer must never stand in for a real one."""
+    if recipe.generate.when_down == "wait" or len(dispatchers) == 1:
+        return Planned(dispatchers)
+    kinds: dict[bool, dict[str, float]] = {}
+    for endpoint, entry in zip(endpoints, recipe.generate.mix, strict=True):
+        if endpoint.mode == "batch":  # nobody has asked for its live price
+            continue
+        is_simulation = bool(getattr(providers[endpoint.name], "is_simulation", False))
+        weights = kinds.setdefault(is_simulation, {})
+        weights[endpoint.name] = weights.get(endpoint.name, 0.0) + entry.weight
+    return ByEndpoint(
+        {
+            name: asker
+            for weights in kinds.values()
+            for asker in [Failover(dispatchers, weights)]
+            for name in weights
+        }
+    )
+
+
+def _hedging_of(recipe: Recipe) -> Hedging | None:
+    hedge = recipe.generate.hedge
+    return None if hedge is None else Hedging(hedge.after, most=hedge.most)
 
 
 def sellers_of(
@@ -214,6 +335,8 @@ def _fitted(concurrency: dict[str, int]) -> dict[str, int]:
 def stages_of(recipe: Recipe) -> Iterator[Stage]:
     """Noise, validation, selection: each part checked and built, before anything is asked."""
     yield JudgingStage("validation", "completion", CompletionValidator())
+    if recipe.answer_schema is not None:
+        yield SchemaStage(AnswerSchema(recipe.answer_schema))
     validators = [
         (part.name, registry.build("validator", part.name, part.options))
         for part in recipe.validation
@@ -274,5 +397,27 @@ def source_of(recipe: Recipe, stack: AsyncExitStack) -> Source:
         path = spool(sys.stdin.buffer, Path(folder))
     else:
         path = recipe.folder / recipe.prompts.source
-    source: Source = registry.build("source", format_of(path), {"path": path})
+    return _source_at(path)
+
+
+def examples_source_of(recipe: Recipe) -> Source | None:
+    """The source of examples, where it is another than that of the prompts."""
+    examples = recipe.prompts.examples
+    if examples is None or examples.source is None:
+        return None
+    return _source_at(recipe.folder / examples.source)
+
+
+def _source_at(path: Path) -> Source:
+    source: Source = registry.build("source", _format_of(path), {"path": path})
     return source
+
+
+def _format_of(path: Path) -> str:
+    """By its name; a batch file is JSON Lines by name, and told by its first line."""
+    by_name = format_of(path)
+    if by_name != "jsonl" or not path.is_file():
+        return by_name
+    with open_bytes(path) as lines:
+        first = next((line for line in lines if line.strip()), b"")
+    return "openai_batch" if is_batch_line(first) else by_name

@@ -1,5 +1,8 @@
 """What a run will ask: rows × draws, in order, as samples that have no answer yet.
 
+With ``n`` completions of a prompt, so many samples stand one after the other as a group: all that
+shapes their prompt is drawn for the first, and they differ in their sample index and seed.
+
 The source is read once before the first request, to know that every row is good and how many
 samples there will be, and once again for each round of draws. Of a row, only a digest of 8 bytes
 stays in memory: with it, samples can be named and passed over without reading their rows.
@@ -11,15 +14,17 @@ import logging
 import os
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import chain, islice, pairwise, repeat
+from itertools import chain, count, islice, pairwise, repeat
 from typing import Any
 
 import orjson
 
-from weave_async.errors import InputError
+from weave_async.conversations import conversation_of, is_conversation
+from weave_async.errors import InputError, RecipeError
+from weave_async.examples import ExamplePool
 from weave_async.interfaces import Source
 from weave_async.recipe import Choice, FileChoice, Params, Recipe, Uniform
 from weave_async.records import (
@@ -33,6 +38,7 @@ from weave_async.records import (
     SamplingParams,
 )
 from weave_async.render import Renderer
+from weave_async.rows import digest_of
 from weave_async.seeding import fraction_for, seed_for
 
 logger = logging.getLogger(__name__)
@@ -56,6 +62,11 @@ class Inspection:
     """Digests of rows that stand in the source more than once."""
 
 
+_Drawn = tuple[tuple[Message, ...], dict[str, Any], dict[str, Any], int, str]
+"""What the samples of a group share: messages, attributes, drawn parameters, the number of the
+endpoint in the mix, and the row's name. A plain tuple: one is made for every row."""
+
+
 class Plan:
     """Iterates over the samples to ask for, always the same ones in the same order."""
 
@@ -66,12 +77,16 @@ class Plan:
         endpoints: list[Endpoint],
         *,
         num_samples: int | None = None,
+        examples: Source | None = None,
     ) -> None:
-        """``endpoints`` stand in the order of ``recipe.generate.mix``."""
+        """``endpoints`` stand in the order of ``recipe.generate.mix``; ``examples`` is the source
+        of examples, where that is another one.
+        """
         self._recipe = recipe
         self._source = source
         self._endpoints = endpoints
-        self._renderer = Renderer(system=recipe.prompts.system, template=recipe.prompts.template)
+        self._n = recipe.generate.n
+        self._renderer = _renderer_of(recipe)
         self._attributes = {
             name: attribute.lines(recipe.folder) if isinstance(attribute, FileChoice) else attribute
             for name, attribute in recipe.prompts.attributes.items()
@@ -79,13 +94,17 @@ class Plan:
         self._mix = Choice(
             choice=list(range(len(endpoints))), weights=[m.weight for m in recipe.generate.mix]
         )
-        self._named_by = [_namer(endpoint, recipe.generate.api) for endpoint in endpoints]
+        self._schema = recipe.answer_schema
+        self._named_by = [
+            _namer(endpoint, recipe.generate.api, self._schema) for endpoint in endpoints
+        ]
         self._fixed_params, self._drawn_params = _fixed_and_drawn(recipe.generate.params)
         if not self._renderer.uses_columns:
             logger.warning(
                 "the template names no column or attribute, so all prompts are equal; "
                 'a column is written "{{ question }}"'
             )
+        self._examples = self._example_pool(examples or source)
         self.inspection = self._inspect()
         self.num_samples = self._count(num_samples)
 
@@ -99,6 +118,17 @@ class Plan:
         choices = {name: shape.model_dump(mode="json") for name, shape in self._attributes.items()}
         prompts["attributes"] = blake2b(orjson.dumps(choices), digest_size=8).hexdigest()
         generate = {key: resolved["generate"][key] for key in ("params", "api", "send_seed")}
+        generate["params"].pop("schema")  # what is in it counts, not where it stands
+        if self._schema is not None:
+            generate["params"]["schema"] = _named_by_content(self._schema)
+        # What follows is named only where it is used: earlier journals say nothing of it.
+        if self._recipe.prompts.messages is not None:
+            prompts["messages"] = resolved["prompts"]["messages"]
+        if self._examples is not None:
+            shown = {**resolved["prompts"]["examples"], "source": self._examples.digest}
+            prompts["examples"] = shown
+        if self._n > 1:
+            generate["n"] = self._n
         return {
             "seed": self._recipe.seed,
             "prompts": prompts,
@@ -126,13 +156,18 @@ class Plan:
         Raises ``InputError`` when the source is no longer what it was at the first reading.
         """
         rows = chain.from_iterable(self._good_rows() for _ in repeat(None))
+        n, drawn = self._n, None
         for ordinal, (prompt_id, sample_index) in enumerate(self._names()):
-            row = next(rows, None)
+            place = sample_index % n
+            if not place:
+                row, drawn = next(rows, None), None
             if is_wanted is not None and not is_wanted(ordinal):
                 continue
-            if row is None or _digest(row.values) != self._digest_of(ordinal):
-                raise self._changed_meanwhile()
-            yield self._sample(ordinal, prompt_id, sample_index, row)
+            if drawn is None:
+                if row is None or digest_of(row.values) != (digest := self._digest_of(ordinal)):
+                    raise self._changed_meanwhile()
+                drawn = self._draw(prompt_id, sample_index - place, digest, row)
+            yield self._sample(ordinal, prompt_id, sample_index, drawn)
 
     def sample_ids(self) -> Iterator[str]:
         """The ids of all samples in their order, without reading a row."""
@@ -146,21 +181,29 @@ class Plan:
             return num_samples
         if recipe.candidates is not None:
             return recipe.candidates
-        return num_rows * recipe.prompts.draws
+        return num_rows * recipe.num_draws
 
     def _inspect(self) -> Inspection:
         """Read every row; render the first ones, then one of each kind of columns that turns up."""
         found, kinds = Inspection(), set()
-        for row in self._source.rows():
+        attributes = self._draw_attributes("inspection", 0)
+        pool = self._examples
+        for example in pool or ():
+            self._renderer.shown([example], attributes)
+        for row in self._rows():
             if isinstance(row, BadRow):
                 self._skip(row, found)
                 continue
             found.num_rows += 1
-            found.digests.append(_digest(row.values))
+            digest = digest_of(row.values)
+            found.digests.append(digest)
+            if pool is not None:
+                pool.require_enough_for(digest, row.origin)
             kind = tuple(row.values)
             if found.num_rows <= NUM_ROWS_RENDERED or kind not in kinds:
                 kinds.add(kind)
-                self._renderer.messages(row, self._draw_attributes("inspection", 0))
+                shown = () if pool is None else pool.drawn_for(digest, "inspection", 0)
+                self._renderer.messages(row, attributes, shown)
         found.repeated = _repeated(found.digests)
         return found
 
@@ -178,32 +221,39 @@ class Plan:
     def _good_rows(self) -> Iterator[Row]:
         """One round; an empty one, of a source that has lost its rows, must not go on for ever."""
         found_any = False
-        for row in self._source.rows():
+        for row in self._rows():
             if not isinstance(row, BadRow):
                 found_any = True
                 yield row
         if not found_any:
             raise self._changed_meanwhile()
 
+    def _rows(self) -> Iterator[Row | BadRow]:
+        """The source's rows; a conversation that cannot be asked is a bad one."""
+        rows = self._source.rows()
+        return map(_checked, rows) if self._renderer.takes_conversations else rows
+
     def _names(self) -> Iterator[tuple[str, int]]:
         """(prompt id, sample index) of each sample: a prompt id is its row's digest, and which
         occurrence of the row it is, where rows repeat.
         """
-        digests, repeated = self.inspection.digests, self.inspection.repeated
-        num_left = self.num_samples
-        for sample_index in range(-(-num_left // len(digests))):
+        return islice(self._all_names(), self.num_samples)
+
+    def _all_names(self) -> Iterator[tuple[str, int]]:
+        digests, repeated, n = self.inspection.digests, self.inspection.repeated, self._n
+        for first in count(step=n):
             occurrences: Counter[int] = Counter()
-            for digest in islice(digests, num_left):
+            for digest in digests:
                 prompt_id = f"{digest:016x}"
                 if digest in repeated:
                     if occurrences[digest]:
                         prompt_id += f".{occurrences[digest]}"
                     occurrences[digest] += 1
-                yield prompt_id, sample_index
-            num_left -= len(digests)
+                for sample_index in range(first, first + n):
+                    yield prompt_id, sample_index
 
     def _digest_of(self, ordinal: int) -> int:
-        return self.inspection.digests[ordinal % len(self.inspection.digests)]
+        return self.inspection.digests[ordinal // self._n % len(self.inspection.digests)]
 
     def _changed_meanwhile(self) -> InputError:
         return InputError(
@@ -211,16 +261,35 @@ class Plan:
             "again to ask for what is new in it"
         )
 
-    def _sample(self, ordinal: int, prompt_id: str, sample_index: int, row: Row) -> Sample:
+    def _draw(self, prompt_id: str, sample_index: int, digest: int, row: Row) -> _Drawn:
+        """For a group whose first sample has this index."""
         recipe = self._recipe
         attributes = self._draw_attributes(prompt_id, sample_index)
-        messages = self._renderer.messages(row, attributes)
+        examples: Sequence[Row] = ()
+        if self._examples is not None:
+            examples = self._examples.drawn_for(digest, prompt_id, sample_index)
         number = 0
         if len(self._endpoints) > 1:
             number = self._mix.draw(fraction_for(recipe.seed, prompt_id, sample_index, "mix"))
+        params = {
+            name: value.draw(fraction_for(recipe.seed, prompt_id, sample_index, f"params:{name}"))
+            for name, value in self._drawn_params.items()
+        }
+        params.update(row.params)
+        messages = self._renderer.messages(row, attributes, examples)
+        return messages, attributes, params, number, _name_of(row.origin)
+
+    def _sample(self, ordinal: int, prompt_id: str, sample_index: int, drawn: _Drawn) -> Sample:
+        recipe = self._recipe
+        messages, attributes, drawn_params, number, origin = drawn
         endpoint = self._endpoints[number]
         seed = seed_for(recipe.seed, prompt_id, sample_index, "request") >> (64 - SEED_BITS)
-        params = self._draw_params(prompt_id, sample_index, seed)
+        given = {
+            **self._fixed_params,
+            "seed": seed if recipe.generate.send_seed else None,
+            **drawn_params,
+        }
+        params = SamplingParams(**given)
         request = Request(
             request_id=_request_id(
                 self._named_by[number], messages, params, prompt_id, sample_index
@@ -229,8 +298,9 @@ class Plan:
             messages=messages,
             params=params,
             api=recipe.generate.api,
+            schema=self._schema,
         )
-        prompt = Prompt(prompt_id, sample_index, messages, attributes, _name_of(row.origin))
+        prompt = Prompt(prompt_id, sample_index, messages, attributes, origin)
         return Sample(ordinal, prompt, request, endpoint.name, seed)
 
     def _draw_attributes(self, prompt_id: str, sample_index: int) -> dict[str, Any]:
@@ -240,15 +310,43 @@ class Plan:
             for name, attribute in self._attributes.items()
         }
 
-    def _draw_params(self, prompt_id: str, sample_index: int, seed: int) -> SamplingParams:
-        drawn: dict[str, Any] = {
-            name: value.draw(
-                fraction_for(self._recipe.seed, prompt_id, sample_index, f"params:{name}")
+    def _example_pool(self, source: Source) -> ExamplePool | None:
+        prompts = self._recipe.prompts
+        if (wanted := prompts.examples) is None:
+            return None
+        if not self._renderer.shows_examples:
+            raise RecipeError(
+                "prompts.examples are drawn and shown nowhere: give them the templates `user` and "
+                "`assistant`, or write them out in a template: "
+                "{% for example in examples %}{{ example.question }}{% endfor %}"
             )
-            for name, value in self._drawn_params.items()
-        }
-        sent_seed = seed if self._recipe.generate.send_seed else None
-        return SamplingParams(**self._fixed_params, **drawn, seed=sent_seed)
+        return ExamplePool(
+            source,
+            run_seed=self._recipe.seed,
+            num=wanted.num,
+            name=wanted.source or prompts.source,
+            skips_bad_rows=prompts.on_bad_row == "skip",
+        )
+
+
+def _renderer_of(recipe: Recipe) -> Renderer:
+    prompts, example = recipe.prompts, None
+    if prompts.examples is not None and prompts.examples.user is not None:
+        assert prompts.examples.assistant is not None
+        example = prompts.examples.user, prompts.examples.assistant
+    turns = None
+    if prompts.messages is not None:
+        turns = [(turn.role, turn.content) for turn in prompts.messages]
+    return Renderer(system=prompts.system, template=prompts.template, turns=turns, example=example)
+
+
+def _checked(row: Row | BadRow) -> Row | BadRow:
+    if isinstance(row, Row) and is_conversation(row.values):
+        try:
+            conversation_of(row.values)
+        except ValueError as error:
+            return BadRow(row.origin, str(error))
+    return row
 
 
 def _fixed_and_drawn(params: Params) -> tuple[dict[str, Any], dict[str, Choice | Uniform]]:
@@ -256,6 +354,8 @@ def _fixed_and_drawn(params: Params) -> tuple[dict[str, Any], dict[str, Choice |
     fixed: dict[str, Any] = {}
     drawn: dict[str, Choice | Uniform] = {}
     for name in type(params).model_fields:
+        if name == "schema_":  # a part of the request, beside its parameters
+            continue
         value = getattr(params, name)
         if isinstance(value, Choice | Uniform):
             drawn[name] = value
@@ -270,18 +370,20 @@ def _name_of(origin: str) -> str:
     return name if name.isascii() else os.fsencode(name).decode(errors="replace")
 
 
-def _digest(values: Mapping[str, Any]) -> int:
-    canonical = orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
-    return int.from_bytes(blake2b(canonical, digest_size=8).digest(), "big")
-
-
-def _namer(endpoint: Endpoint, api: str) -> blake2b:
+def _namer(endpoint: Endpoint, api: str, schema: Mapping[str, Any] | None) -> blake2b:
     """The part of a request's name that all requests to this endpoint share.
 
     The provider is in it: a simulated answer must never pass for a bought one.
     """
     shared = [endpoint.provider, dict(endpoint.options), endpoint.model, api]
+    if schema is not None:  # else names stay what they were before there were any
+        shared.append(_named_by_content(schema))
     return blake2b(orjson.dumps(shared, option=orjson.OPT_SORT_KEYS), digest_size=16)
+
+
+def _named_by_content(schema: Mapping[str, Any]) -> str:
+    canonical = orjson.dumps(schema, option=orjson.OPT_SORT_KEYS)
+    return blake2b(canonical, digest_size=8).hexdigest()
 
 
 def _request_id(

@@ -28,12 +28,13 @@ from pydantic import (
 
 from weave_async import recipe_file, registry
 from weave_async.errors import InputError, RecipeError
+from weave_async.validation.json_schema import AnswerSchema, read_schema
 
 NAME_PATTERN = r"^\w[\w.-]*$"
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
 
 
 class Choice(_Model):
@@ -114,6 +115,41 @@ Attribute = Annotated[_Choice | _Uniform | _FileChoice, Discriminator(_tag_of)]
 Number = Annotated[_Value | _Uniform | _Choice, Discriminator(_tag_of)]
 
 
+class Turn(_Model):
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str = Field(description="Jinja template, filled from the row and the attributes.")
+
+
+class Examples(_Model):
+    """Rows that are shown with each prompt, drawn by seed: others for each row and draw, and never
+    the row itself. Of a large source, 10,000 rows are drawn from.
+    """
+
+    source: str | None = Field(
+        None, description="A .jsonl, .csv or .txt file beside the recipe; the prompts' if absent."
+    )
+    num: int = Field(3, ge=1, le=100, description="Examples in each prompt.")
+    user: str | None = Field(
+        None, description="Template of an example's user turn, filled from the example's row."
+    )
+    assistant: str | None = Field(
+        None,
+        description="Template of the turn that answers it. With neither, examples are only what "
+        "templates make of `examples`, a list of rows.",
+    )
+
+    @model_validator(mode="after")
+    def _both_turns_or_neither(self) -> Self:
+        if (self.user is None) != (self.assistant is None):
+            given, absent = (
+                ("user", "assistant") if self.assistant is None else ("assistant", "user")
+            )
+            raise ValueError(f"an example has two turns: beside `{given}`, it needs `{absent}`")
+        return self
+
+
 class Prompts(_Model):
     """Where prompts come from: rows × attributes × draws."""
 
@@ -124,11 +160,37 @@ class Prompts(_Model):
     template: str | None = Field(
         None,
         description="Jinja template of the user turn, filled from the row and the attributes. "
-        "Without one, the column `prompt` or `text` is the turn.",
+        "Without one, the column `prompt` or `text` is the turn, or else the column `messages` the "
+        "conversation.",
     )
+    messages: list[Turn] | None = Field(
+        None,
+        min_length=1,
+        description="The turns of a conversation up to the user's last, in place of `system` and "
+        "`template`.",
+    )
+    examples: Examples | None = Field(None, description="Few-shot examples from the source.")
     attributes: dict[str, Attribute] = Field({}, description="Drawn anew for each sample.")
-    draws: int = Field(1, ge=1, description="Samples per row.")
+    draws: int | None = Field(
+        None, ge=1, description="Samples per row; `generate.n`, which is 1, if absent."
+    )
     on_bad_row: Literal["stop", "skip"] = Field("stop", description="What a malformed row does.")
+
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> Self:
+        if self.messages is None:
+            return self
+        other = "template" if self.template is not None else "system"
+        if (self.template, self.system) != (None, None):
+            raise ValueError(
+                f"`messages` and `{other}` are two ways to say the same: write it as a turn"
+            )
+        if self.messages[-1].role != "user":
+            role = self.messages[-1].role
+            raise ValueError(f"the last of `messages` is what is asked: a user turn, not {role}")
+        if any(turn.role == "system" for turn in self.messages[1:]):
+            raise ValueError("a system turn comes first in `messages`")
+        return self
 
 
 class Params(_Model):
@@ -142,29 +204,12 @@ class Params(_Model):
     presence_penalty: Number | None = None
     frequency_penalty: Number | None = None
     stop: list[str] | None = Field(None, max_length=4)
-
-
-class MixEntry(_Model):
-    """One endpoint and model that takes a share of the samples."""
-
-    endpoint: str = Field(
-        "local", description="A provider's name, or an endpoint named in the env."
+    schema_: str | Annotated[dict[str, Any], BeforeValidator(recipe_file.storable)] | None = Field(
+        None,
+        alias="schema",  # pydantic has a ``schema`` of its own
+        description="The JSON Schema that answers must have: a file beside the recipe, or the "
+        "schema itself.",
     )
-    model: str | None = Field(None, description="Model id; the provider's default if absent.")
-    weight: float = Field(1.0, gt=0, description="Share of the samples, relative to the others.")
-    options: Annotated[dict[str, Any], BeforeValidator(recipe_file.storable)] = Field(
-        {}, description="The provider's own options."
-    )
-
-
-class Generate(_Model):
-    """How answers are made."""
-
-    mix: list[MixEntry] = Field([MixEntry()], min_length=1, description="Models, by weight.")
-    params: Params = Params()
-    api: Literal["chat", "completions"] = Field("chat", description="Which OpenAI API to speak.")
-    send_seed: bool = Field(True, description="Send a seed of its own with each request.")
-    attempts: int = Field(6, ge=1, description="Tries per request, the first one counted.")
 
 
 _UNITS_S = {"h": 3600, "m": 60, "s": 1}
@@ -183,6 +228,72 @@ def _seconds(value: Any) -> Any:
 Seconds = Annotated[
     float, BeforeValidator(_seconds), WithJsonSchema({"type": ["number", "string"]}), Field(gt=0)
 ]
+
+
+class MixEntry(_Model):
+    """One endpoint and model that takes a share of the samples."""
+
+    endpoint: str = Field(
+        "local", description="A provider, a preset, or an endpoint named in the env."
+    )
+    model: str | None = Field(None, description="Model id; the provider's default if absent.")
+    weight: float = Field(1.0, gt=0, description="Share of the samples, relative to the others.")
+    options: Annotated[dict[str, Any], BeforeValidator(recipe_file.storable)] = Field(
+        {}, description="The provider's own options."
+    )
+    mode: Literal["live", "batch"] | None = Field(
+        None,
+        description="live (the default), or batch: requests go out as files to the endpoint's "
+        "batch API, and come back within a day, at half the price with most services.",
+    )
+
+
+class BatchLimits(_Model):
+    """How large the files for a batch API may get. Services allow 50,000 requests and 200 MB."""
+
+    max_requests: int = Field(50_000, ge=1, le=50_000, description="Requests in one file.")
+    max_bytes: int = Field(200_000_000, ge=1, le=200_000_000, description="Size of one file.")
+
+
+class Hedge(_Model):
+    """A straggler is sent a second time; the first answer counts, and both may cost."""
+
+    after: Literal["p95"] | Seconds = Field(
+        "p95",
+        description="How long a request is out before that: seconds, or p95 of what is usual.",
+    )
+    most: float = Field(0.05, gt=0, le=1, description="Share of requests sent twice, at most.")
+
+
+class Generate(_Model):
+    """How answers are made."""
+
+    mix: list[MixEntry] = Field([MixEntry()], min_length=1, description="Models, by weight.")
+    params: Params = Params()
+    n: int = Field(
+        1,
+        ge=1,
+        le=128,
+        description="Completions of one prompt, in one request where the endpoint takes `n`. They "
+        "share attributes, parameters and examples.",
+    )
+    api: Literal["chat", "completions"] = Field("chat", description="Which OpenAI API to speak.")
+    send_seed: bool = Field(True, description="Send a seed of its own with each request.")
+    attempts: int = Field(6, ge=1, description="Tries per request, the first one counted.")
+    max_regenerations: int = Field(
+        2,
+        ge=0,
+        le=10,
+        description="How often a model is told what is wrong with an answer that does not fit the "
+        "schema, and asked again. Each time is a request of its own.",
+    )
+    when_down: Literal["failover", "wait"] = Field(
+        "failover",
+        description="Of an endpoint that is down, or out of quota: whether its samples go to "
+        "others of the mix, by weight, or wait for it.",
+    )
+    batch: BatchLimits = BatchLimits()
+    hedge: Hedge | None = Field(None, description="Sending stragglers a second time.")
 
 
 class Budget(_Model):
@@ -250,10 +361,43 @@ class Recipe(_Model):
 
     _folder: Path = Path()
 
+    @model_validator(mode="after")
+    def _draws_are_whole_groups(self) -> Self:
+        if self.num_draws % self.generate.n:
+            raise ValueError(
+                f"prompts.draws, {self.num_draws}, must be a multiple of generate.n, "
+                f"{self.generate.n}: each prompt is asked for so many completions at once"
+            )
+        return self
+
+    @property
+    def num_draws(self) -> int:
+        """Samples per row."""
+        return self.prompts.draws or self.generate.n
+
     @property
     def folder(self) -> Path:
         """Where the recipe's relative paths start."""
         return self._folder
+
+    @cached_property
+    def answer_schema(self) -> dict[str, Any] | None:
+        """The JSON Schema that answers must have, checked. Its file is read once."""
+        named = self.generate.params.schema_
+        if named is None:
+            return None
+        where = "generate.params.schema"
+        try:
+            if isinstance(named, str):
+                where = str(self.folder / named)
+                schema = recipe_file.storable(read_schema(self.folder / named))
+            else:
+                schema = named
+            AnswerSchema(schema)
+        except ValueError as error:
+            said = str(error)
+            raise RecipeError(said if where in said else f"{where}: {said}") from error
+        return dict(schema)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -278,6 +422,7 @@ class Recipe(_Model):
         except ValidationError as error:
             raise RecipeError(recipe_file.explain(error, root, where, cls)) from None
         recipe._folder = folder or Path()
+        recipe.answer_schema  # noqa: B018 - a bad one is told of now
         return recipe
 
     def with_changes(self, **changes: Any) -> Self:
@@ -290,10 +435,14 @@ class Recipe(_Model):
         return changed
 
     def with_absolute_paths(self) -> Self:
-        """The same recipe, but at home anywhere on this machine."""
+        """The same recipe, but at home anywhere on this machine; the schema stands in it."""
         data = self.model_dump()
+        data["generate"]["params"]["schema"] = self.answer_schema
         if self.prompts.source != "-":
             data["prompts"]["source"] = _absolute(self.folder, self.prompts.source)
+        examples = data["prompts"]["examples"]
+        if examples is not None and examples["source"] is not None:
+            examples["source"] = _absolute(self.folder, examples["source"])
         for shape in data["prompts"]["attributes"].values():
             if "file" in shape:
                 shape["file"] = _absolute(self.folder, shape["file"])

@@ -150,7 +150,7 @@ def _known_keys(model: type[BaseModel], steps: list[int | str]) -> Mapping[str, 
         if inner is None:
             return {}
         model = inner
-    return model.model_fields
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

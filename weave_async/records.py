@@ -29,10 +29,15 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a source. ``origin`` says where it stands, as ``file:line``."""
+    """One row of a source. ``origin`` says where it stands, as ``file:line``.
+
+    ``params`` are sampling parameters of the row's own, by their names in ``SamplingParams``: they
+    win over the recipe's.
+    """
 
     values: Mapping[str, Any]
     origin: str
+    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +93,11 @@ class Request:
     """What is sent to an endpoint: one completion of one prompt, or ``num_choices`` of them.
 
     ``request_id`` is the digest of all that can change the answer (model, messages, parameters,
-    schema, draw). The journal keeps answers under it. ``attempt_id`` names one sending of it: the
-    dispatcher gives each its own, and providers pass it on as ``X-Client-Request-Id``. ``schema``
-    is the JSON Schema that the answer should have: an endpoint that cannot enforce it is told in
-    words.
+    schema, draw). The journal keeps answers under it. ``attempt_id`` names one sending of it, and
+    begins with its id: the dispatcher gives each its own, and providers pass it on as
+    ``X-Client-Request-Id``. ``schema`` is the JSON Schema that the answer should have: an endpoint
+    that cannot enforce it is told in words. ``num_choices`` is no part of the id: in a request for
+    several, the others have requests of their own, and only their answers came with this one's.
     """
 
     request_id: str
@@ -167,6 +173,7 @@ class Response:
     ``e2e_s`` runs from the send to the last byte, without any time spent in our queues.
     ``others`` are the further choices of a request for several; ``usage`` is then that of them all,
     and stands on the first alone. An endpoint may answer with fewer choices than it was asked for.
+    ``regenerations`` is how often it was asked again, for answers that did not fit the schema.
     """
 
     text: str
@@ -179,6 +186,7 @@ class Response:
     rate_limits: RateLimits | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     others: tuple[Response, ...] = ()
+    regenerations: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,11 +252,18 @@ class Sample:
     rejection: Rejection | None = None
     failure: Failure | None = None
 
-    def answered(self, outcome: Response | Failure, *, endpoint: str | None = None) -> Sample:
+    def answered(
+        self,
+        outcome: Response | Failure,
+        *,
+        endpoint: str | None = None,
+        sent: Request | None = None,
+    ) -> Sample:
         """This sample with its end of the asking, and with the turns that a trainer will see.
 
-        ``endpoint`` is who answered, where that is another than the one it was planned for. Called
-        for every sample: ``dataclasses.replace`` would take twice as long.
+        ``endpoint`` is who answered, where that is another than the one it was planned for;
+        ``sent`` is the request as it was sent there, under the same id. Called for every sample:
+        ``dataclasses.replace`` would take twice as long.
         """
         messages, response, failure = self.request.messages, None, None
         if isinstance(outcome, Failure):
@@ -259,7 +274,7 @@ class Sample:
         return Sample(
             ordinal=self.ordinal,
             prompt=self.prompt,
-            request=self.request,
+            request=sent or self.request,
             endpoint=endpoint or self.endpoint,
             seed=self.seed,
             messages=messages,
@@ -301,3 +316,47 @@ class Endpoint:
     options: Mapping[str, Any] = field(default_factory=dict)
     preset: str | None = None
     mode: Literal["live", "batch"] = "live"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """A service or a kind of server whose address and ways are known: data, found by its name.
+
+    ``base_url`` is where it is unless somebody says otherwise, ``None`` where each user has an
+    address of his own; ``address_advice`` then says where to find it. ``key_variable`` and
+    ``model_variable`` are variables that its users have set already; that key is sent to the
+    preset's origin and to no other. ``base_url_variable`` may move that origin, and to its value
+    ``base_url_suffix`` is added. ``options`` are those of ``provider``, under what a user says.
+    """
+
+    title: str
+    provider: str
+    base_url: str | None = None
+    key_variable: str | None = None
+    base_url_variable: str | None = None
+    base_url_suffix: str = ""
+    model_variable: str | None = None
+    address_advice: str = ""
+    rate_limit_headers: str = ""
+    traps: str = ""
+    docs_url: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """What it reads of the environment."""
+        named = (self.base_url_variable, self.key_variable, self.model_variable)
+        return tuple(name for name in named if name)
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointFacts:
+    """What an endpoint says of itself for free: see ``interfaces.Inspectable``.
+
+    ``models`` are its models with the tokens of their context. ``clock_ahead_s`` is how far its
+    clock is ahead of ours. ``ways`` are the things in which it is known to differ, in words.
+    """
+
+    models: Mapping[str, int | None]
+    clock_ahead_s: float | None = None
+    ways: tuple[str, ...] = ()

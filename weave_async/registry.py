@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from weave_async.errors import RecipeError
+from weave_async.records import Preset
 
 GROUPS = {
     "provider": "weave_async.providers",
@@ -26,6 +27,7 @@ GROUPS = {
     "selector": "weave_async.selectors",
     "sink": "weave_async.sinks",
     "server": "weave_async.servers",
+    "preset": "weave_async.presets",
 }
 """What a part is called, and the entry-point group where it registers."""
 
@@ -39,8 +41,30 @@ def load(kind: str, name: str) -> Any:
     try:
         entry = _entries(kind)[name]
     except KeyError:
-        raise RecipeError(unknown(kind, name, sorted(_entries(kind)))) from None
+        also = sorted(presets()) if kind == "provider" else []
+        raise RecipeError(unknown(kind, name, [*installed(kind), *also])) from None
     return _load_entry(kind, entry)
+
+
+def preset(name: str) -> Preset | None:
+    """The preset of that name. A provider's own name is never one: it means the provider."""
+    if ":" in name or name in _entries("provider"):
+        return None
+    return presets().get(name)
+
+
+@cache
+def presets() -> Mapping[str, Preset]:
+    """All presets by name. An entry point of their group is a mapping of many."""
+    found: dict[str, Preset] = {}
+    for entry in _entries("preset").values():
+        rows = _load_entry("preset", entry)
+        if not isinstance(rows, Mapping) or not all(isinstance(r, Preset) for r in rows.values()):
+            raise RecipeError(f"presets '{entry.name}' must map names to weave_async's Preset")
+        for name in found.keys() & rows.keys():
+            raise RecipeError(f"preset '{name}' of '{entry.name}' is there already, by that name")
+        found |= rows
+    return found
 
 
 def build(

@@ -1,4 +1,4 @@
-"""Rows → prompts: the template, filled from a row's columns and the attributes of one draw.
+"""Rows → prompts: the templates, filled from a row's columns and the attributes of one draw.
 
 Templates are Jinja in its immutable sandbox, with no loader, and an undefined name is an error:
 rows are values, never templates.
@@ -7,7 +7,7 @@ rows are values, never templates.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from jinja2.meta import find_undeclared_variables
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from weave_async.conversations import conversation_of, is_conversation
 from weave_async.errors import InputError, RecipeError
 from weave_async.records import Message, Role, Row
 
@@ -58,27 +59,82 @@ def _num_bits(base: Any, power: Any) -> int:
 
 
 class Renderer:
-    """A system and a user template, compiled once. ``messages`` is called for every sample."""
+    """The turns of a prompt, compiled once. ``messages`` is called for every sample.
 
-    def __init__(self, *, system: str | None, template: str | None) -> None:
-        self._is_default = template is None
-        template = template or DEFAULT_TEMPLATE
+    ``turns`` are roles with their templates; ``example`` is the pair that shows one example, user
+    and assistant. Without a ``template`` or ``turns``, a row is the prompt: its column ``prompt``
+    or ``text``, or else the conversation in ``messages``.
+    """
+
+    def __init__(
+        self,
+        *,
+        system: str | None = None,
+        template: str | None = None,
+        turns: Sequence[tuple[Role, str]] | None = None,
+        example: tuple[str, str] | None = None,
+    ) -> None:
         environment = _Sandbox()
-        self._turns: list[_Turn] = []
-        if system is not None:
-            self._turns.append(_compile(environment, "system", system, "prompts.system"))
-        self._turns.append(_compile(environment, "user", template, "prompts.template"))
-        self.uses_columns = bool(_names_in(environment, system, template))
+        self.takes_conversations = template is None and turns is None
+        if turns is None:
+            named: list[tuple[Role, str, str]]
+            named = [("user", template or DEFAULT_TEMPLATE, "prompts.template")]
+            if system is not None:
+                named.insert(0, ("system", system, "prompts.system"))
+        else:
+            named = [(role, text, f"prompts.messages[{i}]") for i, (role, text) in enumerate(turns)]
+        self._turns = [_compile(environment, *turn) for turn in named]
+        self._pair: list[_Turn] = []
+        if example is not None:
+            user, assistant = example
+            self._pair = [
+                _compile(environment, "user", user, "prompts.examples.user"),
+                _compile(environment, "assistant", assistant, "prompts.examples.assistant"),
+            ]
+        names = _names_in(environment, *(source for _, source, _ in named))
+        self.uses_columns = bool(names)
+        self.shows_examples = bool(self._pair) or "examples" in names
 
-    def messages(self, row: Row, attributes: Mapping[str, Any]) -> tuple[Message, ...]:
+    def messages(
+        self, row: Row, attributes: Mapping[str, Any], examples: Sequence[Row] = ()
+    ) -> tuple[Message, ...]:
         """The conversation to send. Raises ``InputError`` that names the row and what it lacks."""
         names = {**row.values, **attributes}
-        if self._is_default and not {"prompt", "text"} & names.keys():
+        if examples:
+            names["examples"] = [example.values for example in examples]
+        if self.takes_conversations and not {"prompt", "text"} & names.keys():
+            messages = self._given(row, names)
+        else:
+            messages = [Message(t.role, _render(t, names, row.origin)) for t in self._turns]
+        if examples and self._pair:
+            messages[-1:-1] = self.shown(examples, attributes)
+        return tuple(messages)
+
+    def shown(self, examples: Sequence[Row], attributes: Mapping[str, Any]) -> list[Message]:
+        """Examples as turns: what was asked and what was answered, one after the other."""
+        return [
+            Message(turn.role, _render(turn, {**example.values, **attributes}, example.origin))
+            for example in examples
+            for turn in self._pair
+        ]
+
+    def _given(self, row: Row, names: Mapping[str, Any]) -> list[Message]:
+        """The conversation that the row holds; ours is the system turn, unless it has one."""
+        if not is_conversation(row.values):
             raise InputError(
                 f"{row.origin}: no column 'prompt' or 'text' to ask: say which with a template, "
                 f"as {{{{ {next(iter(names), 'question')} }}}}. Columns: {', '.join(names)}"
             )
-        return tuple([Message(turn.role, _render(turn, names, row.origin)) for turn in self._turns])
+        try:
+            messages = conversation_of(row.values)
+        except ValueError as error:
+            raise InputError(f"{row.origin}: {error}") from error
+        if sum(len(message.content) for message in messages) > MAX_PROMPT_CHARS:
+            raise _too_long(row.origin)
+        if len(self._turns) > 1 and messages[0].role != "system":
+            system = self._turns[0]
+            messages.insert(0, Message("system", _render(system, names, row.origin)))
+        return messages
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -20,8 +21,10 @@ from weave_async.journal.journal import Journal
 from weave_async.metrics import RunMetrics
 from weave_async.parts import (
     asker_of,
+    batching_of,
     dispatchers_of,
     endpoints_of,
+    examples_source_of,
     prices_of,
     providers_of,
     sellers_of,
@@ -95,7 +98,11 @@ class Run:
         self._to_hand_on: list[Sample] = []
         self._num_known = 0
         self._entered = False
+        self._new_engine: Callable[[], Engine] | None = None
         self._engine_or_none: Engine | None = None
+        self._fill_by_batches: Callable[[], Coroutine[Any, Any, None]] | None = None
+        self._filling: asyncio.Task[None] | None = None
+        self._stop_engine: Callable[[Engine], None] | None = None
         self._has_failed = False
         self._interrupt_code: int | None = None
 
@@ -107,12 +114,22 @@ class Run:
             raise RuntimeError(f"{self!r} is entered already; a Run makes one run")
         self._entered = True
         async with AsyncExitStack() as stack:
-            self.endpoints = endpoints_of(self.recipe.generate.mix, self._settings)
+            source = source_of(self.recipe, stack)
+            self.endpoints = endpoints_of(
+                self.recipe.generate.mix,
+                self._settings,
+                default_model=getattr(source, "model", None),
+            )
             self._providers = providers = providers_of(self.endpoints)
             pipeline = Pipeline(stages_of(self.recipe), self.metrics.stage_times)
             self._sinks = sinks_of(self.recipe)
-            source = source_of(self.recipe, stack)
-            self.plan = Plan(self.recipe, source, self.endpoints, num_samples=self._num_samples)
+            self.plan = Plan(
+                self.recipe,
+                source,
+                self.endpoints,
+                num_samples=self._num_samples,
+                examples=examples_source_of(self.recipe),
+            )
             self._open_folder(stack)
             journal = Journal(
                 self.folder.journal,
@@ -133,6 +150,7 @@ class Run:
             dispatchers = dispatchers_of(
                 self.recipe, self.endpoints, providers, journal, on_retry=self._count_retry
             )
+            self._dispatchers = dispatchers
             self.folder.write_recipe(self.recipe.with_absolute_paths().resolved())
             self._outputs = self._open_outputs(stack)
             for dispatcher in dispatchers.values():
@@ -140,10 +158,27 @@ class Run:
             concurrency = sum(d.admission.max_concurrency for d in dispatchers.values())
             self.metrics.asked = self.plan.num_samples
             self.metrics.recallable = self.plan.num_samples - places.count(0)
-            self._engine_or_none = Engine(
+            batching = batching_of(
+                self.recipe,
+                self.folder,
+                providers,
+                dispatchers,
+                plan=self.plan,
+                journal=journal,
+                metrics=self.metrics,
+                accept_changes=self._accept_changes,
+            )
+            self._new_engine = lambda: Engine(
                 self.plan.samples,
                 places=places,
-                asker=asker_of(dispatchers),
+                asker=asker_of(
+                    self.recipe,
+                    dispatchers,
+                    self.endpoints,
+                    providers,
+                    journal=journal,
+                    metrics=self.metrics,
+                ),
                 dispatchers=dispatchers,
                 journal=journal,
                 pipeline=pipeline,
@@ -153,7 +188,12 @@ class Run:
                 max_concurrency=min(concurrency, places.count(0)),
                 window=max(SMALLEST_WINDOW, WINDOW_PER_REQUEST * concurrency),
                 accept=self.recipe.accept,
+                group_size=self.recipe.generate.n,
             )
+            if batching is None:
+                self._engine_or_none = self._new_engine()
+            else:  # what there is to ask is known once that is done
+                self._fill_by_batches = partial(batching.fill, places)
             self._stack = stack.pop_all()
         return self
 
@@ -196,10 +236,7 @@ class Run:
     def interrupt(self, *, drop_in_flight: bool = False, exit_code: int = EXIT_INTERRUPTED) -> None:
         """Stop asking; the run can be continued. What is in flight comes in, or is dropped."""
         self._interrupt_code = exit_code
-        if drop_in_flight:
-            self._engine.abandon()
-        else:
-            self._engine.stop()
+        self._stop(Engine.abandon if drop_in_flight else Engine.stop)
 
     @property
     def summary(self) -> RunSummary:
@@ -211,30 +248,37 @@ class Run:
     @property
     def num_in_flight(self) -> int:
         """Requests that are out at this moment."""
-        return self._engine.num_in_flight
+        return 0 if self._engine_or_none is None else self._engine_or_none.num_in_flight
 
     @property
     def _engine(self) -> Engine:
-        if self._engine_or_none is None:
-            raise RuntimeError(f"{self!r} is not entered: use it in `async with`")
+        assert self._engine_or_none is not None, "the run has ended, so there was an engine"
         return self._engine_or_none
 
     def _start(self) -> asyncio.Task[None]:
+        if self._new_engine is None:
+            raise RuntimeError(f"{self!r} is not entered: use it in `async with`")
         if self._engine_task is None:
-            self._engine_task = asyncio.create_task(self._run_engine(self._engine), name="engine")
+            running = self._run_engine(self._new_engine)
+            self._engine_task = asyncio.create_task(running, name="engine")
         return self._engine_task
 
-    async def _run_engine(self, engine: Engine) -> None:
+    async def _run_engine(self, new_engine: Callable[[], Engine]) -> None:
         self.metrics.start()
         probing = asyncio.create_task(self.metrics.loop_lag.run(), name="lag probe")
         wall_s = self.recipe.budget.wall
         if wall_s is not None:
             spent = BudgetError(f"the budget's time, {wall_s:g} s, is over: run again to continue")
             self._stack.callback(
-                asyncio.get_running_loop().call_later(wall_s, engine.stop, spent).cancel
+                asyncio.get_running_loop().call_later(wall_s, self._stop_asking, spent).cancel
             )
         try:
-            await engine.run()
+            if self._fill_by_batches is not None:
+                await self._fill(self._fill_by_batches)
+            if self._engine_or_none is None:
+                self._engine_or_none = new_engine()
+                self._stop_before(self._engine_or_none)
+            await self._engine_or_none.run()
         finally:
             probing.cancel()
             self.metrics.stop()
@@ -263,8 +307,35 @@ class Run:
             assert self._written is not None
             await self._written.send(sample)
 
+    async def _fill(self, fill_by_batches: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have what can be asked in batches in the journal; what it cannot, the engine is told."""
+        if self._stop_engine is not None:
+            return
+        self._filling = asyncio.create_task(fill_by_batches(), name="batches")
+        try:
+            await self._filling
+        except WeaveError as error:
+            self._stop_asking(error)
+        except asyncio.CancelledError:
+            if self._stop_engine is None:  # not we have cancelled it
+                raise
+
     def _stop_asking(self, error: WeaveError) -> None:
-        self._engine.stop(because=error)
+        self._stop(lambda engine: engine.stop(because=error))
+
+    def _stop_before(self, engine: Engine) -> None:
+        """What was to be stopped before there was an engine: it delivers what the journal has."""
+        if self._stop_engine is not None:
+            self._stop_engine(engine)
+
+    def _stop(self, stop: Callable[[Engine], None]) -> None:
+        """Stop the engine; before there is one, what comes before it, and then the engine."""
+        if self._engine_or_none is not None:
+            stop(self._engine_or_none)
+            return
+        self._stop_engine = stop
+        if self._filling is not None:
+            self._filling.cancel()
 
     def _count_retry(self, error: str) -> None:
         self.metrics.retries[error] += 1
@@ -461,6 +532,7 @@ class Run:
             elapsed_s=round(metrics.elapsed_s, 3),
             answers_per_s=round(metrics.answers_per_s, 2),
             files=files,
+            endpoints={name: each.account() for name, each in self._dispatchers.items()},
             error=None if error is None else str(error),
         )
 

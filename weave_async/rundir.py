@@ -5,6 +5,7 @@
     RUN/
     ├── recipe.yaml       what was asked for, resolved, without secrets
     ├── journal/          every answer as it came: the only truth (see weave_async.journal)
+    ├── batches/          what went to a batch API and came back, and a ledger of how far each got
     ├── samples.jsonl     the dataset
     ├── rejected.jsonl    a row per rejected sample: stage, rule, reason, evidence
     ├── failed.jsonl      a row per failed sample: error, message, attempts
@@ -70,6 +71,10 @@ class RunFolder:
     @property
     def journal(self) -> Path:
         return self.path / "journal"
+
+    @property
+    def batches(self) -> Path:
+        return self.path / "batches"
 
     @property
     def recipe(self) -> Path:
@@ -236,7 +241,7 @@ class RunFolder:
 
     def _publish_bytes(self, path: Path, content: bytes) -> None:
         part = path.with_name(path.name + ".part")
-        with storage_errors(path), _open_private(part) as file:
+        with storage_errors(path), open_private(part) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -257,7 +262,7 @@ class OutputFile:
         self._digest = sha256()
         self._part = path.with_name(path.name + ".part")
         with storage_errors(self._part):
-            self._file = _open_private(self._part)
+            self._file = open_private(self._part)
 
     def write(self, row: bytes) -> None:
         """Append one row, buffered."""
@@ -358,6 +363,21 @@ def reserve_of(journal: Path) -> Path:
     return journal / "reserve"
 
 
+def ledger_of(batches: Path) -> Path:
+    """What has become of each batch, a line per step."""
+    return batches / "ledger.jsonl"
+
+
+def requests_of(batches: Path, number: int) -> Path:
+    """The file of requests that a batch is made of."""
+    return batches / f"{number:04d}.requests.jsonl"
+
+
+def answers_of(batches: Path, number: int, file_number: int) -> Path:
+    """One of the files of answers that came of it; whole, if it is there."""
+    return batches / f"{number:04d}.answers-{file_number}.jsonl"
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename or a new file in ``folder`` survive a power cut."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -367,6 +387,7 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def _open_private(path: Path) -> IO[bytes]:
+def open_private(path: Path) -> IO[bytes]:
+    """Open to write from the start; nobody else may read it."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     return os.fdopen(os.open(path, flags, _PRIVATE_FILE), "wb", buffering=1 << 16)

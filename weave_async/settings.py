@@ -1,7 +1,8 @@
 """Settings from the environment and from ``.env``. Nothing else in weave_async reads either.
 
 Flag > environment > ``.env`` > recipe > default. A key belongs to the base URL that stands beside
-it, under the same prefix, and is sent nowhere else.
+it, under the same prefix, and is sent nowhere else. Where a preset stands there instead, its
+address counts as the base URL; the key in the preset's own variable belongs to its origin.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from weave_async.binding import joined, origin, over, same_address, with_suffix
 from weave_async.errors import RecipeError
 from weave_async.log_redaction import keep_out_of_logs
-from weave_async.records import Endpoint
-from weave_async.registry import unknown
+from weave_async.records import Endpoint, Preset
+from weave_async.registry import preset, presets, unknown
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +36,9 @@ class EndpointSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    provider: str | None = Field(None, description="adapter: local, openai_compatible, simulated")
+    provider: str | None = Field(
+        None, description="adapter (local, simulated) or preset (groq, vllm)"
+    )
     model: str | None = Field(None, description="model id")
     base_url: str | None = Field(None, description="address, up to and including /v1")
     api_key: SecretStr | None = Field(None, description="key for that address, and for no other")
@@ -45,13 +49,16 @@ class EndpointSettings(BaseModel):
         None, gt=0, description="seconds for one wait (first byte, next chunk)"
     )
     deadline_s: float | None = Field(None, gt=0, description="seconds for one whole request")
+    mode: Literal["live", "batch"] | None = Field(
+        None, description="live, or batch: as files to the endpoint's batch API, within a day"
+    )
     options: dict[str, str] = Field({}, description="the provider's own, as ..._OPTIONS__NAME")
 
 
 _KEYS = [name for name in EndpointSettings.model_fields if name != "options"]
 FOREIGN_VARIABLES = {"WEAVE_ASYNC_SERVER_API_KEY"}
 """Ours, but read elsewhere: the local model server stands alone and reads its own key."""
-_FOR_ALL_ENDPOINTS = ("model", "rpm", "tpm", "max_concurrency", "timeout_s", "deadline_s")
+_FOR_ALL_ENDPOINTS = ("model", "rpm", "tpm", "max_concurrency", "timeout_s", "deadline_s", "mode")
 FALLBACK_PROVIDER = "openai_compatible"
 """The adapter of an endpoint that the environment names without saying which."""
 FALLBACK_VARIABLES = ("BASE_URL", "API_KEY", "MODEL")
@@ -89,7 +96,7 @@ class Settings:
         _warn_of_readers(dotenv, stored)
         lower, higher = _scopes_in(stored), _scopes_in(environ)
         scopes = {
-            scope: _joined(scope, lower.get(scope, {}), higher.get(scope, {}))
+            scope: joined(lower.get(scope, {}), higher.get(scope, {}), _variables_in(scope))
             for scope in lower | higher
         }
         return cls(
@@ -121,20 +128,30 @@ class Settings:
 
     def provider_of(self, endpoint: str) -> str:
         """The provider behind an endpoint's name in a recipe, once the environment has its say."""
-        name = self._name_of(endpoint)
-        found = self.endpoints.get(name)
-        return name if found is None else found.provider or FALLBACK_PROVIDER
+        named = self._provider_or_preset(self._name_of(endpoint))
+        known = preset(named)
+        return named if known is None else known.provider
 
     def endpoint(
-        self, name: str, *, model: str | None, options: Mapping[str, Any], traits: ProviderTraits
+        self,
+        name: str,
+        *,
+        model: str | None,
+        options: Mapping[str, Any],
+        traits: ProviderTraits,
+        mode: Literal["live", "batch"] | None = None,
     ) -> Endpoint:
         """The endpoint a recipe calls ``name``: its provider, address, key, model and limits."""
         swapped = self._name_of(name) != name
         name = self._name_of(name)
         provider = self.provider_of(name)
+        preset_name = self._provider_or_preset(name)
+        known = preset(preset_name)
         is_named = name in self.endpoints
         found = self.endpoints[name] if is_named else self.default
-        if not is_named:
+        if known is not None:
+            found = self._with_preset(found, preset_name, known, is_its_own=is_named)
+        elif not is_named:
             found = self._with_fallback(found, traits.environment_fallback)
         model = found.model or model or traits.default_model
         if model is None:
@@ -155,34 +172,108 @@ class Settings:
             tokens_per_minute=found.tpm,
             timeout_s=found.timeout_s or self.default.timeout_s or DEFAULT_TIMEOUT_S,
             deadline_s=found.deadline_s or self.default.deadline_s or DEFAULT_DEADLINE_S,
-            options={**({} if swapped else options), **found.options},
+            options={
+                **(known.options if known else {}),
+                **({} if swapped else options),
+                **found.options,
+            },
+            preset=preset_name if known else None,
+            mode=found.mode or mode or "live",
         )
 
     def _name_of(self, endpoint: str) -> str:
         return self.default.provider or endpoint
 
+    def _provider_or_preset(self, name: str) -> str:
+        """What an endpoint's own name, or the provider set for it, stands for.
+
+        One that the environment calls like a preset is that preset, unless it has another address.
+        """
+        found = self.endpoints.get(name)
+        if found is None:
+            return name
+        is_like_a_preset = found.base_url is None and preset(name) is not None
+        return found.provider or (name if is_like_a_preset else FALLBACK_PROVIDER)
+
     def _with_fallback(self, found: EndpointSettings, prefix: str | None) -> EndpointSettings:
         """Fill gaps from ``<PREFIX>_BASE_URL`` and kin. Address and key come from one place."""
         if prefix is None:
             return found
-        theirs: dict[str, Any] = {}
-        for source in self.sources:
-            named = {name.lower(): source.get(f"{prefix}_{name}") for name in FALLBACK_VARIABLES}
-            theirs = _joined(f"{prefix}_", theirs, {k: v for k, v in named.items() if v})
+        theirs = self._theirs({name.lower(): f"{prefix}_{name}" for name in FALLBACK_VARIABLES})
         update: dict[str, Any] = {"model": found.model or theirs.get("model")}
         their_url, their_key = theirs.get("base_url"), theirs.get("api_key")
         if found.api_key is None and (
-            found.base_url is None or _same_address(found.base_url, their_url)
+            found.base_url is None or same_address(found.base_url, their_url)
         ):
             update["base_url"] = their_url
             update["api_key"] = SecretStr(their_key) if their_key else None
         return found.model_copy(update=update)
 
+    def _with_preset(
+        self, found: EndpointSettings, name: str, known: Preset, *, is_its_own: bool
+    ) -> EndpointSettings:
+        """Fill gaps from a preset and its variables: its key goes to its own origin only."""
+        theirs = self._theirs(
+            {
+                "base_url": known.base_url_variable,
+                "api_key": known.key_variable,
+                "model": known.model_variable,
+            },
+            address=known.base_url,
+        )
+        moved_to = theirs.get("base_url")
+        their_url = with_suffix(moved_to, known.base_url_suffix) if moved_to else known.base_url
+        base_url, key = found.base_url or their_url, found.api_key
+        if base_url is None:
+            raise RecipeError(
+                f"'{name}' needs the address that is yours: {known.address_advice or 'name it'}; "
+                "--base-url and WEAVE_ASYNC_BASE_URL take it with its whole path"
+            )
+        is_for_it = is_its_own or found.base_url is not None or found.provider == name
+        if key is not None and not is_for_it:
+            logger.warning(
+                "WEAVE_ASYNC_API_KEY is not sent to %s: set WEAVE_ASYNC_PROVIDER=%s beside it",
+                base_url,
+                name,
+            )
+            key = None
+        is_at_home = origin(base_url) == origin(their_url)
+        if key is None and is_at_home and theirs.get("api_key"):
+            key = SecretStr(theirs["api_key"])
+        is_moved = moved_to is not None and known.base_url is not None  # it may need no key there
+        if key is None and known.key_variable and is_at_home and not is_moved:
+            raise RecipeError(
+                f"'{name}' needs a key: set {known.key_variable}, in the environment or in .env"
+            )
+        if key is None and theirs.get("api_key"):
+            logger.warning("%s is not sent to %s", known.key_variable, base_url)
+        update = {"base_url": base_url, "api_key": key, "model": found.model or theirs.get("model")}
+        return found.model_copy(update=update)
+
+    def _theirs(
+        self, variables: Mapping[str, str | None], *, address: str | None = None
+    ) -> dict[str, Any]:
+        """What variables of others say, by the field that each stands for.
+
+        Without a variable for it, the address of a key is ``address``.
+        """
+        theirs: dict[str, Any] = {}
+        for source in self.sources:
+            named = {field: source.get(name) for field, name in variables.items() if name}
+            found = {field: value.strip() for field, value in named.items() if value}
+            theirs = joined(theirs, found, variables, address=address)
+        return theirs
+
 
 def variables() -> list[str]:
-    """The names this module reads for one endpoint, and the one that is read elsewhere."""
+    """The names this module reads for one endpoint, and the one that is read elsewhere.
+
+    Presets that are installed from elsewhere have variables of their own.
+    """
     own = [PREFIX + name.upper() for name in _KEYS]
-    return [*own, *sorted(FOREIGN_VARIABLES), *(f"OPENAI_{name}" for name in FALLBACK_VARIABLES)]
+    theirs = {name for known in presets().values() for name in known.variables}
+    theirs |= {f"OPENAI_{name}" for name in FALLBACK_VARIABLES}
+    return [*own, *sorted(FOREIGN_VARIABLES), *sorted(theirs)]
 
 
 def _warn_of_readers(dotenv: Path | None, stored: Mapping[str, str | None]) -> None:
@@ -222,43 +313,14 @@ def _scope_of(variable: str) -> tuple[str | None, str]:
     return None, ""
 
 
-def _joined(scope: str, lower: dict[str, Any], higher: dict[str, Any]) -> dict[str, Any]:
-    """Two sources, the higher on top. A key goes only to an address of its own source.
-
-    A ``.env`` that came with somebody's project must not direct a key of the environment.
-    """
-    merged = {**lower, **higher}
-    if "api_key" not in merged or "base_url" not in merged:
-        return merged
-    of_key = higher if "api_key" in higher else lower
-    if not _same_address(of_key.get("base_url"), merged["base_url"]):
-        logger.warning(
-            "%sAPI_KEY is not sent to %sBASE_URL: one is in the environment, the other in .env; "
-            "put both in one place",
-            scope,
-            scope,
-        )
-        del merged["api_key"]
-    return merged
-
-
-def _over(lower: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
-    """Flags on top of settings, but for a key whose address a flag has replaced."""
-    merged = {**lower, **flags}
-    address = lower.get("base_url")
-    if address is not None and not _same_address(address, merged["base_url"]):
-        merged.pop("api_key", None)
-    return merged
-
-
-def _same_address(one: str | None, other: str | None) -> bool:
-    return (one or "").rstrip("/") == (other or "").rstrip("/")
+def _variables_in(scope: str) -> dict[str, str | None]:
+    return {name: scope + name.upper() for name in _KEYS}
 
 
 def _updated(found: EndpointSettings, flags: Mapping[str, Any]) -> EndpointSettings:
     known = found.model_dump(exclude_unset=True)
-    provider = flags.get("provider") or known.get("provider")
-    return found.model_construct(**{**_over(known, dict(flags)), "provider": provider})
+    given = {name: value for name, value in flags.items() if value is not None}
+    return found.model_construct(**over(known, given))
 
 
 def _validated(prefix: str, found: dict[str, Any]) -> EndpointSettings:

@@ -1,4 +1,4 @@
-"""The three kinds of stage, each lifting the small function an author writes to samples in,
+"""The kinds of stage, each lifting the small function an author writes to samples in,
 samples out. A sample that a stage has rejected passes the later ones untouched.
 
 A part that raises costs the sample it raised on: that one is rejected with the reason ``raised``.
@@ -19,6 +19,8 @@ from weave_async.metrics import StageTimes
 from weave_async.noise.spans import ProtectedSpans
 from weave_async.records import Message, NoiseEdit, Rejection, Sample, Verdict
 from weave_async.seeding import rng_for
+from weave_async.validation.json_answer import unfenced
+from weave_async.validation.json_schema import AnswerSchema
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +106,30 @@ class JudgingStage:
         if verdict.passed:
             return sample
         return _rejected(sample, self.kind, self.name, _storable(verdict))
+
+
+@dataclass(slots=True)
+class SchemaStage:
+    """Rejects answers that do not fit their schema. Of the others, the JSON alone goes on: a
+    trainer never sees the code fence that a model has put around it.
+    """
+
+    schema: AnswerSchema
+    guard: Guard = dataclass_field(default_factory=lambda: Guard("validation"))
+    kind: Literal["validation"] = "validation"
+    name: str = "schema"
+
+    async def process(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+        return [self.guard.apply(self._judge, sample, self.name) for sample in samples]
+
+    def _judge(self, sample: Sample) -> Sample:
+        verdict = self.schema(sample.completion)
+        if not verdict.passed:
+            return _rejected(sample, self.kind, self.name, verdict)
+        text = unfenced(sample.completion)
+        if text == sample.completion:
+            return sample
+        return replace(sample, messages=(*sample.messages[:-1], Message("assistant", text)))
 
 
 class Guard:

@@ -3,10 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Status = Literal["complete", "incomplete", "interrupted", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointAccount:
+    """What one endpoint did in this run.
+
+    ``answered`` are requests; ``taken_over`` samples that another endpoint was planned for;
+    ``hedged`` requests that were sent a second time, ``hedges_won`` those whose second sending was
+    answered first. ``left_because`` says why others went on without it.
+    """
+
+    answered: int
+    taken_over: int
+    hedged: int
+    hedges_won: int
+    left_because: str | None
+
+    @property
+    def is_worth_saying(self) -> bool:
+        return bool(self.taken_over or self.hedged or self.left_because)
+
+    def __str__(self) -> str:
+        told = f"{self.answered} answered"
+        if self.taken_over:
+            told += f", {self.taken_over} taken over from others"
+        if self.hedged:
+            told += f", {self.hedged} sent twice ({self.hedges_won} won)"
+        return f"{told}; left: {self.left_because}" if self.left_because else told
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +73,7 @@ class RunSummary:
     elapsed_s: float
     answers_per_s: float
     files: Mapping[str, Mapping[str, Any]]
+    endpoints: Mapping[str, EndpointAccount] = field(default_factory=dict)
     error: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -77,6 +106,8 @@ class RunSummary:
             )
         if self.cost_usd:
             lines.append(f"Cost by list price: ${self.cost_usd:,.4f}.")
+        if any(account.is_worth_saying for account in self.endpoints.values()):
+            lines += [f"At {name}: {account}." for name, account in self.endpoints.items()]
         if self.rows_skipped:
             lines.append(f"Malformed rows left out: {self.rows_skipped}.")
         return "\n".join(lines)

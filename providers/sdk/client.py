@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -49,12 +49,13 @@ class SdkClient:
         azure: Azure | None,
     ) -> None:
         self._pool = pool
-        self.errors = errors
+        self._errors = errors
+        self._token = token
         self._lessons = lessons
         # Without a key the SDK has to be told that none is meant, each time.
         self._headers = {} if secret or token else {"Authorization": openai.Omit()}
         self._whole, self._streamed = (
-            _new_client(
+            new_sdk(
                 base_url,
                 httpx2.AsyncClient(
                     transport=Carrier(pool, streamed=streamed),
@@ -69,10 +70,14 @@ class SdkClient:
             for streamed in (False, True)
         )
 
+    @property
+    def errors(self) -> ErrorReader:
+        """Which shows neither the key nor the token that went out last."""
+        return replace(self._errors, secret=self._token.latest) if self._token else self._errors
+
     async def close(self) -> None:
+        # Not the clients, which hold nothing else, and would answer whoever is late in their words.
         await self._pool.close()
-        await self._whole.close()
-        await self._streamed.close()
 
     async def complete(
         self, api: Api, fields: Mapping[str, Any], attempt_id: str | None, url: str
@@ -207,7 +212,7 @@ class SdkStream:
 _END = object()
 
 
-def _new_client(
+def new_sdk(
     base_url: str,
     http_client: httpx2.AsyncClient,
     *,
@@ -215,7 +220,7 @@ def _new_client(
     token: TokenSource | None,
     azure: Azure | None,
 ) -> AsyncOpenAI:
-    """Its own retries and timeouts are off: whoever calls us retries, and the pool times."""
+    """Its own retries and timeouts are off: whoever calls us retries, and the client times."""
     options: dict[str, Any] = {
         "http_client": http_client,
         "max_retries": 0,

@@ -5,17 +5,46 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from weave_async.errors import AuthenticationError, RecipeError
 
 from ..wire.text import shown
 
-TokenSource = Callable[[], Awaitable[str]]
-
 ENVIRONMENT_TOKEN = "AZURE_OPENAI_AD_TOKEN"  # noqa: S105 - its name
 _SCOPE = "https://cognitiveservices.azure.com/.default"
+
+
+class TokenSource:
+    """Asks for a token each time it is called, away from the event loop, as that may wait.
+
+    ``latest`` is the last one it got, which no message may show. Whatever the asking raises refuses
+    the endpoint.
+    """
+
+    def __init__(self, ask: Callable[[], Any], name: str) -> None:
+        self.latest = ""
+        self._ask = ask
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"<TokenSource {self._name}>"
+
+    async def __call__(self) -> str:
+        try:
+            if inspect.iscoroutinefunction(self._ask):
+                token = await self._ask()
+            else:
+                token = await asyncio.to_thread(self._ask)
+        except Exception as exc:  # somebody else's code
+            why = shown(f"{type(exc).__name__}: {exc}")
+            raise AuthenticationError(f"{self._name} gave no token: {why}") from exc
+        if not isinstance(token, str) or not (token.isascii() and token.isprintable()):
+            kind = type(token).__name__
+            raise AuthenticationError(f"{self._name} gave no token: it returned {kind}")
+        self.latest = token
+        return token
 
 
 def token_source(
@@ -23,31 +52,12 @@ def token_source(
 ) -> TokenSource | None:
     """The first there is of: ``package.module:function``, azure-identity, the environment."""
     if provider is not None:
-        return _guarded(_loaded(provider), provider)
+        return TokenSource(_loaded(provider), provider)
     if azure_ad:
-        return _guarded(_of_azure_identity(), "DefaultAzureCredential")
+        return TokenSource(_of_azure_identity(), "DefaultAzureCredential")
     if token := environ.get(ENVIRONMENT_TOKEN, "").strip():
-        return _guarded(lambda: token, ENVIRONMENT_TOKEN)
+        return TokenSource(lambda: token, ENVIRONMENT_TOKEN)
     return None
-
-
-def _guarded(ask: Callable[[], Any], name: str) -> TokenSource:
-    """``ask`` away from the event loop, as it may wait; whatever it raises refuses the endpoint."""
-
-    async def token() -> str:
-        try:
-            if inspect.iscoroutinefunction(ask):
-                answer = await ask()
-            else:
-                answer = await asyncio.to_thread(ask)
-        except Exception as exc:  # somebody else's code
-            why = shown(f"{type(exc).__name__}: {exc}")
-            raise AuthenticationError(f"{name} gave no token: {why}") from exc
-        if not isinstance(answer, str) or not (answer.isascii() and answer.isprintable()):
-            raise AuthenticationError(f"{name} gave no token: it returned {type(answer).__name__}")
-        return answer
-
-    return token
 
 
 def _loaded(path: str) -> Callable[[], Any]:

@@ -1,8 +1,9 @@
-"""The transport for certificates named by files: httpx2 over OpenSSL, 1 to 2 ms of CPU a request.
+"""The transport for certificates named by files: httpx2 over OpenSSL.
 
-pyreqwest reads such files, too, at a fortieth of the cost, but does not take a server's certificate
-that is its own authority (``CaUsedAsEndEntity``), as those that people sign for themselves are, and
-passes over a file without any certificate in silence.
+It costs 0.5 ms of CPU a request with few in flight, and 2 ms with 256. pyreqwest reads such files,
+too, at a tenth of that, but does not take a server's certificate that is its own authority
+(``CaUsedAsEndEntity``), as those that people sign for themselves are, and passes over a file
+without any certificate in silence.
 """
 
 from __future__ import annotations

@@ -58,9 +58,11 @@ class HttpxPool:
 
     async def begin(self, request: httpx2.Request) -> Exchange:
         """The exchange as its head is here. Close it."""
+        url = str(request.url)
+        if self.is_closed:
+            raise self.faults.error(faults.LEFT, url)
         deadline = asyncio.get_running_loop().time() + self.faults.limits.deadline_s
         request.extensions = {**request.extensions, "timeout": self._timeouts}
-        url = str(request.url)
         sent = self._inner.handle_async_request(request)
         response = await self.within(deadline, sent, url, has_head=False)
         return Exchange(self, response, url, deadline)

@@ -1,8 +1,8 @@
 """Every shape in which OpenAI-like servers report a failure, as one ``ProviderError``.
 
 The class follows from an exact code where the server gave one that we know, else from the status.
-A message is for people: it never stops an endpoint. It only tells an over-long prompt from other
-refusals, and how long to wait when no header does.
+A message is for people: it does not stop an endpoint, but for two sentences of Anthropic's. It only
+tells an over-long prompt from other refusals, and how long to wait when no header does.
 """
 
 from __future__ import annotations
@@ -74,9 +74,16 @@ STATUSES: Mapping[int, type[ProviderError]] = {
 
 _CONTEXT_PHRASES = re.compile(
     r"maximum context length|context (?:size|length|window) (?:has been |is |was )?exceeded"
-    r"|exceeds? the (?:available |maximum )?context|prompt is too long|input is too long",
+    r"|exceeds? the (?:available |maximum )?context|prompt is too long|input is too long"
+    r"|(?:longer|greater) than the (?:maximum )?(?:model(?:'s)? )?(?:context )?length"
+    r"|ContextWindowExceeded|exceeds the maximum number of tokens"  # litellm, Gemini
+    r"|context the overflows|n_keep|inputs`? tokens \+ `?max_new_tokens",  # LM Studio, TGI
     re.IGNORECASE,
 )
+_SPENT = re.compile(
+    "Your credit balance is too low to access|You have reached your specified API usage limits"
+)
+"""How Anthropic's messages begin when the account is spent: it has no code and no status for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +175,8 @@ def error_class(status: int, complaint: Complaint) -> type[ProviderError]:
     speaks_of_length = _CONTEXT_PHRASES.search(complaint.message) is not None
     if speaks_of_length and kind in (RequestRefusedError, ServerError):
         return ContextLengthError
+    if kind is RequestRefusedError and _SPENT.match(complaint.message):
+        return QuotaError
     return kind
 
 

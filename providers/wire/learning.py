@@ -12,7 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from weave_async.errors import FieldRefusedError, RecipeError, RequestRefusedError
 from weave_async.records import Endpoint
 
-from .capabilities import PLAIN, Capabilities
+from ..presets import known_capabilities
+from .capabilities import Capabilities
 from .refusals import refused_fields
 from .text import parse_json
 
@@ -22,7 +23,7 @@ REFUSALS = frozenset({400, 422})
 
 def capabilities_of(endpoint: Endpoint, said: Mapping[str, Any]) -> Capabilities:
     """Where an endpoint starts; ``said`` is its option ``capabilities``, which wins."""
-    known = PLAIN
+    known = known_capabilities(endpoint.preset)
     if not said:
         return known
     try:

@@ -28,8 +28,8 @@ def request_body(
 
     Raises ``RequestRefusedError`` for what JSON cannot carry (a lone surrogate in a prompt).
     """
-    fields = request_fields(request, extra, streamed=streamed, capabilities=capabilities)
     try:
+        fields = request_fields(request, extra, streamed=streamed, capabilities=capabilities)
         return orjson.dumps(fields)
     except TypeError as exc:
         raise RequestRefusedError(f"request {request.request_id} is not JSON: {exc}") from exc

@@ -19,7 +19,7 @@ from .fields import (
 )
 from .response import checked_finish_reason, parse_answer
 from .sse import EventDecoder
-from .text import SurrogateJoiner, string
+from .text import GZIP_MAGIC, Inflater, SurrogateJoiner, string
 from .tool_calls import ToolCallAssembler
 
 DONE = b"[DONE]"
@@ -42,6 +42,8 @@ class ChunkReader:
         self._reasoning = SurrogateJoiner()
         self._notable: dict[str, bool] = {}  # tool calls and a refusal, seen in any delta
         self._calls: ToolCallAssembler | None = None
+        self._inflater: Inflater | None = None
+        self._is_new = True
         self._num_chars = 0
         self.finished = False
         self.done = False
@@ -51,6 +53,11 @@ class ChunkReader:
 
         Raises the ``ProviderError`` that an event holds, that it is not JSON, or too large.
         """
+        if self._is_new:
+            self._is_new = False
+            self._inflater = Inflater() if piece.startswith(GZIP_MAGIC[:1]) else None
+        if self._inflater:
+            piece = self._inflated(piece, self._inflater)
         for data in self._events.feed(piece):
             yield from self._read(data)
             if self.done:
@@ -137,6 +144,12 @@ class ChunkReader:
             self._text.feed(text) + self._text.close(),
             self._reasoning.feed(thought) + self._reasoning.close(),
         )
+
+    def _inflated(self, piece: bytes, inflater: Inflater) -> bytes:
+        try:
+            return inflater.feed(piece)
+        except ValueError as exc:
+            raise self._errors.bad_response(self._url, "streamed something unreadable") from exc
 
     def _take_calls(self) -> tuple[ToolCall, ...]:
         calls, self._calls = self._calls, None

@@ -1,19 +1,25 @@
 """What arrived, made safe to keep: JSON out of bytes, and text that any file can hold.
 
 Servers send byte order marks, stray bytes, ``NaN`` and halves of surrogate pairs. orjson refuses
-all of these, and is right on the hot path; the standard library is asked second.
+all of these, and is right on the hot path; the standard library is asked second. Some proxies
+compress what we have asked them not to.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import zlib
 from typing import Any
 
 import orjson
 
+from weave_async.errors import ResponseTooLargeError
+
+MAX_INFLATED_BYTES = 16 * 1024 * 1024
 MAX_SHOWN_CHARS = 2_000
 
+GZIP_MAGIC = b"\x1f\x8b\x08"
 _BOM = b"\xef\xbb\xbf"
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+"
@@ -32,10 +38,31 @@ def parse_json(data: bytes | memoryview) -> Any:
 
 
 def _parse_sloppy_json(data: bytes) -> Any:
+    if data.startswith(GZIP_MAGIC):
+        data = Inflater().feed(data)
     try:
         return json.loads(data.removeprefix(_BOM).decode(errors="replace"))
     except RecursionError as exc:
         raise ValueError("nested too deeply") from exc
+
+
+class Inflater:
+    """Undoes gzip, a piece at a time, up to a bound: 400 kB of it can hold 400 MB."""
+
+    def __init__(self) -> None:
+        self._inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+
+    def feed(self, piece: bytes) -> bytes:
+        """What is certain by now. Raises ``ValueError`` for what is not gzip after all."""
+        try:
+            inflated = self._inflater.decompress(piece, MAX_INFLATED_BYTES)
+        except zlib.error as exc:
+            raise ValueError(f"not gzip: {exc}") from exc
+        if self._inflater.unconsumed_tail:
+            raise ResponseTooLargeError(
+                f"a compressed answer inflates to more than {MAX_INFLATED_BYTES} bytes"
+            )
+        return inflated
 
 
 def encodable(text: str) -> str:

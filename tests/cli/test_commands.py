@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from weave_async.recipe import Recipe, json_schema
-from weave_async.testing.scripted_endpoint import ScriptedEndpoint
 
 from .conftest import Program
 
@@ -73,32 +72,3 @@ def test_preview_as_json_has_a_row_per_sample(weave_async: Program, recipe_file:
     rows = [json.loads(line) for line in outcome.out.splitlines()]
     assert len(rows) == 5
     assert all(row["messages"][-1]["role"] == "assistant" for row in rows)
-
-
-def test_doctor_says_what_is_there_and_never_shows_a_key(
-    weave_async: Program, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with ScriptedEndpoint() as endpoint:
-        monkeypatch.setenv("WEAVE_ASYNC_PROVIDER", "openai_compatible")
-        monkeypatch.setenv("WEAVE_ASYNC_BASE_URL", endpoint.base_url)
-        monkeypatch.setenv("WEAVE_ASYNC_API_KEY", "sk-canary-123")
-        outcome = weave_async("doctor", "--json")
-        people = weave_async("doctor")
-    [finding] = json.loads(outcome.out)
-    assert (finding["reachable"], finding["has_key"]) == (True, True)
-    assert finding["models"] == ["scripted-model"]
-    assert "ok" in people.out
-    assert "sk-canary-123" not in outcome.out + outcome.err + people.out + people.err
-    assert {request.method for request in endpoint.requests} == {"GET"}
-
-
-def test_doctor_looks_at_every_endpoint_and_fails_if_one_is_away(
-    weave_async: Program, recipe_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WEAVE_ASYNC_ENDPOINTS__AWAY__BASE_URL", "http://127.0.0.1:9/v1")
-    outcome = weave_async("doctor", str(recipe_file), "--json")
-    findings = {finding["endpoint"]: finding for finding in json.loads(outcome.out)}
-    assert findings["simulated"]["reachable"]
-    assert not findings["away"]["reachable"]
-    assert "refused" in findings["away"]["problem"]
-    assert outcome.exit_code == 69

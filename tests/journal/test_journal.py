@@ -98,6 +98,46 @@ def test_samples_are_handed_on_in_the_order_in_which_they_were_recorded(
     assert write(folder, *samples) == samples
 
 
+def test_of_two_sendings_the_one_that_was_answered_is_named(
+    folder: Path, make_sample: MakeSample
+) -> None:
+    answered = make_sample()
+    first, second = (replace(answered.request, attempt_id=f"0.{n}") for n in (1, 2))
+
+    async def scenario() -> None:
+        journal = Journal(folder, asks={})
+        journal.begin()
+        try:
+            journal.sent(first, tokens=9)
+            journal.sent(second, tokens=9)
+            journal.missed(second, Failure("hedged", "given up", 0, may_be_billed=True))
+            journal.record(replace(answered, request=first))
+            journal.finish()
+            assert [sample async for group in journal.commits() for sample in group]
+        finally:
+            journal.close()
+
+    asyncio.run(scenario())
+    journal = Journal(folder, asks={})
+    assert journal.unknown == []
+    assert journal.spent_tokens == 18  # neither has said what it used
+    journal.close()
+
+
+def test_an_answer_is_recalled_with_the_endpoint_and_the_model_that_gave_it(
+    folder: Path, make_sample: MakeSample
+) -> None:
+    planned = make_sample()
+    elsewhere = replace(planned.request, model="another")
+    write(folder, replace(planned, endpoint="there", request=elsewhere))
+    journal = Journal(folder, asks={})
+    recalled = journal.recall(planned)
+    journal.close()
+    assert recalled is not None
+    assert (recalled.endpoint, recalled.request.model) == ("there", "another")
+    assert recalled.request.request_id == planned.request.request_id
+
+
 def test_groups_are_handed_on_only_when_they_are_in_the_file(
     folder: Path, make_sample: MakeSample, monkeypatch: pytest.MonkeyPatch
 ) -> None:

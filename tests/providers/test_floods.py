@@ -69,7 +69,7 @@ GIGABYTE = 2**30
         (
             "whole",
             Reply(headers={"content-encoding": "gzip"}, body=gzip.compress(bytes(100_000_000))),
-            "BadResponseError",
+            "ResponseTooLargeError",
         ),
         ("whole", Reply(raw=b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 1_000_000), "BadResponseError"),
         ("whole", Reply(raw=b"HTTP/1.1 200 OK\r\na: " + b"b" * 100_000_000), "BadResponseError"),

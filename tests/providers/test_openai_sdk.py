@@ -51,6 +51,7 @@ from weave_async.testing.scripted_endpoint import (
     dripped,
     echo,
     error_reply,
+    json_reply,
     sse_reply,
 )
 
@@ -285,6 +286,28 @@ def test_leaving_while_a_request_flies_is_a_connect_error() -> None:
     asyncio.run(scenario())
 
 
+def test_leaving_while_a_token_is_awaited_is_a_connect_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        with ScriptedEndpoint() as server:
+            async with OpenAISdkProvider(endpoint_at(server.base_url, options=options)) as provider:
+                task = asyncio.create_task(provider.complete(REQUEST))
+                await asyncio.sleep(0.05)
+            with pytest.raises(ConnectError, match="closed"):
+                await task
+        assert server.num_connections == 0
+
+    monkeypatch.setitem(sys.modules, "tokens_of_mine", sys.modules[__name__])
+    options = {"azure_ad_token_provider": "tokens_of_mine:late_token"}
+    asyncio.run(scenario())
+
+
+async def late_token() -> str:
+    await asyncio.sleep(0.3)
+    return "late"
+
+
 # --- where the key goes
 
 
@@ -313,25 +336,32 @@ FAULTS = [
 ]
 
 
-@BOTH
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("options", [{}, AZURE], ids=["plain", "azure"])
-@pytest.mark.parametrize("reply", FAULTS)
 def test_key_is_in_no_error_and_in_nothing_that_an_error_holds(
-    ask: Callable[..., Any],
-    options: dict[str, str],
-    reply: Reply,
-    caplog: pytest.LogCaptureFixture,
+    options: dict[str, str], caplog: pytest.LogCaptureFixture, *, streamed: bool
 ) -> None:
+    async def act(provider: OpenAISdkProvider) -> list[ProviderError]:
+        errors = []
+        for _ in FAULTS:
+            with pytest.raises(ProviderError) as caught:
+                if streamed:
+                    await collect(provider.stream(REQUEST))
+                await provider.complete(REQUEST)
+            errors.append(caught.value)
+        return errors
+
     caplog.set_level(logging.DEBUG)
-    with pytest.raises(ProviderError) as caught:
-        ask([reply], api_key=SecretStr(KEY), timeout_s=0.3, options=options)
-    assert KEY not in "".join(traceback.format_exception(caught.value))
-    link: BaseException | None = caught.value
-    while link is not None:
-        held = {type(value).__name__ for value in vars(link).values()}
-        assert not held & {"Request", "Response"}, "what holds the request holds the key"
-        link = link.__cause__ or link.__context__
+    with ScriptedEndpoint(FAULTS) as server:
+        errors = use(server.base_url, act, api_key=SecretStr(KEY), timeout_s=0.3, options=options)
     assert KEY not in caplog.text
+    for error in errors:
+        assert KEY not in "".join(traceback.format_exception(error))
+        link: BaseException | None = error
+        while link is not None:
+            held = {type(value).__name__ for value in vars(link).values()}
+            assert not held & {"Request", "Response"}, "what holds the request holds the key"
+            link = link.__cause__ or link.__context__
 
 
 def test_repr_holds_no_key() -> None:
@@ -404,6 +434,22 @@ def test_token_that_does_not_come_stops_the_endpoint(monkeypatch: pytest.MonkeyP
     with ScriptedEndpoint() as server, pytest.raises(AuthenticationError, match="no_token gave"):
         use(server.base_url, lambda p: p.complete(REQUEST), options=options)
     assert server.num_connections == 0
+
+
+def test_token_is_in_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tokens_of_mine", sys.modules[__name__])
+    options = {**AZURE, "azure_ad_token_provider": "tokens_of_mine:secret_token"}
+    for reply in (
+        error_reply(401, "not eyJ.secret.token"),
+        json_reply({"error": "not eyJ.secret.token"}),
+    ):
+        for ask in (complete, stream):
+            with pytest.raises(ProviderError, match=r"not \*\*\*"):
+                ask([reply], options=options)
+
+
+def secret_token() -> str:
+    return "eyJ.secret.token"
 
 
 def no_token() -> str:

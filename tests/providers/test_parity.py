@@ -124,6 +124,7 @@ STREAMS: Mapping[str, Reply] = {
     "no finish, but DONE": sse(*said("hi"), DONE),
     "neither finish nor DONE": sse(*said("hi")),
     "nothing": sse(),
+    "DONE, and the socket stays open": Reply(headers=SSE, body=[HELLO, 60.0]),
     "only DONE": sse(DONE),
     "done in the middle of a line": sse(*said("hi"), b"data: [DONE] and more\n\n", END, DONE),
     "DONE in the text": sse(*said("data: [DONE]", "\ndata: [DONE]")),

@@ -40,6 +40,7 @@ def test_a_row_is_a_conversation_with_its_lineage(make_sample: MakeSample) -> No
             "finish_reason": "stop",
             "input_tokens": 7,
             "output_tokens": 0,
+            "regenerations": 0,
             "noise": [{"noise": "typos", "message_index": 1, "clean": "Tea, or coffee?"}],
         },
     }

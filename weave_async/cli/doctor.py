@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from dataclasses import asdict, dataclass
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,120 +15,146 @@ from weave_async.cli import options
 from weave_async.cli.console import printable, stderr_console
 
 if TYPE_CHECKING:
+    from weave_async.diagnosis import Diagnosis
+    from weave_async.errors import WeaveError
     from weave_async.records import Endpoint
 
-NO_MODEL = "(none chosen)"
+MARKS = {"ok": "ok", "warning": "!", "failed": "NO", "skipped": "-"}
+MOST_MODELS_SHOWN = 8
 
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one endpoint said. There is never a key in it, only whether there is one."""
-
-    endpoint: str
-    provider: str
-    model: str
-    base_url: str | None
-    has_key: bool
-    reachable: bool
-    models: list[str] | None
-    seconds: float
-    problem: str | None = None
-    exit_code: int = 0
+FreeOption = Annotated[
+    bool, typer.Option("--free", help="Ask only for what is free: the list of models.")
+]
 
 
 def doctor(
     recipe: Annotated[
         Path | None,
-        typer.Argument(metavar="RECIPE", help="Also look at the endpoints of this recipe."),
+        typer.Argument(metavar="RECIPE", help="Look at the endpoints of this recipe."),
     ] = None,
     provider: options.ProviderOption = None,
+    model: options.ModelOption = None,
     base_url: options.BaseUrlOption = None,
+    free: FreeOption = False,
     json: options.JsonOption = False,
 ) -> None:
-    """Ask every configured endpoint whether it is there and which models it has.
+    """Ask every configured endpoint whether a run could start there, and say what to mend if not.
 
-    Nothing is generated, so nothing is paid for. Keys are used, and never shown. Looks at the
-    endpoint of the environment or flags (the local server if there is none, which is started for
-    it), at those named in the environment, and at a recipe's.
+    Looks at the endpoints of a recipe, or at the one of the environment or flags (the local server
+    if there is none, which is started for it), and at those named in the environment: reachable,
+    TLS, key, models and their context, JSON mode, streaming, usage, limits, clock, price.
 
-    Example: `weave-async doctor recipe.yaml`
+    Sends three tiny requests to each, of some 20 tokens in and at most 32 out; a few more where an
+    endpoint refuses fields. With `--free` nothing is generated. Keys are used, and never shown.
+
+    Ends with 0 if a run could start on all of them; else 69 (not there), 75 (try again), 77 (key)
+    or 78 (settings, quota, TLS), as a run would.
+
+    Example: `weave-async doctor recipe.yaml`, or `weave-async doctor --provider groq -m MODEL`
     """
-    findings = asyncio.run(_examine(recipe, provider, base_url))
+    flags = {"provider": provider, "model": model, "base_url": base_url}
+    diagnoses = asyncio.run(_examine(recipe, flags, only_free=free))
     if json:
         import orjson
 
-        print(orjson.dumps([asdict(finding) for finding in findings]).decode())
+        print(orjson.dumps([diagnosis.as_dict() for diagnosis in diagnoses]).decode())
     else:
-        _print_table(findings)
-    raise typer.Exit(max(finding.exit_code for finding in findings))
+        for diagnosis in diagnoses:
+            _print_diagnosis(diagnosis)
+    raise typer.Exit(max(diagnosis.exit_code for diagnosis in diagnoses))
 
 
 async def _examine(
-    recipe_path: Path | None, provider: str | None, base_url: str | None
-) -> list[Finding]:
+    recipe_path: Path | None, flags: dict[str, str | None], *, only_free: bool
+) -> list[Diagnosis]:
+    """All endpoints at the same time; in the order in which they are configured."""
     from weave_async.cli.console import ConsoleLog
     from weave_async.cli.progress import messages_to
+    from weave_async.diagnosis import diagnose, unusable
+    from weave_async.records import Endpoint
 
-    with messages_to(ConsoleLog(stderr_console())):
-        endpoints = _endpoints(recipe_path, provider, base_url)
-        return [await _ask(endpoint) for endpoint in endpoints]
+    with messages_to(ConsoleLog(stderr_console())), _progress() as on_step:
+        found = _endpoints(recipe_path, flags)
+        async with asyncio.TaskGroup() as group:
+            asked = {
+                key: group.create_task(
+                    diagnose(endpoint, only_free=only_free, on_step=on_step(endpoint.name))
+                )
+                for key, endpoint in found.items()
+                if isinstance(endpoint, Endpoint)
+            }
+    return [
+        unusable(key[0], problem) if isinstance(problem, Exception) else asked[key].result()
+        for key, problem in found.items()
+    ]
 
 
 def _endpoints(
-    recipe_path: Path | None, provider: str | None, base_url: str | None
-) -> list[Endpoint]:
+    recipe_path: Path | None, flags: dict[str, str | None]
+) -> dict[tuple[str, str | None], Endpoint | WeaveError]:
+    """Each endpoint and model once; or what is wrong with one that cannot be told in full."""
+    from weave_async.diagnosis import NO_MODEL
+    from weave_async.errors import WeaveError
     from weave_async.parts import endpoint_of
     from weave_async.recipe import MixEntry, Recipe
     from weave_async.settings import Settings
 
-    settings = Settings.from_environment().with_flags(provider=provider, base_url=base_url)
+    settings = Settings.from_environment().with_flags(**flags)
     entries = [MixEntry()] if recipe_path is None else Recipe.load(recipe_path).generate.mix
-    endpoints = [endpoint_of(entry, settings, default_model=NO_MODEL) for entry in entries]
+    meant = [(entry, settings) for entry in entries]
     by_name = settings.without_swap()
-    endpoints += [
-        endpoint_of(MixEntry(endpoint=name), by_name, default_model=NO_MODEL)
-        for name in settings.endpoints
-    ]
-    return list({endpoint.name: endpoint for endpoint in endpoints}.values())
+    meant += [(MixEntry(endpoint=name), by_name) for name in settings.endpoints]
+    found: dict[tuple[str, str | None], Endpoint | WeaveError] = {}
+    for entry, said in meant:
+        try:
+            endpoint = endpoint_of(entry, said, default_model=NO_MODEL)
+            if endpoint.model != NO_MODEL or not any(key[0] == endpoint.name for key in found):
+                found.setdefault((endpoint.name, endpoint.model), endpoint)
+        except WeaveError as problem:
+            found[said.default.provider or entry.endpoint, entry.model] = problem
+    return found
 
 
-async def _ask(endpoint: Endpoint) -> Finding:
-    from weave_async import registry
-    from weave_async.errors import WeaveError
+@contextmanager
+def _progress() -> Iterator[Callable[[str], Callable[[str], None]]]:
+    """What is being asked of whom, on a terminal; silent elsewhere."""
+    steps: dict[str, str] = {}
+    if not sys.stderr.isatty():
+        yield lambda name: lambda step: None
+        return
+    with stderr_console().status("") as status:
 
-    started_s = time.monotonic()
-    models: list[str] | None = None
-    problem: WeaveError | None = None
-    try:
-        async with registry.load("provider", endpoint.provider)(endpoint) as provider:
-            models = list(await provider.models())
-    except WeaveError as error:
-        problem = error
-    return Finding(
-        endpoint=endpoint.name,
-        provider=endpoint.provider,
-        model=endpoint.model,
-        base_url=endpoint.base_url,
-        has_key=endpoint.api_key is not None,
-        reachable=problem is None,
-        models=models,
-        seconds=round(time.monotonic() - started_s, 3),
-        problem=None if problem is None else str(problem),
-        exit_code=0 if problem is None else problem.exit_code,
-    )
+        def on_step(name: str) -> Callable[[str], None]:
+            def show(step: str) -> None:
+                steps[name] = step
+                status.update(printable(", ".join(f"{n}: {s}" for n, s in steps.items())))
+
+            return show
+
+        yield on_step
 
 
-def _print_table(findings: list[Finding]) -> None:
-    for finding in findings:
-        mark = "ok" if finding.reachable else "NOT OK"
-        print(printable(f"{finding.endpoint}: {mark} ({finding.seconds:.1f} s)"))
-        print(printable(f"  provider  {finding.provider}"))
-        print(printable(f"  address   {finding.base_url or 'its own'}"))
-        print(f"  key       {'set' if finding.has_key else 'none'}")
-        known = finding.models is None or not finding.models or finding.model in finding.models
-        print(printable(f"  model     {finding.model}{'' if known else '  (not listed there)'}"))
-        if finding.models:
-            more = f" and {len(finding.models) - 8} more" if len(finding.models) > 8 else ""
-            print(printable(f"  models    {', '.join(finding.models[:8])}{more}"))
-        if finding.problem:
-            print(printable(f"  problem   {finding.problem}"))
+def _print_diagnosis(diagnosis: Diagnosis) -> None:
+    verdict = "NOT READY" if diagnosis.exit_code else "ready"
+    lines = [f"{diagnosis.endpoint}: {verdict}"]
+    if diagnosis.provider:
+        preset = f" (preset {diagnosis.preset})" if diagnosis.preset else ""
+        lines += [
+            f"  provider   {diagnosis.provider}{preset}",
+            f"  address    {diagnosis.base_url or 'its own'}",
+            f"  key        {'set' if diagnosis.has_key else 'none'}",
+            f"  model      {diagnosis.model or '(none chosen)'}",
+        ]
+    if diagnosis.models:
+        shown = [
+            name if size is None else f"{name} ({size:,})"
+            for name, size in list(diagnosis.models.items())[:MOST_MODELS_SHOWN]
+        ]
+        more = len(diagnosis.models) - len(shown)
+        lines.append(f"  models     {', '.join(shown)}{f' and {more} more' if more else ''}")
+    for check in diagnosis.checks:
+        lines.append(f"  {MARKS[check.state]:<3} {check.name:<10} {check.says}")
+        if check.advice and check.state != "ok":
+            lines.append(f"      {'':<10} -> {check.advice}")
+    lines += [f"  !   learned    {lesson}" for lesson in diagnosis.learned]
+    print(printable("\n".join(lines)))

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from weave_async.cli import doctor, explain, new, preview, run, schema, serve, verify
+from weave_async.cli import doctor, explain, export, new, preview, run, schema, serve, verify
 from weave_async.cli.console import print_error
 from weave_async.errors import WeaveError
 
@@ -29,6 +29,7 @@ app.command("run")(run.run)
 app.command("preview")(preview.preview)
 app.command("verify")(verify.verify)
 app.command("explain")(explain.explain)
+app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 app.command("serve")(serve.serve)
 app.command("new")(new.new)

@@ -56,6 +56,8 @@ prompts:
 generate:
   mix:                           # one or several models, by weight
     - {endpoint: local}          # or openai_compatible, simulated, a name from the environment
+  # when_down: wait              # rows of an endpoint that is down wait; else others take them
+  # hedge: {after: p95, most: 0.05}      # send stragglers a second time; both may cost
   params:
     temperature: {uniform: [0.6, 1.0]}   # a value, or a distribution to draw from
     top_p: 0.9

@@ -48,8 +48,8 @@ ProviderOption = Annotated[
         "--provider",
         "-p",
         rich_help_panel=_MODEL,
-        help="`local`, `openai_compatible`, `simulated`, an endpoint named in the environment, "
-        "or `package.module:Name`.",
+        help="`local`, `openai_compatible`, `simulated`, a preset as `groq` or `vllm`, an endpoint "
+        "named in the environment, or `package.module:Name`.",
     ),
 ]
 ModelOption = Annotated[

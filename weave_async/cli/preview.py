@@ -65,7 +65,7 @@ def _preview(job: Job, num_samples: int, *, as_json: bool) -> int:
             job.recipe.with_changes(accept=None),
             output_dir=Path(folder) / "run",
             samples=num_samples,
-            settings=job.settings,
+            settings=job.settings.with_flags(mode="live"),  # nobody waits a day for a look
             on_sample=shown.append,
         )
         with progress_for(run, quiet=True) as progress:

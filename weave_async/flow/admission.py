@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -30,6 +31,7 @@ from weave_async.flow.concurrency import (
 )
 from weave_async.flow.line import Line
 from weave_async.flow.pace import Pace
+from weave_async.flow.slowness import Slowness
 from weave_async.records import RateLimits
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
@@ -42,8 +44,8 @@ LONGEST_OUTAGE_S = 3600.0
 class Slot:
     """One request's way through the gate; ``async with`` it for as long as the request is out.
 
-    Say how it ended before leaving: ``settle``, ``refused``, ``throttled`` or ``missed``. Left by
-    an exception without a word, the request may be billed. Left in peace without a word, it was
+    Say how it ended before leaving: ``settle``, ``refused``, ``throttled``, ``missed`` or ``lost``,
+    which is what leaving by an exception without a word means. Left in peace without a word, it was
     never sent, and all that it took is given back.
     """
 
@@ -102,6 +104,10 @@ class Slot:
         """It was answered, and has used this much; ``None`` where nobody has said."""
         self._has_ended = True
         self._admission._answered(self, tokens, cost)
+
+    def lost(self) -> None:
+        """It was sent, and given up: nobody will know how it ended, and it may be billed."""
+        self._admission._lost(self)
 
     def refused(self, *, is_billed: bool = False) -> None:
         """It was refused, or failed, for what is in it."""
@@ -180,6 +186,11 @@ class Admission:
         self._paused_until_s = 0.0
         self._pauses_in_a_row = 0
         self._sending: set[asyncio.Task[object] | None] = set()
+        self.slowness: Slowness | None = None
+        self.has_stand_ins = False
+        """Whether other endpoints are up that take what is not sent here."""
+        self.on_long_pause: Callable[[], None] = lambda: None
+        """Called when the endpoint has asked to wait for longer than limits by the minute need."""
 
     def __repr__(self) -> str:
         parts = [f"{self.in_flight}/{self.concurrency.limit} in flight"]
@@ -213,6 +224,13 @@ class Admission:
     def max_concurrency(self) -> int:
         """As many may ever be in flight."""
         return self.concurrency.ceiling
+
+    @property
+    def is_free(self) -> bool:
+        """Whether somebody who comes now would be let in at once, as far as a budget allows."""
+        if self.line.num_waiting or self.in_flight >= self.concurrency.limit:
+            return False
+        return self._closed_for_s(asyncio.get_running_loop().time()) <= 0
 
     @property
     def paused_for_s(self) -> float:
@@ -284,7 +302,8 @@ class Admission:
 
     def _answered(self, slot: Slot, tokens: int | None, cost: Cost | None) -> None:
         now_s = asyncio.get_running_loop().time()
-        self._is_alive(slot, now_s)
+        if not self._is_too_slow(slot, now_s):
+            self._is_alive(slot, now_s)
         if tokens is not None and self._tokens is not None:
             self._tokens.settle(slot.tokens, tokens, refunds=self._refunds_tokens)
         if self._budget is not None:
@@ -299,6 +318,23 @@ class Admission:
         self._is_alive(slot, asyncio.get_running_loop().time())
         if self._budget is not None:
             self._budget.settle(slot.cost, slot.cost if is_billed else NO_COST)
+
+    def _is_too_slow(self, slot: Slot, now_s: float) -> bool:
+        """Whether this answer counts as a failure to be up: others would be quicker."""
+        if self.slowness is None:
+            return False
+        took_s = now_s - slot.sent_at_s
+        if self.breaker.is_closed:
+            self.slowness.answered(took_s)
+        if not self.has_stand_ins:
+            return False
+        if slot.is_probe and self.slowness.is_slow(took_s):
+            self.breaker.failed(now_s, "", "", is_probe=True)
+            return True
+        if self.slowness.has_become_slow and self.breaker.is_closed:
+            self.slowness.forget_recent()
+            self.breaker.open_for_slowness(now_s, took_s)
+        return False
 
     def _is_alive(self, slot: Slot, now_s: float) -> None:
         self.breaker.num_successes += 1
@@ -382,6 +418,8 @@ class Admission:
             retry_after_s = longest_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads clients out
             self._pauses_in_a_row += 1
         self._paused_until_s = max(self._paused_until_s, now_s + retry_after_s)
+        if retry_after_s > LONGEST_PAUSE_S:
+            self.on_long_pause()
         self.pace.resumes(self._paused_until_s)
         for bucket in (self._tokens, self._requests):
             if bucket is not None:

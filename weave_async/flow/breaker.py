@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
+from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
@@ -29,13 +30,17 @@ MOST_REMEMBERED = 1000
 
 
 class Breaker:
-    """Plain arithmetic, except that it logs when it opens and when it closes."""
+    """Plain arithmetic, except that it tells when it opens and when it closes."""
 
     def __init__(self, name: str, *, longest_outage_s: float) -> None:
         self.longest_outage_s = longest_outage_s
         self.is_closed = True
+        self.is_slow = False
+        """Whether it is open for slowness rather than for failures."""
         self.num_successes = 0
         """Counted by whoever hears an answer: it happens with each one."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when it has opened, and when it has closed."""
         self._name = name
         self._failures: deque[tuple[float, int, str]] = deque(maxlen=MOST_REMEMBERED)
         self._opened_at_s = 0.0
@@ -74,9 +79,10 @@ class Breaker:
         self._num_probing = max(0, self._num_probing - 1)
         self._width = max(1, self._width) + 1
         if self._width > min(CLOSES_AT_WIDTH, max_concurrency):
-            self.is_closed = True
+            self.is_closed, self.is_slow = True, False
             self._failures.clear()
             logger.warning("%s answers again", self._name)
+            self.on_change()
 
     def failed(
         self,
@@ -103,7 +109,28 @@ class Breaker:
         while failures[0][0] < now_s - WINDOW_S and failures[0][1] < self.num_successes:
             failures.popleft()
         if self._are_in_a_row(num_out) or self._are_most(num_out):
-            self._open(now_s, reason, told_s)
+            self._open(now_s, told_s)
+            logger.warning(
+                "%s fails again and again, the last time with: %s. Trying again in %.0f s, then "
+                "ever less often; giving up after %.0f s",
+                self._name,
+                reason,
+                self._probe_at_s - now_s,
+                self.longest_outage_s,
+            )
+            self.on_change()
+
+    def open_for_slowness(self, now_s: float, took_s: float) -> None:
+        """Answers come, but far later than they used to."""
+        if self.is_closed:
+            self.is_slow = True
+            self._open(now_s, 0.0)
+            logger.warning(
+                "%s has become slow: an answer took %.0f s, far longer than it used to",
+                self._name,
+                took_s,
+            )
+            self.on_change()
 
     def _are_in_a_row(self, num_out: int) -> bool:
         num = min(max(FAILURES_IN_A_ROW, num_out), MOST_REMEMBERED)
@@ -121,20 +148,12 @@ class Breaker:
             return False
         return len({id for _, _, id in self._failures}) >= LEAST_REQUESTS
 
-    def _open(self, now_s: float, reason: str, told_s: float) -> None:
+    def _open(self, now_s: float, told_s: float) -> None:
         self.is_closed = False
         self._opened_at_s = now_s
         self._num_probing = self._width = 0
         self._probe_wait_s = FIRST_PROBE_S
         self._probe_at_s = now_s + max(FIRST_PROBE_S, told_s)
-        logger.warning(
-            "%s fails again and again, the last time with: %s. Trying again in %.0f s, then ever "
-            "less often; giving up after %.0f s",
-            self._name,
-            reason,
-            self._probe_at_s - now_s,
-            self.longest_outage_s,
-        )
 
     def _probe_failed(self, now_s: float, told_s: float, is_alive: bool) -> None:
         self._num_probing = max(0, self._num_probing - 1)

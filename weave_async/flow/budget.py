@@ -51,18 +51,26 @@ class Budget:
 
         Raises ``BudgetError`` when it does not fit and nothing is under way that could free any.
         """
-        tokens = self.spent.tokens + self.reserved.tokens + cost.tokens
-        usd = self.spent.usd + self.reserved.usd + cost.usd
-        too_many = self.max_tokens is not None and tokens > self.max_tokens
-        if too_many or (self.max_usd is not None and usd > self.max_usd + ROUNDING_USD):
+        if not self.has_room_for(cost):
             if not self._num_reserved:
-                raise BudgetError(self._is_spent(cost))
+                raise self.refusal(cost)
             if on_freed not in self._waiting:
                 self._waiting.append(on_freed)
             return False
+        self.owe(cost)
+        return True
+
+    def has_room_for(self, cost: Cost) -> bool:
+        """Whether ``cost`` fits beside what is spent and what is reserved."""
+        tokens = self.spent.tokens + self.reserved.tokens + cost.tokens
+        usd = self.spent.usd + self.reserved.usd + cost.usd
+        too_many = self.max_tokens is not None and tokens > self.max_tokens
+        return not (too_many or (self.max_usd is not None and usd > self.max_usd + ROUNDING_USD))
+
+    def owe(self, cost: Cost) -> None:
+        """Reserve what is out already, whether it fits or not."""
         self.reserved = Cost(self.reserved.tokens + cost.tokens, self.reserved.usd + cost.usd)
         self._num_reserved += 1
-        return True
 
     def settle(self, reserved: Cost, spent: Cost) -> None:
         """What was reserved has cost ``spent``."""
@@ -75,10 +83,14 @@ class Budget:
             for on_freed in waiting:
                 on_freed()
 
-    def _is_spent(self, cost: Cost) -> str:
+    def refusal(self, cost: Cost) -> BudgetError:
+        """Why ``cost`` may not be spent any more."""
         limit = Cost(self.max_tokens or 0, self.max_usd or 0.0)
-        return (
-            f"the budget of {_of(limit, self)} has {_of(self.spent, self)} spent, and the next "
+        spent = f"{_of(self.spent, self)} spent"
+        if self._num_reserved:
+            spent += f" and {_of(self.reserved, self)} set aside"
+        return BudgetError(
+            f"the budget of {_of(limit, self)} has {spent}, and the next "
             f"request may cost {_of(cost, self)}: raise the budget to go on where this run stopped"
         )
 

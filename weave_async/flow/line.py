@@ -76,6 +76,15 @@ class Line(Generic[T]):
             queue.popleft()
             self.num_waiting -= 1
 
+    def turn_out(self, error: type[Exception]) -> None:
+        """Raise ``error`` in all who wait; whoever comes later waits again."""
+        for queue in (self._front, self._back):
+            for _, turn in queue:
+                if not turn.done():
+                    turn.set_exception(error())
+            self.num_waiting -= len(queue)
+            queue.clear()
+
     def _next(self) -> deque[tuple[T, asyncio.Future[None]]] | None:
         """The queue whose head is next, rid of those that were cancelled."""
         queues = (self._front, self._back)

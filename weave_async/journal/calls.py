@@ -25,6 +25,7 @@ class UnknownCall:
 class Calls:
     """Matches each call with its outcome, as they go by in the journal; holds only those between.
 
+    A call for several completions is answered by the first that comes; the others belong to it.
     ``num_sent == num_answered + num_missed + len(unknown)`` once all runs have ended.
     """
 
@@ -60,23 +61,35 @@ class Calls:
             self._waiting[attempt_id.encode()] = request_id, tokens
         self.num_sent += len(entry["calls"])
 
-    def answered(self, attempt_id: bytes) -> int | None:
-        """The worst case that this call was sent with; ``None`` if it is not known to be out."""
+    def answered(self, attempt_id: bytes, request_id: bytes) -> int | None:
+        """The worst case that this call was sent with; ``None`` if it is not known to be out, or
+        has brought another answer before.
+        """
         call = self._waiting.pop(attempt_id, None)
         if call is None:
-            self.num_unsent += attempt_id != b""  # recorded without calls, as in format 1
+            is_format_1 = attempt_id == b""  # which has no calls
+            self.num_unsent += not is_format_1 and not _is_shared(attempt_id, request_id)
             return None
         self.num_answered += 1
         return call[1]
 
     def missed(self, entry: Mapping[str, Any]) -> int | None:
         """The same for a call that brought no answer."""
+        is_answer = "usage" in entry  # one that was not kept; others may have come with it
+        if is_answer and _is_shared(entry["attempt_id"].encode(), entry["request_id"].encode()):
+            return None
         call = self._waiting.pop(entry["attempt_id"].encode(), None)
         if call is None:
             self.num_unsent += 1
             return None
         self.num_missed += 1
         return call[1]
+
+
+def _is_shared(attempt_id: bytes, request_id: bytes) -> bool:
+    """Whether an answer came with that to another request: a call is named after the one sent."""
+    sent_id, separator, _ = attempt_id.rpartition(b"-")
+    return separator != b"" and sent_id != request_id
 
 
 @dataclass(slots=True)
@@ -147,14 +160,20 @@ def _add(
         calls.sent(entry)
     elif entry["kind"] == "missed":
         worst = calls.missed(entry)
-        if entry["failure"].get("may_be_billed", True):
+        if "usage" in entry:
+            _settle(accounts[sellers.get(entry.get("endpoint", ""), NOBODY)], entry["usage"], worst)
+        elif entry["failure"].get("may_be_billed", True):
             accounts[NOBODY].unsettled_tokens += worst or 0
     elif entry["kind"] == "answer":
-        worst = calls.answered(entry.get("attempt_id", "").encode())
-        usage = entry["response"]["usage"]
+        attempt_id = entry.get("attempt_id", "").encode()
+        worst = calls.answered(attempt_id, entry["request_id"].encode())
         account = accounts[sellers.get(entry["endpoint"], NOBODY)]
-        if usage["input_tokens"] is None or usage["output_tokens"] is None:
-            account.unsettled_tokens += worst or 0
-        else:
-            account.input_tokens += usage["input_tokens"]
-            account.output_tokens += usage["output_tokens"]
+        _settle(account, entry["response"]["usage"], worst)
+
+
+def _settle(account: Spent, usage: Mapping[str, Any], worst: int | None) -> None:
+    if usage["input_tokens"] is None or usage["output_tokens"] is None:
+        account.unsettled_tokens += worst or 0
+    else:
+        account.input_tokens += usage["input_tokens"]
+        account.output_tokens += usage["output_tokens"]

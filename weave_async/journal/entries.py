@@ -3,14 +3,16 @@
 ========  =======================================================================================
 open      first in every segment: format, run (``epoch``), writer, what is asked, wall-clock time
 sent      calls that went out in one tick: ``[attempt_id, request_id, worst-case tokens, at_s]``
-missed    a call that brought no answer, and why
+missed    a call that brought no answer, and why; or one to ask for again, and what it has used
 answer    a sample's answer, with all that decides whether it fits another asking
 failure   a sample that ends without one
 synced    how far the segment was on the disk when this was written
 ========  =======================================================================================
 
-``at_s`` counts from the opening of the run. Answers begin with the sample's id, then the call's, so
-that whoever goes through a million of them need not parse one.
+``at_s`` counts from the opening of the run. Answers begin with the ids of the sample, the call and
+the request, so that whoever goes through a million of them need not parse one. A call's id begins
+with that of the request that was sent: several answers to one call are of several requests, which
+differ in their draw alone.
 """
 
 from __future__ import annotations
@@ -24,12 +26,11 @@ import orjson
 
 from weave_async.records import Failure, Request, Response, Sample, ToolCall, Usage
 
-ids_in = re.compile(rb'\{"kind":"answer","sample_id":"([^"\\]*)","attempt_id":"([^"\\]*)"').match
-"""Sample and call of an ``answer`` frame without parsing it; no match where that cannot be."""
 question_in = re.compile(
     rb'\{"kind":"answer","sample_id":"([^"\\]*)","attempt_id":"([^"\\]*)","request_id":"([^"\\]*)"'
 ).match
-"""The same with the request."""
+"""Sample, call and request of an ``answer`` frame without parsing it; no match where that cannot
+be."""
 _NUMBER, _TEXT, _COUNT = (int, float), (str,), (int,)
 _MAYBE_COUNT = (int, type(None))
 _NEEDED: Mapping[str, Mapping[str, tuple[type, ...]]] = {
@@ -46,7 +47,13 @@ _NEEDED: Mapping[str, Mapping[str, tuple[type, ...]]] = {
 """What a record of each kind has in every format; and the same of what stands in them."""
 _OPTIONAL: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     "open": {"epoch": _COUNT, "asks": (dict,), "cut": (dict,), "started_at": _NUMBER},
-    "answer": {"attempt_id": _TEXT, "at_s": _NUMBER, "max_tokens": _MAYBE_COUNT},
+    "answer": {
+        "attempt_id": _TEXT,
+        "at_s": _NUMBER,
+        "max_tokens": _MAYBE_COUNT,
+        "model": _TEXT,
+    },
+    "missed": {"endpoint": _TEXT, "usage": (dict,)},
     "response": {"reasoning": _TEXT},
 }
 _CALL = [str, str, int]
@@ -66,6 +73,7 @@ def from_sample(sample: Sample, *, attempt_id: str, at_s: float) -> dict[str, An
         "request_id": request.request_id,
         "max_tokens": request.params.max_tokens,
         "endpoint": sample.endpoint,
+        "model": request.model,
         "at_s": at_s,
     }
     if response is not None:
@@ -83,6 +91,16 @@ def missed(request: Request, failure: Failure, *, at_s: float) -> dict[str, Any]
         "request_id": request.request_id,
         "at_s": at_s,
         "failure": failure,
+    }
+
+
+def discarded(sample: Sample, failure: Failure, *, at_s: float) -> dict[str, Any]:
+    """The record of a call whose answer is not kept, with what it has used, and of whom."""
+    response = sample.response
+    return {
+        **missed(sample.request, failure, at_s=at_s),
+        "endpoint": sample.endpoint,
+        "usage": Usage() if response is None else response.usage,
     }
 
 
@@ -106,6 +124,8 @@ def parse(body: bytes) -> dict[str, Any]:
         _require(entry["response"]["usage"], "usage")
     elif "failure" in _NEEDED.get(kind, ()):
         _require(entry["failure"], "why")
+        if "usage" in entry:
+            _require(entry["usage"], "usage")
     elif kind == "open":
         _require_cuts(entry.get("cut", {}))
     return entry

@@ -12,6 +12,7 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,7 @@ class Journal:
                 request_id=sample.request.request_id,
                 max_tokens=sample.request.params.max_tokens,
             ):
-                return sample.answered(entries.outcome_of(entry), endpoint=entry["endpoint"])
+                return _as_answered(sample, entry)
         return None
 
     def shelve(self, samples: Iterable[Sample]) -> None:
@@ -165,9 +166,20 @@ class Journal:
     def missed(self, request: Request, failure: Failure) -> None:
         """A call brought no answer."""
         self._expect_entry()
-        self._attempts.pop(request.request_id, None)
+        if self._attempts.get(request.request_id) == request.attempt_id:
+            del self._attempts[request.request_id]
         entry = entries.missed(request, failure, at_s=self._at_s)
         self._commit.put(frames.encode(entry))
+
+    def discarded(self, sample: Sample, failure: Failure) -> None:
+        """An answer that is not kept, since it will be asked for again. What it has cost, counts.
+
+        Of several answers to one call, the one that carries the call's name stands for them all.
+        """
+        if sample.request.attempt_id:
+            self._expect_entry()
+            entry = entries.discarded(sample, failure, at_s=self._at_s)
+            self._commit.put(frames.encode(entry))
 
     def record(self, sample: Sample) -> None:
         """Take an answered or failed sample; ``commits`` yields it once it is durable.
@@ -176,7 +188,8 @@ class Journal:
         """
         self._expect_entry()
         request = sample.request
-        attempt_id = self._attempts.pop(request.request_id, request.attempt_id)
+        last_sent = self._attempts.pop(request.request_id, "")
+        attempt_id = request.attempt_id or last_sent
         entry = entries.from_sample(sample, attempt_id=attempt_id, at_s=self._at_s)
         self._commit.put(frames.encode(entry), sample)
 
@@ -234,6 +247,13 @@ class Journal:
 
     def _earlier_segments(self) -> list[Segment]:
         return [each for each in list_segments(self._folder) if each.epoch < self.epoch]
+
+
+def _as_answered(sample: Sample, entry: Mapping[str, Any]) -> Sample:
+    """The sample with what the journal holds, whoever it was that answered."""
+    model = entry.get("model", sample.request.model)  # others than the planned one: since failover
+    sent = None if model == sample.request.model else replace(sample.request, model=model)
+    return sample.answered(entries.outcome_of(entry), endpoint=entry["endpoint"], sent=sent)
 
 
 def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:

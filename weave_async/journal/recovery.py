@@ -85,14 +85,14 @@ class _Answers:
         self.end = 0
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        ids_in, answered = entries.ids_in, self._calls.answered
+        question_in, answered = entries.question_in, self._calls.answered
         place, offset, body = place_of(self._segment.number, 0), 0, b""
         with self._segment.open() as file:
             for offset, body in self._segment.frames(file):
-                ids = ids_in(body)
+                ids = question_in(body)
                 if ids is not None:
-                    sample_id, attempt_id = ids.groups()
-                    answered(attempt_id)
+                    sample_id, attempt_id, request_id = ids.groups()
+                    answered(attempt_id, request_id)
                     yield hash(sample_id), place + offset
                 else:
                     key = self._slowly(offset, body)
@@ -107,7 +107,8 @@ class _Answers:
         except ValueError as error:
             raise not_ours(self._segment.path, offset, error) from error
         if entry["kind"] == "answer":
-            self._calls.answered(entry.get("attempt_id", "").encode())
+            attempt_id = entry.get("attempt_id", "").encode()
+            self._calls.answered(attempt_id, entry["request_id"].encode())
             return key_of(entry["sample_id"])
         if entry["kind"] == "sent":
             self._calls.sent(entry)

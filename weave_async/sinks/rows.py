@@ -29,6 +29,7 @@ def lineage(sample: Sample) -> dict[str, Any]:
         "finish_reason": response.finish_reason if response else None,
         "input_tokens": response.usage.input_tokens if response else None,
         "output_tokens": response.usage.output_tokens if response else None,
+        "regenerations": response.regenerations if response else None,
         "noise": sample.edits,
     }
 

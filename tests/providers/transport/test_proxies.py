@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from asking import endpoint_at
+from asking import REQUEST, endpoint_at
 from providers.openai_compatible import OpenAICompatibleProvider
 from providers.transport.http1 import Http1Transport
 from providers.transport.proxies import goes_through_proxy
@@ -113,3 +113,31 @@ def test_transport_is_chosen_by_scheme_and_proxy(
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "excepted.invalid")
     assert isinstance(asyncio.run(entered()), kind)
+
+
+def test_socks_proxy_of_the_options_resolves_and_carries() -> None:
+    asked = bytearray()
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """SOCKS 5 without a password (RFC 1928); what it should connect to answers here."""
+        _, num_methods = await reader.readexactly(2)
+        await reader.readexactly(num_methods)
+        writer.write(b"\x05\x00")
+        _, _, _, _, length = await reader.readexactly(5)
+        asked.extend(await reader.readexactly(length + 2))
+        writer.write(b"\x05\x00\x00\x01" + bytes(6))
+        await reader.readuntil(b"\r\n\r\n")
+        body = b'{"choices": [{"text": "by way of a proxy"}]}'
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        await writer.drain()
+        writer.close()
+
+    async def scenario() -> str:
+        async with await asyncio.start_server(proxy, "127.0.0.1", 0) as server:
+            address = f"socks5h://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            endpoint = endpoint_at("http://models.invalid:80/v1", options={"proxy": address})
+            async with OpenAICompatibleProvider(endpoint) as provider:
+                return (await provider.complete(REQUEST)).text
+
+    assert asyncio.run(scenario()) == "by way of a proxy"
+    assert bytes(asked) == b"models.invalid\x00\x50"

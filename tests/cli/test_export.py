@@ -1,0 +1,103 @@
+"""``weave-async export``, and ``run --prompts`` of what it has written."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from weave_async import registry
+from weave_async.rundir import RunFolder
+
+from .conftest import Program
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is once the package is installed with its entry point."""
+    name, place = "openai_batch", "weave_async.sources.openai_batch:OpenAIBatchSource"
+    entry = EntryPoint(name, place, registry.GROUPS["source"])
+    monkeypatch.setitem(registry._entries("source"), name, entry)
+
+
+def lines_in(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_run_is_written_as_the_batch_file_of_its_requests(
+    weave_async: Program, recipe_file: Path
+) -> None:
+    assert weave_async("run", str(recipe_file), "-n", "6", "-o", "out").exit_code == 0
+    lines = lines_in(weave_async("export", "out", "--format", "openai-batch").out)
+    assert [line["body"]["messages"][-1]["content"] for line in lines] == [
+        f"Question {number} about my account" for number in range(6)
+    ]
+    assert {line["url"] for line in lines} == {"/v1/chat/completions"}
+    assert {line["body"]["max_tokens"] for line in lines} == {100}
+    ids = [line["custom_id"] for line in lines]
+    assert len(set(ids)) == 6
+    assert max(map(len, ids)) <= 64
+
+
+def test_only_chooses_by_how_samples_have_ended(weave_async: Program, recipe_file: Path) -> None:
+    weave_async("run", str(recipe_file), "-n", "6", "-o", "out")
+    written = Path("out/samples.jsonl").read_text().splitlines()
+    Path("out/samples.jsonl").write_text("\n".join(written[2:]) + "\n")
+    counts = {
+        only: len(
+            lines_in(weave_async("export", "out", "--format", "openai-batch", "--only", only).out)
+        )
+        for only in ("all", "written", "pending")
+    }
+    assert counts == {"all": 6, "written": len(written) - 2, "pending": 2}
+
+
+def test_a_file_is_there_whole_or_not_at_all(weave_async: Program, recipe_file: Path) -> None:
+    weave_async("run", str(recipe_file), "-n", "6", "-o", "out")
+    told = weave_async("export", "out", "--format", "openai-batch", "-o", "batch.jsonl")
+    assert (told.exit_code, told.out, told.err) == (0, "", "6 rows in batch.jsonl\n")
+    RunFolder(Path("out")).recipe.write_text("prompts: 7\n")
+    again = weave_async("export", "out", "--format", "openai-batch", "-o", "second.jsonl")
+    assert again.exit_code == 78
+    assert not list(Path().glob("second*"))
+
+
+def test_an_export_of_no_run_is_refused(weave_async: Program) -> None:
+    told = weave_async("export", "nothing", "--format", "openai-batch")
+    assert told.exit_code == 73
+    assert weave_async("export", "nothing", "--format", "odt").exit_code == 2
+
+
+def test_an_exported_file_is_a_source_that_asks_the_same(
+    weave_async: Program, recipe_file: Path
+) -> None:
+    weave_async("run", str(recipe_file), "-n", "6", "-o", "out")
+    weave_async("export", "out", "--format", "openai-batch", "-o", "batch.jsonl")
+    told = weave_async(
+        *("run", "--prompts", "batch.jsonl", "-p", "simulated", "-o", "again", "--json")
+    )
+    assert told.exit_code == 0, told.err
+    assert told.json["asked"] == 6
+    rows = lines_in(Path("again/samples.jsonl").read_text())
+    assert {row["lineage"]["params"]["max_tokens"] for row in rows} == {100}
+    lines = lines_in(Path("batch.jsonl").read_text())
+    assert [row["lineage"]["params"]["seed"] for row in rows] == [
+        line["body"]["seed"] for line in lines
+    ]
+
+
+def test_a_row_whose_parameters_changed_is_asked_anew(weave_async: Program) -> None:
+    def run(temperature: float) -> dict[str, Any]:
+        body = {"messages": [{"role": "user", "content": "Why?"}], "temperature": temperature}
+        Path("batch.jsonl").write_text(json.dumps({"custom_id": "a", "body": body}) + "\n")
+        arguments = ("-p", "simulated", "-o", "out", "--json", "--accept-changes")
+        told = weave_async("run", "--prompts", "batch.jsonl", *arguments)
+        assert told.exit_code == 0, told.err
+        return told.json
+
+    assert run(0.1)["asked_now"] == 1
+    assert run(0.1)["asked_now"] == 0
+    assert run(0.9)["asked_now"] == 1

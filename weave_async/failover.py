@@ -1,0 +1,166 @@
+"""Failover inside a mix: the rows of an endpoint that is down go to the others.
+
+An endpoint is down while its breaker has been open for some seconds (at once, where that is for
+answers that come far later than they used to), or while it has asked for a long pause. New rows
+then go elsewhere, and those that wait in its line leave it, as long as another endpoint is up;
+where none is, they wait, as they would without others. An endpoint that refuses its key or has no
+quota, or has failed for too long, is left for the rest of the run.
+
+Whether an endpoint is back, its own rows show: one is sent there whenever its breaker would let it
+through at once, and goes elsewhere if it fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from weave_async.blame import Tries
+from weave_async.dispatch import Dispatcher, TurnedAway
+from weave_async.errors import ProviderError
+from weave_async.flow.slowness import Slowness
+from weave_async.records import Sample
+from weave_async.seeding import fraction_for
+
+logger = logging.getLogger(__name__)
+
+DOWN_AFTER_S = 5.0
+"""A breaker that has been open for so long: by then, two probes have failed."""
+LONG_PAUSE_S = 120.0
+"""Limits by the minute never ask for as much: a share for the day, or the month, is used up."""
+ROUNDING_S = 0.01
+MENDED_BY_TIME = 75
+"""The exit code of errors that go away by themselves."""
+
+
+class Failover:
+    """Asks the endpoint that the plan has drawn, or another one while that one is down.
+
+    All of ``weights``, by the name of an endpoint, can stand in for each other. An order among them
+    is drawn from each sample's seed, never from arrival.
+    """
+
+    def __init__(self, dispatchers: Mapping[str, Dispatcher], weights: Mapping[str, float]) -> None:
+        self._members = {name: dispatchers[name] for name in weights}
+        self._weights = weights
+        self._down: set[str] = set()
+        self._was_any_up = True
+        self._look_again_handle: asyncio.TimerHandle | None = None
+        for dispatcher in self._members.values():
+            dispatcher.admission.breaker.on_change = self._look_again
+            dispatcher.admission.on_long_pause = self._look_again
+            dispatcher.admission.slowness = Slowness()
+            dispatcher.admission.has_stand_ins = len(self._members) > 1
+
+    def __repr__(self) -> str:
+        return f"<Failover among {len(self._members)}, {len(self._down)} down>"
+
+    async def ask(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+        """Raises what an endpoint was left for, once all of them have been."""
+        [sample] = samples
+        planned = self._members[sample.endpoint]
+        tries = Tries()
+        while True:
+            dispatcher = planned if planned.takes_requests else self._stand_in_for(sample)
+            endpoint = dispatcher.endpoint
+            request = sample.request
+            if dispatcher is not planned:
+                request = replace(request, model=endpoint.model)
+            try:
+                outcome = await dispatcher.dispatch(request, tries)
+            except TurnedAway:
+                tries.begin_elsewhere()
+            except ProviderError as error:
+                self._leave(dispatcher, error)
+                tries.begin_elsewhere()
+            else:
+                if dispatcher is not planned:
+                    dispatcher.num_taken_over += 1
+                sent = tries.answered or request
+                return (sample.answered(outcome, endpoint=endpoint.name, sent=sent),)
+
+    def _stand_in_for(self, sample: Sample) -> Dispatcher:
+        """The first that takes requests, in an order in which each leads as often as it weighs."""
+
+        def place(name: str) -> float:
+            prompt = sample.prompt
+            stage = f"failover:{name}"
+            drawn = fraction_for(sample.seed, prompt.prompt_id, prompt.sample_index, stage)
+            return -math.log(1 - drawn) / self._weights[name]
+
+        for name in sorted(self._members, key=place):
+            if self._members[name].takes_requests:
+                return self._members[name]
+        raise self._most_useful_error()
+
+    def _leave(self, dispatcher: Dispatcher, error: ProviderError) -> None:
+        """For good, as far as this run goes. Said once, however many requests find out."""
+        name = dispatcher.endpoint.name
+        if dispatcher.left_because is not None:
+            return
+        dispatcher.leave(error)
+        others = [name for name, each in self._members.items() if each.left_because is None]
+        if others:
+            logger.warning(
+                "%s is left for the rest of this run: %s. Its rows go to %s",
+                name,
+                error,
+                " and ".join(others),
+            )
+        self._look_again()
+
+    def _most_useful_error(self) -> Exception:
+        """Of what the endpoints were left for: first what mends itself, since another run will do.
+
+        The others were told of when it happened.
+        """
+        errors = [each.left_because for each in self._members.values() if each.left_because]
+        return next((e for e in errors if e.exit_code == MENDED_BY_TIME), errors[-1])
+
+    def _look_again(self) -> None:
+        """Find out who is down now, and send the rows that wait there to those that are up."""
+        loop = asyncio.get_running_loop()
+        down = {name for name, each in self._members.items() if _is_down(each, loop.time())}
+        is_any_up = len(down) < len(self._members)
+        for name, dispatcher in self._members.items():
+            is_left = dispatcher.left_because is not None
+            dispatcher.turn_away(is_left or (is_any_up and name in down))
+            dispatcher.admission.has_stand_ins = bool(self._members.keys() - down - {name})
+            if self._was_any_up and not is_any_up:
+                dispatcher.turn_out()  # each to where it was planned: all lines need one to probe
+        self._was_any_up = is_any_up
+        self._tell_of(down if is_any_up else ())
+        if self._look_again_handle is not None:
+            self._look_again_handle.cancel()
+        wait_s = min(_changes_in_s(each, loop.time()) for each in self._members.values())
+        self._look_again_handle = None
+        if wait_s < math.inf:
+            self._look_again_handle = loop.call_later(wait_s, self._look_again)
+
+    def _tell_of(self, down: Collection[str]) -> None:
+        left = {name for name, each in self._members.items() if each.left_because is not None}
+        for name in set(down) - self._down - left:
+            logger.warning("%s is down: its rows go elsewhere until it is back", name)
+        self._down = set(down)
+
+
+def _is_down(dispatcher: Dispatcher, now_s: float) -> bool:
+    admission = dispatcher.admission
+    return (
+        dispatcher.left_because is not None
+        or admission.breaker.is_slow
+        or admission.breaker.outage_s(now_s) >= DOWN_AFTER_S
+        or admission.paused_for_s > LONG_PAUSE_S
+    )
+
+
+def _changes_in_s(dispatcher: Dispatcher, now_s: float) -> float:
+    """When time alone will change the answer, if nothing else happens."""
+    admission = dispatcher.admission
+    waits_s = [admission.paused_for_s - LONG_PAUSE_S]
+    if not admission.breaker.is_closed:
+        waits_s.append(DOWN_AFTER_S - admission.breaker.outage_s(now_s))
+    return min((wait_s + ROUNDING_S for wait_s in waits_s if wait_s > 0), default=math.inf)
