@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from weave_async.binding import joined, origin, over, same_address, with_suffix
 from weave_async.errors import RecipeError
+from weave_async.log_redaction import keep_out_of_logs
 from weave_async.records import Endpoint, Preset
 from weave_async.registry import preset, presets, unknown
 
@@ -168,6 +169,8 @@ class Settings:
                 f"endpoint '{name}' needs a model: name one with --model, WEAVE_ASYNC_MODEL, or "
                 "generate.mix in the recipe"
             )
+        if found.api_key is not None:
+            keep_out_of_logs(found.api_key.get_secret_value().strip())
         return Endpoint(
             name=name,
             provider=provider,

@@ -87,7 +87,7 @@ def test_doctor_asks_it(site: Path) -> None:
 def test_it_is_known_by_name_to_whoever_mistypes_it(site: Path) -> None:
     done = weave_async(site, "doctor", "--provider", "mime")
     assert done.returncode == 78
-    assert "did you mean 'mine'" in done.stderr
+    assert "did you mean 'mine'" in done.stdout + done.stderr
 
 
 def test_a_recipe_names_it_too(site: Path) -> None:
@@ -115,4 +115,4 @@ def test_without_its_entry_point_it_is_not_known(site: Path) -> None:
     (site / "mine-1.0.dist-info/entry_points.txt").unlink()
     done = weave_async(site, "doctor", "--provider", "mine")
     assert done.returncode == 78
-    assert "unknown provider 'mine'" in done.stderr
+    assert "unknown provider 'mine'" in done.stdout + done.stderr

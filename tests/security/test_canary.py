@@ -249,7 +249,7 @@ def test_a_stage_that_crashes_leaves_no_trace(place: Path, settings: dict[str, s
 def test_what_a_foreign_provider_raises_is_shown_without_the_key(place: Path, name: str) -> None:
     (place / "broken.py").write_text(BROKEN)
     env = {"WEAVE_ASYNC_PROVIDER": f"broken:{name}", "WEAVE_ASYNC_API_KEY": CANARY}
-    watched = watch_commands(*COMMANDS[:2], folder=place, env=env)
+    watched = watch_commands(*COMMANDS[:4], folder=place, env=env)
     assert "ValueError" in watched.err + watched.out
     require_no_trace(watched, place)
 
