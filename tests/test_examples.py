@@ -13,7 +13,7 @@ from weave_async import examples
 from weave_async.errors import InputError, RecipeError
 from weave_async.plan import Plan
 from weave_async.recipe import Recipe
-from weave_async.records import Endpoint, Row, Sample
+from weave_async.records import Endpoint, Response, Row, Sample
 from weave_async.rows import digest_of
 from weave_async.sources.jsonl import JsonlSource
 
@@ -55,6 +55,12 @@ def test_examples_are_turns_before_the_question() -> None:
     roles = [message.role for message in sample.request.messages]
     assert roles == ["system", *["user", "assistant"] * 3, "user"]
     assert sample.request.messages[-1].content == "question 0"
+
+
+def test_examples_are_sent_and_not_written() -> None:
+    sample = next(plan_of(prompts={"system": "Be brief."}).samples())
+    written = sample.answered(Response("answer 0", "stop")).messages
+    assert [m.content for m in written] == ["Be brief.", "question 0", "answer 0"]
 
 
 def test_examples_stand_before_the_last_turn_of_a_conversation() -> None:

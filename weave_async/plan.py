@@ -62,9 +62,11 @@ class Inspection:
     """Digests of rows that stand in the source more than once."""
 
 
-_Drawn = tuple[tuple[Message, ...], dict[str, Any], dict[str, Any], int, str]
-"""What the samples of a group share: messages, attributes, drawn parameters, the number of the
-endpoint in the mix, and the row's name. A plain tuple: one is made for every row."""
+_Messages = tuple[Message, ...]
+_Drawn = tuple[_Messages, _Messages, dict[str, Any], dict[str, Any], int, str]
+"""What the samples of a group share: messages, the same as they are sent, attributes, drawn
+parameters, the number of the endpoint in the mix, and the row's name. A plain tuple: one is made
+for every row."""
 
 
 class Plan:
@@ -203,7 +205,8 @@ class Plan:
             if found.num_rows <= NUM_ROWS_RENDERED or kind not in kinds:
                 kinds.add(kind)
                 shown = () if pool is None else pool.drawn_for(digest, "inspection", 0)
-                self._renderer.messages(row, attributes, shown)
+                messages = self._renderer.messages(row, attributes, shown)
+                self._renderer.with_examples(messages, shown, attributes)
         found.repeated = _repeated(found.digests)
         return found
 
@@ -277,11 +280,12 @@ class Plan:
         }
         params.update(row.params)
         messages = self._renderer.messages(row, attributes, examples)
-        return messages, attributes, params, number, _name_of(row.origin)
+        sent = self._renderer.with_examples(messages, examples, attributes)
+        return messages, sent, attributes, params, number, _name_of(row.origin)
 
     def _sample(self, ordinal: int, prompt_id: str, sample_index: int, drawn: _Drawn) -> Sample:
         recipe = self._recipe
-        messages, attributes, drawn_params, number, origin = drawn
+        messages, sent, attributes, drawn_params, number, origin = drawn
         endpoint = self._endpoints[number]
         seed = seed_for(recipe.seed, prompt_id, sample_index, "request") >> (64 - SEED_BITS)
         given = {
@@ -291,11 +295,9 @@ class Plan:
         }
         params = SamplingParams(**given)
         request = Request(
-            request_id=_request_id(
-                self._named_by[number], messages, params, prompt_id, sample_index
-            ),
+            request_id=_request_id(self._named_by[number], sent, params, prompt_id, sample_index),
             model=endpoint.model,
-            messages=messages,
+            messages=sent,
             params=params,
             api=recipe.generate.api,
             schema=self._schema,

@@ -123,7 +123,8 @@ class Turn(_Model):
 
 class Examples(_Model):
     """Rows that are shown with each prompt, drawn by seed: others for each row and draw, and never
-    the row itself. Of a large source, 10,000 rows are drawn from.
+    the row itself. Of a large source, 10,000 rows are drawn from. As turns they are sent, and not
+    written: the dataset holds the conversation without them.
     """
 
     source: str | None = Field(

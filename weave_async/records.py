@@ -53,7 +53,8 @@ class Prompt:
     """A row joined with the template and the attributes sampled for one draw.
 
     ``prompt_id`` depends on the row's content (and its occurrence, where rows repeat), not on its
-    position, so that a reordered source keeps the answers it has already paid for.
+    position, so that a reordered source keeps the answers it has already paid for. ``messages`` are
+    what a trainer is to see of it; a request may show the model more (few-shot examples).
     """
 
     prompt_id: str
@@ -265,7 +266,7 @@ class Sample:
         ``sent`` is the request as it was sent there, under the same id. Called for every sample:
         ``dataclasses.replace`` would take twice as long.
         """
-        messages, response, failure = self.request.messages, None, None
+        messages, response, failure = self.prompt.messages, None, None
         if isinstance(outcome, Failure):
             failure = outcome
         else:

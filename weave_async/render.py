@@ -98,7 +98,10 @@ class Renderer:
     def messages(
         self, row: Row, attributes: Mapping[str, Any], examples: Sequence[Row] = ()
     ) -> tuple[Message, ...]:
-        """The conversation to send. Raises ``InputError`` that names the row and what it lacks."""
+        """The row's conversation, with ``examples`` only where a template writes them out.
+
+        Raises ``InputError`` that names the row and what it lacks.
+        """
         names = {**row.values, **attributes}
         if examples:
             names["examples"] = [example.values for example in examples]
@@ -106,9 +109,18 @@ class Renderer:
             messages = self._given(row, names)
         else:
             messages = [Message(t.role, _render(t, names, row.origin)) for t in self._turns]
-        if examples and self._pair:
-            messages[-1:-1] = self.shown(examples, attributes)
         return tuple(messages)
+
+    def with_examples(
+        self,
+        messages: tuple[Message, ...],
+        examples: Sequence[Row],
+        attributes: Mapping[str, Any],
+    ) -> tuple[Message, ...]:
+        """The conversation as it is sent: examples are turns of their own before the last one."""
+        if not (examples and self._pair):
+            return messages
+        return (*messages[:-1], *self.shown(examples, attributes), messages[-1])
 
     def shown(self, examples: Sequence[Row], attributes: Mapping[str, Any]) -> list[Message]:
         """Examples as turns: what was asked and what was answered, one after the other."""
