@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -288,15 +288,20 @@ def keep_alives(base_url: str) -> list[tuple[int, int, int]]:
     """Idle time, interval and count of TCP's probes, for each socket we have to ``base_url``."""
     port = int(base_url.rpartition(":")[2].partition("/")[0])
     found = []
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            with socket.socket(fileno=os.dup(int(name))) as ours:
-                if ours.getpeername()[1] == port and ours.getsockopt(
-                    socket.SOL_SOCKET, socket.SO_KEEPALIVE
-                ):
-                    options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
-                    values = [ours.getsockopt(socket.IPPROTO_TCP, option) for option in options]
-                    found.append((values[0], values[1], values[2]))
-        except (OSError, IndexError):  # no socket, or none with a peer
-            continue
+    for ours in open_sockets():
+        with ours, suppress(OSError, IndexError):  # it may have no peer
+            if ours.getpeername()[1] == port and ours.getsockopt(
+                socket.SOL_SOCKET, socket.SO_KEEPALIVE
+            ):
+                options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+                values = [ours.getsockopt(socket.IPPROTO_TCP, option) for option in options]
+                found.append((values[0], values[1], values[2]))
     return found
+
+
+def open_sockets() -> Iterator[socket.socket]:
+    """A duplicate of each socket of this process, for the caller to close."""
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            if os.readlink(link).startswith("socket:"):
+                yield socket.socket(fileno=os.dup(int(link.name)))
