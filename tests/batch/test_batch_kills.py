@@ -70,6 +70,8 @@ def test_ctrl_c_leaves_the_batch_with_the_provider_and_says_how_to_go_on(bench: 
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        # Whoever starts the tests in the background has Ctrl-C ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     give_up_s = time.monotonic() + PATIENCE_S
     while not (bench.endpoint.batches and bench.endpoint.batches[0].num_polls):
