@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from tiny_models import save_tiny_model
 from weave_async import settings
@@ -23,6 +25,13 @@ from weave_async.records import (
     Sample,
     SamplingParams,
 )
+
+# How long an example takes says nothing on a busy machine.
+unhurried = hypothesis_settings(
+    hypothesis_settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.register_profile("unhurried", unhurried)
+hypothesis_settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True)
