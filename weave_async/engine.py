@@ -25,7 +25,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
-from weave_async.asking import Asker
+from weave_async.asking.asker import Asker
 from weave_async.dispatch import Dispatcher, Unsent
 from weave_async.errors import RunFolderError, WeaveError
 from weave_async.journal.journal import Journal

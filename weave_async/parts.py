@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from weave_async import registry
-from weave_async.asking import Asker, ByEndpoint, Planned
+from weave_async.asking.asker import Asker, ByEndpoint, Planned
+from weave_async.asking.choices import Choices
+from weave_async.asking.failover import Failover
+from weave_async.asking.regeneration import Regenerating
 from weave_async.batch.batching import Batching
 from weave_async.batch.lane import Lane
 from weave_async.batch.ledger import Ledger
-from weave_async.choices import Choices
 from weave_async.dispatch import Dispatcher
 from weave_async.errors import RecipeError, WeaveError
-from weave_async.failover import Failover
 from weave_async.flow.budget import Budget, Cost
 from weave_async.flow.descriptors import PER_CONNECTION, room_for_connections
 from weave_async.flow.retry import Backoff
@@ -34,7 +35,6 @@ from weave_async.plan import Plan
 from weave_async.pricing import Price, price_of
 from weave_async.recipe import MixEntry, Part, Recipe
 from weave_async.records import Endpoint
-from weave_async.regeneration import Regenerating
 from weave_async.rundir import RunFolder
 from weave_async.settings import ProviderTraits, Settings
 from weave_async.sources.files import format_of, open_bytes, spool

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from asking import BOTH, KEY, REQUEST, error_of, use
+from one_request import BOTH, KEY, REQUEST, error_of, use
 from providers import endpoint
 from providers.openai_compatible import OpenAICompatibleProvider
 from weave_async.errors import (

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from asking import BOTH, KEY, REQUEST, collect, complete, endpoint_at, stream, use
+from one_request import BOTH, KEY, REQUEST, collect, complete, endpoint_at, stream, use
 from providers.openai_compatible import OpenAICompatibleProvider
 from weave_async.errors import (
     AuthenticationError,

@@ -21,7 +21,7 @@ import pytest
 import trustme
 from pydantic import SecretStr
 
-from asking import KEY, REQUEST, collect, endpoint_at
+from one_request import KEY, REQUEST, collect, endpoint_at
 from providers.openai_sdk import OpenAISdkProvider
 from weave_async.errors import (
     AuthenticationError,

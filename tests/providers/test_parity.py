@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from asking import REQUEST, endpoint_at
 from bodies import BODIES
+from one_request import REQUEST, endpoint_at
 from providers.openai_compatible import OpenAICompatibleProvider
 from providers.openai_sdk import OpenAISdkProvider
 from weave_async.errors import ProviderError

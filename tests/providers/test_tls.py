@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 
-from asking import KEY, REQUEST, endpoint_at, error_of, use
+from one_request import KEY, REQUEST, endpoint_at, error_of, use
 from providers.openai_compatible import OpenAICompatibleProvider
 from weave_async.errors import ConnectError, ProviderError, RecipeError, TlsError
 from weave_async.testing.scripted_endpoint import ScriptedEndpoint, chat_reply, reset_connection

@@ -9,7 +9,7 @@ from typing import get_args
 
 import pytest
 
-from asking import REQUEST, collect, complete, error_of, stream, use
+from one_request import REQUEST, collect, complete, error_of, stream, use
 from providers.openai_compatible import OpenAICompatibleProvider
 from weave_async.errors import ProviderError, QuotaError, RateLimitError
 from weave_async.records import Chunk

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trustme
 
-from asking import REQUEST, error_of, use
+from one_request import REQUEST, error_of, use
 from providers.endpoint import IDLE_CONNECTION_S
 from providers.openai_compatible import OpenAICompatibleProvider
 from weave_async.errors import TlsError

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from asking import BOTH, KEY, complete, error_of, stream
+from one_request import BOTH, KEY, complete, error_of, stream
 from weave_async.errors import (
     BadResponseError,
     ContentFilterError,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from asking import BOTH, REQUEST, complete, error_of, stream, use
+from one_request import BOTH, REQUEST, complete, error_of, stream, use
 from providers.openai_compatible import OpenAICompatibleProvider
 from weave_async.errors import ProviderError, ServerError
 from weave_async.records import FinishReason, Response

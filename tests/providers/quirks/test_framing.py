@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from asking import BOTH, complete, error_of, stream
+from one_request import BOTH, complete, error_of, stream
 from weave_async.errors import BadResponseError, DeadlineError
 from weave_async.records import ToolCall, Usage
 from weave_async.testing.scripted_endpoint import (

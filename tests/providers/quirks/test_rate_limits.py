@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from asking import BOTH, complete, error_of
+from one_request import BOTH, complete, error_of
 from weave_async.errors import (
     ProviderError,
     QuotaError,

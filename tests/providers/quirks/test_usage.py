@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from asking import BOTH, REQUEST, collect, error_of, stream, use
-from asking import complete as complete_one
+from one_request import BOTH, REQUEST, collect, error_of, stream, use
+from one_request import complete as complete_one
 from providers.openai_compatible import OpenAICompatibleProvider
 from weave_async.errors import (
     ContextLengthError,

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asking import REQUEST, collect, endpoint_at, use
 from malformed_responses import MALFORMED
+from one_request import REQUEST, collect, endpoint_at, use
 from providers import endpoint
 from providers.openai_compatible import OpenAICompatibleProvider
 from providers.transport import connection

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from asking import REQUEST, endpoint_at
+from one_request import REQUEST, endpoint_at
 from providers.openai_compatible import OpenAICompatibleProvider
 from providers.transport.http1 import Http1Transport
 from providers.transport.proxies import goes_through_proxy

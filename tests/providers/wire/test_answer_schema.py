@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from asking import REQUEST, use
+from one_request import REQUEST, use
 from providers.wire.answer_schema import instructions, is_strict, response_format
 from providers.wire.capabilities import Capabilities
 from providers.wire.request import request_fields

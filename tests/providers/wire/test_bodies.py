@@ -6,8 +6,8 @@ from contextlib import suppress
 
 import pytest
 
-from asking import REQUEST, collect, use
 from bodies import BODIES
+from one_request import REQUEST, collect, use
 from providers.openai_compatible import OpenAICompatibleProvider
 from providers.wire.response import parse_response
 from weave_async.errors import ProviderError

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asking import REQUEST, collect, use
+from one_request import REQUEST, collect, use
 from weave_async.errors import BadResponseError, ServerError
 from weave_async.records import Response, Usage
 from weave_async.testing.scripted_endpoint import (

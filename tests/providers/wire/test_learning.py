@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asking import REQUEST, endpoint_at, use
+from one_request import REQUEST, endpoint_at, use
 from providers.openai_compatible import OpenAICompatibleProvider
 from providers.wire.capabilities import PLAIN, Capabilities
 from providers.wire.learning import Lessons, capabilities_of

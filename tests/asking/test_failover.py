@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from faulty_provider import FaultyProvider, NoLog
+from weave_async.asking.failover import Failover
 from weave_async.dispatch import Dispatcher, Unsent
 from weave_async.errors import (
     AuthenticationError,
@@ -27,7 +28,6 @@ from weave_async.errors import (
     ServerError,
     WeaveError,
 )
-from weave_async.failover import Failover
 from weave_async.flow.retry import Backoff
 from weave_async.records import (
     Endpoint,

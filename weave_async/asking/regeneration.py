@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from weave_async.asking import Asker
+from weave_async.asking.asker import Asker
 from weave_async.dispatch import Unsent
 from weave_async.errors import WeaveError
 from weave_async.journal.journal import Journal

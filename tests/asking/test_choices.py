@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weave_async import Recipe, Run, RunSummary, Settings
+from weave_async.asking.choices import divided
 from weave_async.audit import audit
-from weave_async.choices import divided
 from weave_async.explanation import explain
 from weave_async.journal.journal import Journal
 from weave_async.records import Response, Usage

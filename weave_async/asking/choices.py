@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 
-from weave_async.asking import Asker
+from weave_async.asking.asker import Asker
 from weave_async.records import Failure, Request, Response, Sample, Usage
 
 
