@@ -126,7 +126,8 @@ def _variable(endpoint: Endpoint, name: str) -> str:
     named = endpoint.name.partition("#")[0]
     known = PRESETS.get(endpoint.preset or "")
     if known is None:
-        theirs: str | None = f"OPENAI_{name}"
+        heeds_openai = endpoint.provider != "local"  # all others that get here do
+        theirs: str | None = f"OPENAI_{name}" if heeds_openai else None
     else:
         theirs = known.key_variable if name == "API_KEY" else known.base_url_variable
     if named in (endpoint.provider, endpoint.preset):

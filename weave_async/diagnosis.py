@@ -30,6 +30,7 @@ from weave_async.errors import (
 )
 from weave_async.guard import is_listed
 from weave_async.interfaces import Provider
+from weave_async.log_redaction import SHORTEST_CHARS
 from weave_async.parts import prices_of, providers_of, sellers_of
 from weave_async.probing import TOKENS_PER_REQUEST, Probe
 from weave_async.records import Endpoint, EndpointFacts, RateLimits
@@ -197,12 +198,13 @@ class _Examination:
         return True
 
     def _judge_models(self, models: Mapping[str, int | None]) -> None:
-        if self.model is None and len(models) == 1:
-            [self.model] = models
         if not models:
             self.warning("models", "none are listed", "is one loaded there?")
         elif self.model is None:
-            self.skipped("model", "none is chosen: name one with --model, or in the recipe")
+            if len(models) == 1:  # the questions below are asked of it
+                [self.model] = models
+            says = f"none is chosen; {self.model} is listed" if self.model else "none is chosen"
+            self.warning("model", says, "name one with --model, or in the recipe: a run needs it")
         else:
             listed = [name for name in models if is_listed(self.model, [name])]
             size = models[listed[0]] if listed else None
@@ -283,7 +285,7 @@ class _Examination:
     async def _ask_for_json(self, probe: Probe, model: str) -> None:
         self.on_step("json")
         known = len(probe.learned)
-        advice = "nothing: answers are checked against the schema, and asked for again"
+        advice = "nothing to do: answers are checked against a recipe's schema, and asked for again"
         try:
             response = await probe.answer_in_json(model)
         except ProviderError as error:
@@ -323,9 +325,13 @@ class _Examination:
         self.checks.append(Check(name, "failed", says, advice, error.exit_code))
 
     def _shown(self, text: str) -> str:
-        """Without the key, which the endpoint knows and may repeat, and not too long."""
+        """Without the key, which the endpoint knows and may repeat, and not too long.
+
+        A short one ("none", "EMPTY") is a stand-in for a server that wants no key, and a word.
+        """
         key = self.endpoint.api_key.get_secret_value().strip() if self.endpoint.api_key else ""
-        return (text.replace(key, "***") if key else text)[:LONGEST_SHOWN]
+        is_secret = len(key) >= SHORTEST_CHARS
+        return (text.replace(key, "***") if is_secret else text)[:LONGEST_SHOWN]
 
 
 def _without_secrets(base_url: str) -> str:

@@ -37,6 +37,11 @@ def openai_batch(run: Path, only: Only) -> Iterator[bytes]:
         raise RecipeError(f"{run} was made from standard input, which nobody has any more")
     source = source_of(recipe, AsyncExitStack())
     endpoints = list(_endpoints_of(folder))
+    if not endpoints:
+        raise RunFolderError(
+            f"{folder.journal} is empty, so that nothing tells who was asked: nothing has come "
+            "back yet. Run the same command again, then export"
+        )
     if len(endpoints) != len(recipe.generate.mix):
         raise RunFolderError(f"{folder.recipe} is not the recipe of the journal beside it")
     plan = Plan(

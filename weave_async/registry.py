@@ -111,7 +111,13 @@ def _made(kind: str, name: str, make: Callable[[], Any]) -> Any:
 
 def options_schema(kind: str, name: str) -> dict[str, Any]:
     """The JSON Schema of a part's options, with what its docstring says."""
-    return TypeAdapter(load(kind, name)).json_schema()
+    part = load(kind, name)
+    schema = TypeAdapter(part).json_schema()
+    if is_dataclass(part):  # what a part keeps for itself is no option of a recipe's
+        options = {field.name for field in fields(part) if field.init}
+        named = schema.get("properties", {}).items()
+        schema["properties"] = {name: value for name, value in named if name in options}
+    return schema
 
 
 def installed(kind: str) -> list[str]:

@@ -528,6 +528,24 @@ def test_a_recipe_that_names_no_model_is_looked_at_as_far_as_it_goes(
     assert {request.method for request in endpoint.requests} == {"GET"}
 
 
+def test_the_one_model_that_is_listed_is_looked_at_and_has_to_be_named_for_a_run(
+    weave_async: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ScriptedEndpoint(healthy) as endpoint:
+        monkeypatch.setenv("WEAVE_ASYNC_PROVIDER", "vllm")
+        monkeypatch.setenv("WEAVE_ASYNC_BASE_URL", endpoint.base_url)
+        [finding] = json.loads(weave_async("doctor", "--json").out)
+    assert finding["model"] == "m"
+    assert check(finding, "model")["state"] == "warning"
+    assert "a run needs it" in check(finding, "model")["advice"]
+
+
+def test_a_local_address_is_not_said_to_come_from_openai_s_variable(weave_async: Program) -> None:
+    outcome = weave_async("doctor", "-p", "local", "--base-url", "http://127.0.0.1:9/v1")
+    assert outcome.exit_code == 69
+    assert "--base-url or WEAVE_ASYNC_BASE_URL" in outcome.out
+
+
 @pytest.mark.parametrize("base_url", ["https://[::1/v1", "api.groq.com", "https://x.example:port"])
 def test_an_address_that_is_none_is_78(
     weave_async: Program, monkeypatch: pytest.MonkeyPatch, base_url: str
@@ -549,3 +567,13 @@ def test_a_password_in_an_address_is_not_shown(
     assert "https://***@x.example/v1" in outcome.out
     assert "GROQ_API_KEY is sent to https://api.groq.com/openai/v1 only" in outcome.err
     assert "hunter2" not in outcome.out + outcome.err
+
+
+def test_a_word_in_the_place_of_a_key_stays_a_word(
+    weave_async: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEAVE_ASYNC_PROVIDER", "vllm")
+    monkeypatch.setenv("WEAVE_ASYNC_API_KEY", "none")
+    with ScriptedEndpoint(echo) as endpoint:
+        outcome = weave_async("doctor", "--base-url", endpoint.base_url, "-m", "scripted-model")
+    assert "none are stated" in outcome.out

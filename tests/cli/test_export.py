@@ -71,6 +71,17 @@ def test_an_export_of_no_run_is_refused(weave_async: Program) -> None:
     assert weave_async("export", "nothing", "--format", "odt").exit_code == 2
 
 
+def test_a_run_whose_journal_is_empty_yet_is_told_as_such(
+    weave_async: Program, recipe_file: Path
+) -> None:
+    weave_async("run", str(recipe_file), "-n", "6", "-o", "out")
+    for segment in Path("out/journal").iterdir():
+        segment.unlink()
+    told = weave_async("export", "out", "--format", "openai-batch", "--only", "pending")
+    assert told.exit_code == 73
+    assert "journal is empty" in told.err
+
+
 def test_an_exported_file_is_a_source_that_asks_the_same(
     weave_async: Program, recipe_file: Path
 ) -> None:

@@ -94,7 +94,9 @@ class Regenerating:
     def _discard(self, sample: Sample, finding: Finding) -> None:
         assert sample.response is not None
         said = "; ".join(map(str, finding.problems))
-        failure = Failure(SCHEMA_MISMATCH, f"{finding.reason}: {said}", attempts=1)
+        if finding.reason != SCHEMA_MISMATCH:
+            said = f"{finding.reason}: {said}"
+        failure = Failure(SCHEMA_MISMATCH, said, attempts=1)
         self._journal.discarded(sample, failure)
         self._metrics.count_tokens(sample.endpoint, sample.response.usage)
         self._metrics.retries[SCHEMA_MISMATCH] += 1

@@ -62,6 +62,8 @@ generate:
     temperature: {uniform: [0.6, 1.0]}   # a value, or a distribution to draw from
     top_p: 0.9
     max_tokens: 160
+    # schema: answer.schema.json         # the JSON Schema that every answer is checked against
+  # n: 2                         # completions of each prompt in one request; `draws` is a multiple
 
 noise:                           # on the prompt side unless `field: completion` is given
   - typos: {rate: 0.02}          # typos per character; numbers, URLs and code are left alone
