@@ -111,7 +111,9 @@ def run_mix(
         async def work() -> None:
             for number in rows:
                 try:
-                    ended.samples += await failover.ask([sample_of(number, list(providers))])
+                    ended.samples += (
+                        await failover.ask([sample_of(number, list(providers))])
+                    ).samples
                 except Unsent:
                     return
                 except WeaveError as error:

@@ -20,7 +20,13 @@ from weave_async.blame import (
     failure_of,
     retry_after_s,
 )
-from weave_async.errors import ProviderError, RateLimitError, RecipeError, WeaveError
+from weave_async.errors import (
+    ProviderError,
+    RateLimitError,
+    RecipeError,
+    RequestTooLargeError,
+    WeaveError,
+)
 from weave_async.estimate import TokenEstimate, most_input_tokens
 from weave_async.flow.admission import Admission, Slot
 from weave_async.flow.budget import NO_COST, Budget, Cost
@@ -217,7 +223,8 @@ class Dispatcher:
                 raise Unsent from error
             if error.stops_endpoint or isinstance(error, RateLimitError):
                 raise
-            if self._blame.is_one_too_many(error, tries):
+            is_divisible = request.num_choices > 1 and isinstance(error, RequestTooLargeError)
+            if not is_divisible and self._blame.is_one_too_many(error, tries):
                 raise
             return failure_of(error, tries.attempts)
         self.count_answer()

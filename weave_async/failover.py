@@ -18,6 +18,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from weave_async.asking import Answered
 from weave_async.blame import Tries
 from weave_async.dispatch import Dispatcher, TurnedAway
 from weave_async.errors import ProviderError
@@ -59,7 +60,7 @@ class Failover:
     def __repr__(self) -> str:
         return f"<Failover among {len(self._members)}, {len(self._down)} down>"
 
-    async def ask(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+    async def ask(self, samples: Sequence[Sample]) -> Answered:
         """Raises what an endpoint was left for, once all of them have been."""
         if self._watch_handle is None:
             self._watch()
@@ -83,7 +84,7 @@ class Failover:
                 if dispatcher is not planned:
                     dispatcher.num_taken_over += 1
                 sent = tries.answered or request
-                return (sample.answered(outcome, endpoint=endpoint.name, sent=sent),)
+                return Answered((sample.answered(outcome, endpoint=endpoint.name, sent=sent),))
 
     def _stand_in_for(self, sample: Sample) -> Dispatcher:
         """The first that takes requests, in an order in which each leads as often as it weighs."""
