@@ -112,6 +112,7 @@ class Dispatcher:
         self._estimate = TokenEstimate(model=endpoint.model, vocabularies=vocabularies)
         self._num_sent = self._num_answered = 0
         self._turns_away = False
+        self._look_again_at_s = math.inf
         self._stopping = False
 
     def __repr__(self) -> str:
@@ -153,9 +154,13 @@ class Dispatcher:
         """Send nothing more. What is out comes back; what would be sent again is not."""
         self._stopping = True
 
-    def leave(self, because: WeaveError) -> None:
-        """The same where others take over: what waits here, or would be sent again, leaves."""
+    def leave(self, because: WeaveError, *, for_s: float = math.inf) -> None:
+        """The same where others take over: what waits here, or would be sent again, leaves.
+
+        After ``for_s``, one request is let in to see whether an endpoint is there that was not.
+        """
         self.left_because = because
+        self._look_again_at_s = _now_s() + for_s
         self.turn_away(True)
 
     def turn_away(self, turns_away: bool) -> None:
@@ -172,13 +177,20 @@ class Dispatcher:
         self.admission.line.turn_out(TurnedAway)
 
     @property
+    def is_ready(self) -> bool:
+        """Whether the endpoint was there when it was first needed."""
+        return self._provider.is_ready
+
+    @property
     def takes_requests(self) -> bool:
         """Whether a request may come here now, rather than go elsewhere."""
         return not self._turns_away or self._takes_a_probe
 
     @property
     def _takes_a_probe(self) -> bool:
-        return self.left_because is None and self.admission.is_free
+        if self.left_because is None:
+            return self.admission.is_free
+        return _now_s() >= self._look_again_at_s and not self._provider.is_becoming_ready
 
     def count_answer(self) -> None:
         """This endpoint has answered in this run, by whatever way it was asked."""
@@ -209,8 +221,7 @@ class Dispatcher:
         ``TurnedAway`` when the request had better go elsewhere.
         """
         if not self._provider.is_ready:
-            await self._provider.wait_until_ready()
-            await self._estimate.prepare()
+            await self._become_ready()
         if tries is None:
             tries = Tries()
         try:
@@ -229,6 +240,11 @@ class Dispatcher:
             return failure_of(error, tries.attempts)
         self.count_answer()
         return response
+
+    async def _become_ready(self) -> None:
+        await self._provider.wait_until_ready(anew=self.left_because is not None)
+        self.left_because = None  # it may have been absent, and whoever looks again is let in
+        await self._estimate.prepare()
 
     async def _try_again(self, request: Request, tries: Tries, error: ProviderError) -> Response:
         """Back off and attempt again, as long as there are attempts."""
