@@ -214,9 +214,10 @@ class Engine:
                 self._held = next(self._to_ask, None)
                 if self._held is None:
                     return []
-                passed_over = slice(self._cursor, self._held.ordinal)
-                self._num_ahead -= _num_there_at_first(self._places[passed_over])
-                self._cursor = self._held.ordinal
+                if (ordinal := self._held.ordinal) > self._cursor:
+                    passed_over = self._places[self._cursor : ordinal]
+                    self._num_ahead -= _num_there_at_first(passed_over)
+                self._cursor = ordinal + 1
             if self._may_need_more:
                 group, self._held = [self._held], None
                 if self._group_size > 1:
@@ -244,7 +245,8 @@ class Engine:
                 self._may_look.release()
         finally:
             self._num_asking -= 1
-            self._let_go_at_the_end()
+            if self._is_all_asked:
+                self._let_go_at_the_end()
 
     def _recall(self, sample: Sample) -> Sample:
         answered = self._journal.recall(sample)
