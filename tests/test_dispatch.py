@@ -276,6 +276,20 @@ def test_a_list_of_models_that_never_comes_means_that_nobody_is_there() -> None:
     assert run_in_virtual_time(scenario()) is False
 
 
+def test_a_list_of_models_that_never_comes_keeps_no_run_from_beginning() -> None:
+    class Hanging(FakeProvider):
+        async def models(self) -> Sequence[str]:
+            await asyncio.sleep(9999)
+            return []
+
+    async def scenario() -> float:
+        guarded = GuardedProvider(Endpoint("e", "fake", "m"), Hanging())
+        await guarded.wait_until_ready()
+        return asyncio.get_running_loop().time()
+
+    assert run_in_virtual_time(scenario()) <= 30.1
+
+
 def test_a_cancellation_that_a_list_of_models_lets_through_ends_no_worker() -> None:
     class Cancelling(FakeProvider):
         async def models(self) -> Sequence[str]:

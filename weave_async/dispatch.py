@@ -20,7 +20,13 @@ from weave_async.blame import (
     failure_of,
     retry_after_s,
 )
-from weave_async.errors import ProviderError, RateLimitError, RecipeError, WeaveError
+from weave_async.errors import (
+    ProviderError,
+    RateLimitError,
+    RecipeError,
+    RequestTooLargeError,
+    WeaveError,
+)
 from weave_async.estimate import TokenEstimate, most_input_tokens
 from weave_async.flow.admission import Admission, Slot
 from weave_async.flow.budget import NO_COST, Budget, Cost
@@ -106,6 +112,7 @@ class Dispatcher:
         self._estimate = TokenEstimate(model=endpoint.model, vocabularies=vocabularies)
         self._num_sent = self._num_answered = 0
         self._turns_away = False
+        self._look_again_at_s = math.inf
         self._stopping = False
 
     def __repr__(self) -> str:
@@ -147,9 +154,13 @@ class Dispatcher:
         """Send nothing more. What is out comes back; what would be sent again is not."""
         self._stopping = True
 
-    def leave(self, because: WeaveError) -> None:
-        """The same where others take over: what waits here, or would be sent again, leaves."""
+    def leave(self, because: WeaveError, *, for_s: float = math.inf) -> None:
+        """The same where others take over: what waits here, or would be sent again, leaves.
+
+        After ``for_s``, one request is let in to see whether an endpoint is there that was not.
+        """
         self.left_because = because
+        self._look_again_at_s = _now_s() + for_s
         self.turn_away(True)
 
     def turn_away(self, turns_away: bool) -> None:
@@ -166,13 +177,20 @@ class Dispatcher:
         self.admission.line.turn_out(TurnedAway)
 
     @property
+    def is_ready(self) -> bool:
+        """Whether the endpoint was there when it was first needed."""
+        return self._provider.is_ready
+
+    @property
     def takes_requests(self) -> bool:
         """Whether a request may come here now, rather than go elsewhere."""
         return not self._turns_away or self._takes_a_probe
 
     @property
     def _takes_a_probe(self) -> bool:
-        return self.left_because is None and self.admission.is_free
+        if self.left_because is None:
+            return self.admission.is_free
+        return _now_s() >= self._look_again_at_s and not self._provider.is_becoming_ready
 
     def count_answer(self) -> None:
         """This endpoint has answered in this run, by whatever way it was asked."""
@@ -203,8 +221,7 @@ class Dispatcher:
         ``TurnedAway`` when the request had better go elsewhere.
         """
         if not self._provider.is_ready:
-            await self._provider.wait_until_ready()
-            await self._estimate.prepare()
+            await self._become_ready()
         if tries is None:
             tries = Tries()
         try:
@@ -217,11 +234,17 @@ class Dispatcher:
                 raise Unsent from error
             if error.stops_endpoint or isinstance(error, RateLimitError):
                 raise
-            if self._blame.is_one_too_many(error, tries):
+            is_divisible = request.num_choices > 1 and isinstance(error, RequestTooLargeError)
+            if not is_divisible and self._blame.is_one_too_many(error, tries):
                 raise
             return failure_of(error, tries.attempts)
         self.count_answer()
         return response
+
+    async def _become_ready(self) -> None:
+        await self._provider.wait_until_ready(anew=self.left_because is not None)
+        self.left_because = None  # it may have been absent, and whoever looks again is let in
+        await self._estimate.prepare()
 
     async def _try_again(self, request: Request, tries: Tries, error: ProviderError) -> Response:
         """Back off and attempt again, as long as there are attempts."""

@@ -11,7 +11,7 @@ come and are journalled in any order; stages and outputs see them in the order o
 the dataset does not depend on timing.
 
 A group are the samples that may share a request: one, unless the recipe asks for ``n`` completions
-of a prompt. What of it the endpoint leaves unanswered is asked for next.
+of a prompt. What of it is left without an answer is asked for next, by as many workers as are free.
 
 A sample that waits for an earlier one waits in memory or, when that takes long, in the journal
 alone; from there it comes back just as the answers of an earlier run do.
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -88,8 +88,10 @@ class Engine:
         self._window_size = window
         self._window = asyncio.Semaphore(window)
         self._group_size = group_size
-        self._taking_room = asyncio.Lock()
-        self._left: deque[list[Sample]] = deque()  # of groups that were answered in part
+        self._left: deque[Sequence[Sample]] = deque()  # of groups that were answered in part
+        self._may_look = asyncio.Semaphore(1)  # one for each of these, and one for the plan
+        self._num_asking = 0
+        self._is_all_asked = False
         self._accept = accept
         self._ordered = Reordering(places, plan, self._recall)
         self._num_out = 0  # asked for, and not delivered or shelved
@@ -159,7 +161,7 @@ class Engine:
     async def _work(self) -> None:
         while not self.stopping:  # else a full window, behind a gap, would hold us for ever
             try:
-                group = self._left.popleft() if self._left else await self._next_group()
+                group = await self._next_group()
                 if not group:
                     return
                 await self._answer(group)
@@ -169,22 +171,42 @@ class Engine:
                 self.stop(because=error)
                 return
 
-    async def _next_group(self) -> list[Sample]:
-        """The next ones to ask for, once they may be needed; none when there are no more."""
-        if self._group_size == 1:
-            await self._window.acquire()
-        else:
-            await self._take_room_for_a_group()
-        group = await self._next_samples()
+    async def _next_group(self) -> Sequence[Sample]:
+        """What was left of a group, or the next one to ask for, once it may be needed; none when
+        there are no more.
+        """
         if self._group_size > 1:
-            self._make_room(self._group_size - len(group))
-        return group
+            return await self._next_of_several()
+        if self._left:  # by this very worker, just now
+            return self._left.popleft()
+        await self._window.acquire()
+        return await self._next_samples()
 
-    async def _take_room_for_a_group(self) -> None:
-        """One worker at a time: else many might each hold a part, and wait for the rest."""
-        async with self._taking_room:
+    async def _next_of_several(self) -> Sequence[Sample]:
+        """One worker at a time takes from the plan: else many might each hold a part of the room
+        for a group, and wait for the rest. The others wait here for what is left of groups.
+        """
+        while True:
+            await self._may_look.acquire()
+            if self._left:
+                return self._left.popleft()
+            if self._is_all_asked:
+                return []
             for _ in range(self._group_size):
                 await self._window.acquire()
+            group = await self._next_samples()
+            self._make_room(self._group_size - len(group))
+            if group:
+                self._may_look.release()
+                return group
+            self._is_all_asked = True
+            self._let_go_at_the_end()
+
+    def _let_go_at_the_end(self) -> None:
+        """Once nothing can be left any more, for which workers would wait."""
+        if self._is_all_asked and not self._num_asking and not self._left:
+            for _ in self._workers:
+                self._may_look.release()
 
     async def _next_samples(self) -> list[Sample]:
         while not self.stopping:
@@ -192,9 +214,10 @@ class Engine:
                 self._held = next(self._to_ask, None)
                 if self._held is None:
                     return []
-                passed_over = slice(self._cursor, self._held.ordinal)
-                self._num_ahead -= _num_there_at_first(self._places[passed_over])
-                self._cursor = self._held.ordinal
+                if (ordinal := self._held.ordinal) > self._cursor:
+                    passed_over = self._places[self._cursor : ordinal]
+                    self._num_ahead -= _num_there_at_first(passed_over)
+                self._cursor = ordinal + 1
             if self._may_need_more:
                 group, self._held = [self._held], None
                 if self._group_size > 1:
@@ -210,17 +233,20 @@ class Engine:
         end = ordinal - ordinal % self._group_size + self._group_size
         return self._places[ordinal + 1 : end].count(0)
 
-    async def _answer(self, group: list[Sample]) -> None:
-        """Those that the endpoint has no answer for are asked for again, by whoever is free.
-
-        Where only one came, each of the others is: the endpoint may give no more in one request.
-        """
-        answered = await self._asker.ask(group)
-        for sample in answered:
-            self._metrics.count_answer(sample)
-            self._journal.record(sample)
-        if rest := group[len(answered) :]:
-            self._left += [[each] for each in rest] if len(answered) == 1 else [rest]
+    async def _answer(self, group: Sequence[Sample]) -> None:
+        self._num_asking += 1
+        try:
+            answered, left = await self._asker.ask(group)
+            for sample in answered:
+                self._metrics.count_answer(sample)
+                self._journal.record(sample)
+            for rest in left:
+                self._left.append(rest)
+                self._may_look.release()
+        finally:
+            self._num_asking -= 1
+            if self._is_all_asked:
+                self._let_go_at_the_end()
 
     def _recall(self, sample: Sample) -> Sample:
         answered = self._journal.recall(sample)

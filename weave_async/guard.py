@@ -25,6 +25,8 @@ from weave_async.redaction import Redaction
 logger = logging.getLogger(__name__)
 
 ALIVE_WITHIN_S = 10.0
+LONGEST_FIRST_LOOK_S = 30.0
+"""For the list of models, before anything is sent. To find that nobody is there takes less."""
 MOST_OF_WORST_CASE = 100
 """Counts beyond so many times what a request can use are nobody's count."""
 UNBOUNDED_ANSWER_TOKENS = 10_000
@@ -117,10 +119,18 @@ class GuardedProvider:
             "(a provider should raise ProviderError)"
         )
 
-    async def wait_until_ready(self) -> None:
-        """Enter the provider, once, and see that its endpoint is there."""
+    @property
+    def is_becoming_ready(self) -> bool:
+        """Whether somebody looks just now whether its endpoint is there."""
+        return self._becoming_ready.locked()
+
+    async def wait_until_ready(self, *, anew: bool = False) -> None:
+        """Enter the provider, once, and see that its endpoint is there; ``anew`` looks again where
+        it was not.
+        """
         async with self._becoming_ready:
-            if self._unready_because is not None:  # many wait for the same answer: ask once
+            # Many wait for the same answer: ask once.
+            if self._unready_because is not None and not anew:
                 raise self._unready_because
             if self.is_ready:
                 return
@@ -180,7 +190,8 @@ class GuardedProvider:
     async def _probe(self, provider: Provider) -> None:
         """Ask for the list of models, which is free: better to learn now that nobody is there."""
         try:
-            models = [str(name) for name in await provider.models()]
+            async with asyncio.timeout(LONGEST_FIRST_LOOK_S):
+                models = [str(name) for name in await provider.models()]
         except (ConnectError, AuthenticationError):
             raise
         except (Exception, asyncio.CancelledError) as error:  # a list of models is nice to have

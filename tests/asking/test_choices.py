@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weave_async import Recipe, Run, RunSummary, Settings
-from weave_async.asking.choices import divided
+from weave_async.asking.asker import Answered
+from weave_async.asking.choices import Choices, divided
 from weave_async.audit import audit
+from weave_async.blame import failure_of
+from weave_async.errors import RequestTooLargeError
 from weave_async.explanation import explain
 from weave_async.journal.journal import Journal
-from weave_async.records import Response, Usage
+from weave_async.plan import Plan
+from weave_async.records import Endpoint, Response, Sample, Usage
+from weave_async.sources.jsonl import JsonlSource
 from weave_async.testing.scripted_endpoint import (
     RecordedRequest,
     Reply,
@@ -38,14 +44,16 @@ def recipe_of(num_rows: int, n: int, **more: Any) -> Recipe:
     return Recipe.model_validate({"prompts": prompts, "generate": generate, **more})
 
 
-def run(recipe: Recipe, endpoint: ScriptedEndpoint, *, concurrency: int = 8) -> RunSummary:
+def run(
+    recipe: Recipe, endpoint: ScriptedEndpoint, *, concurrency: int = 8, **flags: Any
+) -> RunSummary:
     environment = {
         "WEAVE_ASYNC_PROVIDER": "openai_compatible",
         "WEAVE_ASYNC_BASE_URL": endpoint.base_url,
         "WEAVE_ASYNC_MODEL": "scripted-model",
     }
     settings = Settings.from_environment(environment, None)
-    settings = settings.with_flags(max_concurrency=concurrency)
+    settings = settings.with_flags(max_concurrency=concurrency, **flags)
 
     async def finished() -> RunSummary:
         async with Run(recipe, output_dir="out", settings=settings) as run:
@@ -138,6 +146,47 @@ def test_what_an_endpoint_leaves_out_is_asked_again(most: int) -> None:
     assert (summary.status, summary.written) == ("complete", 12)
     assert sorted(n for _, n in calls) == sorted([4, 4 - most] * 3)
     require_sound()
+
+
+@pytest.mark.parametrize("more", [{}, {"accept": 40}], ids=["all", "accept"])
+def test_what_is_left_of_a_group_keeps_all_workers_busy(more: dict[str, Any]) -> None:
+    give = giving(1)
+    with ScriptedEndpoint(lambda request: replace(give(request), head_delay_s=0.1)) as endpoint:
+        summary = run(recipe_of(2, n=40, **more), endpoint, concurrency=20)
+    assert summary.written == (40 if more else 80)
+    assert summary.elapsed_s < 2, "one after the other, forty take four seconds"
+
+
+def test_a_group_that_no_minute_has_the_tokens_for_is_asked_in_parts() -> None:
+    recipe = recipe_of(1, n=128)
+    num_fitting = 40
+
+    class Limited:
+        async def ask(self, samples: Sequence[Sample]) -> Answered:
+            [sample] = samples
+            num = sample.request.num_choices
+            if num > num_fitting:
+                return Answered([sample.answered(failure_of(RequestTooLargeError("no"), 1))])
+            return Answered(
+                [
+                    sample.answered(
+                        Response("a", "stop", others=(Response("b", "stop"),) * (num - 1))
+                    )
+                ]
+            )
+
+    async def all_asked() -> list[int]:
+        choices, sizes = Choices(Limited()), []
+        plan = Plan(recipe, JsonlSource(path=Path("seeds.jsonl")), [Endpoint("e", "p", "m")])
+        waiting: list[Sequence[Sample]] = [list(plan.samples())]
+        while waiting:
+            samples, left = await choices.ask(waiting.pop())
+            assert all(sample.failure is None for sample in samples)
+            sizes.append(len(samples))
+            waiting += left
+        return [size for size in sizes if size]
+
+    assert asyncio.run(all_asked()) == [32] * 4
 
 
 def test_an_endpoint_that_refuses_n_is_asked_without_it() -> None:

@@ -111,7 +111,9 @@ def run_mix(
         async def work() -> None:
             for number in rows:
                 try:
-                    ended.samples += await failover.ask([sample_of(number, list(providers))])
+                    ended.samples += (
+                        await failover.ask([sample_of(number, list(providers))])
+                    ).samples
                 except Unsent:
                     return
                 except WeaveError as error:
@@ -190,6 +192,26 @@ def test_an_endpoint_that_is_not_there_from_the_start_is_left() -> None:
     absent = FaultyProvider(fails(None), listing_fault=lambda now_s: ConnectError("refused"))
     ended = run_mix({"absent": absent, "other": healthy()}, 100)
     assert (ended.error, ended.num_answered, absent.sent_at_s) == (None, 100, [])
+
+
+def test_an_endpoint_that_is_there_later_than_the_run_gets_its_rows_from_then_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    late = FaultyProvider(
+        fails(None), listing_fault=lambda now_s: ConnectError("refused") if now_s < 50 else None
+    )
+    ended = run_mix({"late": late, "other": healthy()}, 8000)
+    assert (ended.error, ended.num_answered, ended.num_failed) == (None, 8000, 0)
+    assert 2000 < ended.answered_by()["late"] < 4000
+    told = [record.message for record in caplog.records if "late is" in record.message]
+    assert len(told) == 2, "that it was not there, and that it is"
+
+
+def test_an_endpoint_that_is_never_there_costs_the_others_next_to_nothing() -> None:
+    absent = FaultyProvider(fails(None), listing_fault=lambda now_s: ConnectError("refused"))
+    ended = run_mix({"absent": absent, "other": healthy()}, 8000)
+    assert ended.answered_by() == {"other": 8000}
+    assert ended.error is None
 
 
 def test_an_endpoint_that_refuses_the_first_rows_all_alike_is_left() -> None:

@@ -87,6 +87,17 @@ def in_turn(*texts: str | Reply) -> Callable[[RecordedRequest], Reply]:
     return script
 
 
+def giving_all(*texts: str) -> Callable[[RecordedRequest], Reply]:
+    """To each request, all of these as choices."""
+    document = chat_completion(texts[0])
+    [choice] = document["choices"]
+    document["choices"] = [
+        {**choice, "index": index, "message": {"role": "assistant", "content": text}}
+        for index, text in enumerate(texts)
+    ]
+    return lambda request: json_reply({"data": []} if request.method == "GET" else document)
+
+
 def rows_of(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path("out", f"{name}.jsonl").read_text().splitlines()]
 
@@ -283,13 +294,50 @@ def test_answers_that_came_with_a_bad_one_are_kept_when_the_asking_ends() -> Non
         for index, text in enumerate((GOOD, BAD))
     ]
     refused = error_reply(401, "no such key")
-    script = in_turn(json_reply(document), refused, refused, GOOD)
+    script = in_turn(json_reply(document), refused, GOOD)
     with ScriptedEndpoint(script) as endpoint:
         summary = make(recipe_of(n=2), endpoint)
         assert (summary.status, summary.written, summary.pending) == ("stopped", 1, 1)
         assert_sound()
         summary = make(recipe_of(n=2), endpoint)
     assert (summary.written, summary.recalled) == (2, 1)
+    assert_sound()
+
+
+def test_answers_that_came_with_a_bad_one_are_kept_while_that_is_asked_for_again() -> None:
+    recipe = recipe_of(n=4)
+
+    def script(request: RecordedRequest) -> Reply:
+        if request.method == "GET" or len(request.body["messages"]) == 1:
+            return giving_all(GOOD, BAD, GOOD, GOOD)(request)
+        return chat_reply(GOOD, head_delay_s=60.0)
+
+    async def dropped(endpoint: ScriptedEndpoint) -> RunSummary:
+        settings = Settings.from_environment(env_of(endpoint), None)
+        async with Run(recipe, output_dir="out", settings=settings) as run:
+            finishing = asyncio.create_task(run.finish())
+            while len(asked(endpoint)) < 2:
+                await asyncio.sleep(0.01)
+            run.interrupt(drop_in_flight=True)
+            return await finishing
+
+    with ScriptedEndpoint(script) as endpoint:
+        summary = asyncio.run(asyncio.wait_for(dropped(endpoint), 30))
+    assert (summary.status, summary.written, summary.pending) == ("interrupted", 3, 1)
+    assert_sound()
+
+
+def test_bad_answers_that_came_together_are_mended_at_the_same_time() -> None:
+    def script(request: RecordedRequest) -> Reply:
+        if request.method == "GET" or len(request.body["messages"]) == 1:
+            return giving_all(*[BAD] * 4)(request)
+        return chat_reply(GOOD, head_delay_s=0.5)
+
+    with ScriptedEndpoint(script) as endpoint:
+        summary = make(recipe_of(n=4), endpoint)
+        others = [request.arrived_s for request in asked(endpoint)[1:]]
+    assert (summary.written, len(others)) == (4, 4)
+    assert max(others) - min(others) < 0.4
     assert_sound()
 
 

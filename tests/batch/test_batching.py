@@ -387,6 +387,25 @@ def test_a_batch_that_the_provider_has_lost_stops_the_run(bench: Bench) -> None:
     assert bench.run(accept_changes=True).written == NUM_ROWS
 
 
+def test_what_was_accepted_of_a_lost_batch_does_not_hold_for_those_that_are_lost_later(
+    bench: Bench,
+) -> None:
+    bench.generate = {
+        "mix": [
+            {"endpoint": "openai_compatible", "model": "scripted-model", "mode": "batch"},
+            {"endpoint": "openai_compatible", "model": "other-model"},
+        ]
+    }
+    gone = error_reply(404, "no such batch")
+    bench.endpoint.intercept = lambda request: gone if "/batches/" in request.path else None
+    for num_bought in (1, 2):
+        summary = bench.run(accept_changes=True)
+        assert summary.exit_code == 78
+        assert "no such batch" in (summary.error or "")
+        assert len(bench.endpoint.batches) == num_bought, "once for each time it was accepted"
+    assert not [r for r in bench.endpoint.requests if r.path.endswith("/chat/completions")]
+
+
 def test_a_field_that_is_refused_in_a_batch_is_left_out_of_the_next(bench: Bench) -> None:
     def answer(request: RecordedRequest) -> Reply:
         if "seed" in request.body:

@@ -10,16 +10,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 
-from weave_async.asking.asker import Asker
+from weave_async.asking.asker import Answered, Asker
+from weave_async.blame import code_of
+from weave_async.errors import RequestTooLargeError
 from weave_async.records import Failure, Request, Response, Sample, Usage
+
+TOO_LARGE = code_of(RequestTooLargeError(""))
+"""A request that no minute has the tokens for: nothing was sent."""
 
 
 class Choices:
     """Asks for a group at once, of an asker that takes one sample at a time.
 
-    ``ask`` answers as many of the first samples as the endpoint gave choices, at least one: the
-    rest is to be asked for again. Of an endpoint that only ever gave one, no more are requested.
-    A failure is that of the whole group: it was one prompt, refused or in vain.
+    ``ask`` answers as many of the first samples as the endpoint gave choices, at least one, and
+    leaves the rest: as a group or, where only one came, each by itself, since the endpoint may give
+    no more in one request. Of one that only ever gave one, no more are requested. A group that is
+    too large for the tokens of a minute is left in halves. Any other failure is that of the whole
+    group: it was one prompt, refused or in vain.
     """
 
     def __init__(self, asker: Asker) -> None:
@@ -29,22 +36,30 @@ class Choices:
     def __repr__(self) -> str:
         return f"<Choices {self._gives_several}>"
 
-    async def ask(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+    async def ask(self, samples: Sequence[Sample]) -> Answered:
         """Raises what the asker raises: then none of these samples has an answer."""
         first = samples[0]
         if len(samples) == 1 or not self._gives_several.get(first.endpoint, True):
-            return await self._asker.ask([first])
+            answered_first, _ = await self._asker.ask([first])
+            return Answered(answered_first, [[each] for each in samples[1:]])
         request = replace(first.request, num_choices=len(samples))
-        [answered] = await self._asker.ask([replace(first, request=request)])
+        [answered], _ = await self._asker.ask([replace(first, request=request)])
+        if answered.failure is not None and answered.failure.error == TOO_LARGE:
+            half = len(samples) // 2
+            return Answered((), [samples[:half], samples[half:]])
         if answered.response is None:
-            return [_answered_with(answered, sample, answered.failure) for sample in samples]
+            return Answered([_answered_with(answered, each, answered.failure) for each in samples])
         responses = divided(answered.response, len(samples))
         if len(responses) > 1:
             self._gives_several[answered.endpoint] = True
         else:
             self._gives_several.setdefault(answered.endpoint, False)
         pairs = zip(samples, responses, strict=False)
-        return [_answered_with(answered, sample, response) for sample, response in pairs]
+        ended = [_answered_with(answered, sample, response) for sample, response in pairs]
+        rest = samples[len(ended) :]
+        if not rest:
+            return Answered(ended)
+        return Answered(ended, [[each] for each in rest] if len(ended) == 1 else [rest])
 
 
 def divided(response: Response, most: int) -> list[Response]:

@@ -4,7 +4,8 @@ An endpoint is down while its breaker has been open for some seconds (at once, w
 answers that come far later than they used to, or no more), or while it has asked for a long pause.
 New rows then go elsewhere, and those that wait in its line leave it, as long as another endpoint is
 up; where none is, they wait, as they would without others. An endpoint that refuses its key or has
-no quota, or has failed for too long, is left for the rest of the run.
+no quota, or has failed for too long, is left for the rest of the run; one that is not there when
+the run begins is looked for again from time to time.
 
 Whether an endpoint is back, its own rows show: one is sent there whenever its breaker would let it
 through at once, and goes elsewhere if it fails.
@@ -18,6 +19,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from weave_async.asking.asker import Answered
 from weave_async.blame import Tries
 from weave_async.dispatch import Dispatcher, TurnedAway
 from weave_async.errors import ProviderError
@@ -31,6 +33,8 @@ DOWN_AFTER_S = 5.0
 """A breaker that has been open for so long: by then, two probes have failed."""
 LONG_PAUSE_S = 120.0
 """Limits by the minute never ask for as much: a share for the day, or the month, is used up."""
+LOOK_AGAIN_AFTER_S, LONGEST_LOOK_AGAIN_S = 30.0, 600.0
+"""After that, an endpoint that was not there is looked for again; twice as long each time."""
 ROUNDING_S = 0.01
 MENDED_BY_TIME = 75
 """The exit code of errors that go away by themselves."""
@@ -47,6 +51,8 @@ class Failover:
         self._members = {name: dispatchers[name] for name in weights}
         self._weights = weights
         self._down: set[str] = set()
+        self._absent: dict[str, float] = {}
+        """Endpoints that were not there yet, and how long they are left alone."""
         self._was_any_up = True
         self._look_again_handle: asyncio.TimerHandle | None = None
         self._watch_handle: asyncio.TimerHandle | None = None
@@ -59,7 +65,7 @@ class Failover:
     def __repr__(self) -> str:
         return f"<Failover among {len(self._members)}, {len(self._down)} down>"
 
-    async def ask(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+    async def ask(self, samples: Sequence[Sample]) -> Answered:
         """Raises what an endpoint was left for, once all of them have been."""
         if self._watch_handle is None:
             self._watch()
@@ -82,8 +88,10 @@ class Failover:
             else:
                 if dispatcher is not planned:
                     dispatcher.num_taken_over += 1
+                if endpoint.name in self._absent:
+                    self._welcome(endpoint.name)
                 sent = tries.answered or request
-                return (sample.answered(outcome, endpoint=endpoint.name, sent=sent),)
+                return Answered((sample.answered(outcome, endpoint=endpoint.name, sent=sent),))
 
     def _stand_in_for(self, sample: Sample) -> Dispatcher:
         """The first that takes requests, in an order in which each leads as often as it weighs."""
@@ -100,19 +108,35 @@ class Failover:
         raise self._most_useful_error()
 
     def _leave(self, dispatcher: Dispatcher, error: ProviderError) -> None:
-        """For good, as far as this run goes. Said once, however many requests find out."""
+        """For good, as far as this run goes, or until it is there. Said once, however many
+        requests find out.
+        """
         name = dispatcher.endpoint.name
-        if dispatcher.left_because is not None:
+        if dispatcher.left_because is not None and not dispatcher.takes_requests:
             return
-        dispatcher.leave(error)
+        was_absent, is_absent = name in self._absent, error.retryable and not dispatcher.is_ready
+        if is_absent:
+            alone_s = 2 * self._absent.get(name, LOOK_AGAIN_AFTER_S / 2)
+            self._absent[name] = alone_s = min(alone_s, LONGEST_LOOK_AGAIN_S)
+            dispatcher.leave(error, for_s=alone_s)
+        else:
+            self._absent.pop(name, None)
+            dispatcher.leave(error)
         others = [name for name, each in self._members.items() if each.left_because is None]
-        if others:
+        if others and not (was_absent and is_absent):
             logger.warning(
-                "%s is left for the rest of this run: %s. Its rows go to %s",
+                "%s is left %s: %s. Its rows go to %s",
                 name,
+                "until it is there" if is_absent else "for the rest of this run",
                 error,
                 " and ".join(others),
             )
+        self._look_again()
+
+    def _welcome(self, name: str) -> None:
+        """An endpoint that was absent has answered."""
+        del self._absent[name]
+        logger.warning("%s is there now, and gets its rows", name)
         self._look_again()
 
     def _most_useful_error(self) -> Exception:

@@ -3,17 +3,18 @@
 Each time is a call of its own: within the limits and the budget, and in the journal, where the
 answer that is not kept stands as ``missed`` with what it has used. What comes last is the sample's
 answer, good or bad; whether it fits, the stage ``schema`` says once more, and for good.
+
+Between two tries, a sample is left to be asked for again: answers that came together with a bad one
+go to the journal at once, and several bad ones are mended at the same time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from weave_async.asking.asker import Asker
-from weave_async.dispatch import Unsent
-from weave_async.errors import WeaveError
+from weave_async.asking.asker import Answered, Asker
 from weave_async.journal.journal import Journal
 from weave_async.metrics import RunMetrics
 from weave_async.records import Failure, Message, Request, Sample, SamplingParams
@@ -25,6 +26,14 @@ SCHEMA_MISMATCH = "schema_mismatch"
 MAX_SHOWN_CHARS = 20_000
 """Of a bad answer, that the model is shown: it is paid for once more."""
 SEED_RANGE = 2**31
+
+
+class _Bad(NamedTuple):
+    """An answer that is not kept, what is wrong with it, and the number of the try that follows."""
+
+    sample: Sample
+    finding: Finding
+    number: int
 
 
 class Regenerating:
@@ -49,25 +58,38 @@ class Regenerating:
         self._max_regenerations = max_regenerations
         self._journal = journal
         self._metrics = metrics
+        self._bad: dict[int, _Bad] = {}  # by ordinal
 
     def __repr__(self) -> str:
         return f"<Regenerating at most {self._max_regenerations} times, {self._asker!r}>"
 
-    async def ask(self, samples: Sequence[Sample]) -> Sequence[Sample]:
-        """When the asking comes to an end before all of several samples have an answer that fits,
-        those before the first without one are returned: they are paid for.
-        """
-        answered = await self._asker.ask(samples)
-        done: list[Sample] = []
-        for planned, sample in zip(samples, answered, strict=False):  # perhaps not all of them
-            finding = self._finding(sample)
-            try:
-                done.append(await self._mended(planned, sample, finding) if finding else sample)
-            except (Unsent, WeaveError):
-                if not done:
-                    raise
-                break  # whoever asks next will meet the same
-        return done
+    async def ask(self, samples: Sequence[Sample]) -> Answered:
+        """A sample whose last answer was bad comes back alone, as it was left."""
+        first = samples[0]
+        if (bad := self._bad.pop(first.ordinal, None)) is not None:
+            return await self._ask_again(first, bad)
+        answered, left = await self._asker.ask(samples)
+        planned = {sample.ordinal: sample for sample in samples}
+        ended = [each for each in answered if self._is_kept(planned[each.ordinal], each, 0)]
+        again = [[planned[each.ordinal]] for each in answered if each.ordinal in self._bad]
+        return Answered(ended, [*again, *left])
+
+    async def _ask_again(self, planned: Sample, bad: _Bad) -> Answered:
+        request = _asked_again(planned, bad)
+        [answered], _ = await self._asker.ask([replace(planned, request=request)])
+        sample = _as_planned(planned, answered, bad.number)
+        if self._is_kept(planned, sample, bad.number):
+            return Answered([sample])
+        return Answered([], [[planned]])
+
+    def _is_kept(self, planned: Sample, sample: Sample, number: int) -> bool:
+        """Whether it ends with this answer, after so many other tries; else it is to come again."""
+        finding = self._finding(sample)
+        if finding is None or number >= self._max_regenerations:
+            return True
+        self._discard(sample, finding)
+        self._bad[planned.ordinal] = _Bad(sample, finding, number + 1)
+        return False
 
     def _finding(self, sample: Sample) -> Finding | None:
         """What is wrong with an answer that another try could mend."""
@@ -77,19 +99,6 @@ class Regenerating:
         if response.tool_calls:
             return None
         return self._schema.finding(response.text)
-
-    async def _mended(self, planned: Sample, sample: Sample, finding: Finding) -> Sample:
-        """The sample with the first answer that fits, or else the last one."""
-        for number in range(1, self._max_regenerations + 1):
-            self._discard(sample, finding)
-            asked_again = replace(planned, request=_asked_again(planned, sample, finding, number))
-            [sample] = await self._asker.ask([asked_again])
-            sample = _as_planned(planned, sample, number)
-            next_finding = self._finding(sample)
-            if next_finding is None:
-                break
-            finding = next_finding
-        return sample
 
     def _discard(self, sample: Sample, finding: Finding) -> None:
         assert sample.response is not None
@@ -102,10 +111,11 @@ class Regenerating:
         self._metrics.retries[SCHEMA_MISMATCH] += 1
 
 
-def _asked_again(planned: Sample, sample: Sample, finding: Finding, number: int) -> Request:
+def _asked_again(planned: Sample, bad: _Bad) -> Request:
     """The conversation with the bad answer and what is wrong with it; only the last bad one, or
     each time would cost more than the one before.
     """
+    sample, finding, number = bad
     assert sample.response is not None
     shown = sample.response.text[:MAX_SHOWN_CHARS]
     told = "\n".join(f"- {problem}" for problem in finding.problems)

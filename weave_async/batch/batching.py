@@ -85,7 +85,7 @@ class Batching:
         self._is_out = bytearray(plan.num_samples)
         self._open_files: dict[str, RequestsFile] = {}
         self._told: dict[int, BatchState] = {}
-        self._last_number = ledger.last_number
+        self._last_number = self._last_number_before = ledger.last_number
         self._budget_error: BudgetError | None = None
         self._accept_changes = accept_changes
         self._take_up()
@@ -280,10 +280,10 @@ class Batching:
             raise collection.stops_because
 
     def _give_up(self, record: BatchRecord, lane: Lane, error: ModelNotFoundError) -> None:
-        """The provider has lost the batch, or its answers. Raises, unless that has been accepted:
-        what it was asked may have been billed.
+        """The provider has lost the batch, or its answers. Raises, unless that has been accepted,
+        which is said of batches that were out before: what one was asked may have been billed.
         """
-        if not self._accept_changes:
+        if not self._accept_changes or record.number > self._last_number_before:
             raise ModelNotFoundError(
                 f"{error}. If batch {record} is gone for good, pass --accept-changes to ask its "
                 f"{record.num_requests} requests anew",
