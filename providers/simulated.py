@@ -2,7 +2,7 @@
 
 It answers from the request alone, so that a run is the same at any concurrency: the same request
 gets the same text, the same latency and the same faults. What it says is made of the prompt's own
-words and some filler; it is no language model.
+words and some filler, in the shape of the request's schema if it has one; it is no language model.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar, Self
 
+import orjson
+
 from weave_async.errors import DeadlineError, RateLimitError, ServerError
 from weave_async.records import Chunk, Endpoint, FinishReason, Request, Response, Usage
 
 from .options import options_of
+from .simulated_json import ValueMaker
 
 _OPENERS = ("Thanks for asking.", "Good question.", "I can help with that.", "Let me look into it.")
 _FILLERS = (
@@ -141,6 +144,8 @@ class SimulatedProvider:
             return "", "stop"
         topic_words = [word.strip(".,?!\"'") for word in request.prompt_text.split()[-40:]]
         topics = [word for word in topic_words if len(word) >= _MIN_WORD_LENGTH] or ["this"]
+        if request.schema is not None:
+            return orjson.dumps(ValueMaker(request.schema, rng, topics).value()).decode(), "stop"
         fillers = rng.sample(_FILLERS, rng.randint(1, 4))
         sentences = [
             rng.choice(_OPENERS),

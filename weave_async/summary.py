@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -98,24 +98,28 @@ class RunSummary:
             lines.append(
                 f"  pending   {self.pending:>7}   run the same command again to continue{when}"
             )
+        return "\n".join([*lines, *self._remarks()])
+
+    def _remarks(self) -> Iterator[str]:
         if self.failed and self.worth_another_try:
-            lines.append("Run the same command again to ask anew for what failed.")
+            yield "Run the same command again to ask anew for what failed."
         if self.unused:
-            lines.append(
-                f"{self.unused} earlier answers belong to no sample of this run: left out."
-            )
+            yield f"{self.unused} earlier answers belong to no sample of this run: left out."
+        if again := self.retries.get("schema_mismatch"):
+            yield f"Asked again for not fitting the schema: {again} times."
+        if self.rejected and not (self.written or self.pending):
+            yield "All was rejected: look at rejected.jsonl, or try `weave-async preview`."
         if self.cost_usd:
-            lines.append(f"Cost by list price: ${self.cost_usd:,.4f}.")
-        if any(account.is_worth_saying for account in self.endpoints.values()):
-            lines += [f"At {name}: {account}." for name, account in self.endpoints.items()]
+            yield f"Cost by list price: ${self.cost_usd:,.4f}."
+        if len(self.endpoints) > 1 or any(a.is_worth_saying for a in self.endpoints.values()):
+            yield from (f"At {name}: {account}." for name, account in self.endpoints.items())
         if self.rows_skipped:
-            lines.append(f"Malformed rows left out: {self.rows_skipped}.")
-        return "\n".join(lines)
+            yield f"Malformed rows left out: {self.rows_skipped}."
 
     def _how_many(self) -> str:
-        if not self.pending:
-            return f"{self.asked} samples"
-        return f"{self.asked - self.pending} of {self.asked} samples"
+        ended = self.asked - self.pending
+        noun = "sample" if self.asked == 1 else "samples"
+        return f"{self.asked} {noun}" if not self.pending else f"{ended} of {self.asked} {noun}"
 
     def _whence(self) -> str:
         if not self.recalled:
