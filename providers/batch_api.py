@@ -315,8 +315,7 @@ def new_client(
         proxy=proxy,
         verify=True if tls is None else tls,
     )
-    sdk = new_sdk(base_url, http_client, secret=secret, token=token, azure=azure)
-    return sdk.with_options(timeout=timeout)
+    return new_sdk(base_url, http_client, secret=secret, token=token, azure=azure, timeout=timeout)
 
 
 def _new_private(path: Path) -> IO[bytes]:

@@ -22,6 +22,7 @@ import trustme
 from pydantic import SecretStr
 
 from asking import KEY, REQUEST, collect, endpoint_at
+from providers.openai_compatible import OpenAICompatibleProvider
 from providers.openai_sdk import OpenAISdkProvider
 from weave_async.errors import (
     AuthenticationError,
@@ -130,6 +131,43 @@ def test_without_key_none_is_sent_whatever_the_environment_holds(
         use(server.base_url, lambda p: p.models())
     for sent in server.requests:
         assert KEY not in str(sent.headers)
+
+
+@pytest.mark.parametrize("provider_class", [OpenAISdkProvider, OpenAICompatibleProvider])
+@pytest.mark.parametrize("options", [{}, AZURE])
+@pytest.mark.parametrize("key", [KEY, None])
+def test_headers_that_the_environment_has_for_openai_go_nowhere_else(
+    monkeypatch: pytest.MonkeyPatch,
+    provider_class: Any,
+    options: dict[str, str],
+    key: str | None,
+) -> None:
+    """The SDK takes them from there for any address; a key among them even replaces ours."""
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-strange")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "project-strange")
+    headers = "x: strange\nAuthorization: Bearer strange\napi-key: strange"
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", headers)
+    if options and (key is None or provider_class is OpenAICompatibleProvider):
+        pytest.skip("there is no such endpoint")
+
+    async def scenario(base_url: str) -> None:
+        secret = SecretStr(key) if key else None
+        endpoint = endpoint_at(base_url, api_key=secret, options=options)
+        async with provider_class(endpoint) as provider:
+            await provider.complete(REQUEST)
+            await collect(provider.stream(REQUEST))
+            await provider.models()
+            async with provider.batch_api() as api:
+                with pytest.raises(ModelNotFoundError):
+                    await api.state("b")
+
+    with ScriptedEndpoint(as_azure) as server:
+        asyncio.run(scenario(server.base_url))
+    assert len(server.requests) == 4
+    assert not [request for request in server.requests if "strange" in str(request.headers)]
+    if key:
+        header = "api-key" if options else "authorization"
+        assert all(request.headers[header].endswith(KEY) for request in server.requests)
 
 
 def test_extra_body_stands_over_the_request_and_what_is_no_json_is_refused() -> None:
