@@ -507,6 +507,32 @@ def test_token_of_the_environment_is_azures_alone(monkeypatch: pytest.MonkeyPatc
     assert sent == ["Bearer of-the-environment", None]
 
 
+@pytest.mark.parametrize(
+    ("base_url", "goes"),
+    [
+        ("https://r.openai.azure.com", True),
+        ("https://r.OPENAI.azure.com/openai/v1", True),
+        ("https://gateway.example.com/azure", True),
+        ("http://127.0.0.1:1/v1", True),
+        ("https://gateway.example.com:8443", False),
+        ("https://evilopenai.azure.com", False),
+        ("https://openai.azure.com.evil.org", False),
+        ("https://models.example.org/v1", False),
+    ],
+)
+def test_token_of_the_environment_goes_to_no_address_that_others_may_have_written(
+    monkeypatch: pytest.MonkeyPatch, base_url: str, goes: bool
+) -> None:
+    monkeypatch.setenv("AZURE_OPENAI_AD_TOKEN", "a-token")
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://gateway.example.com/")
+    endpoint = endpoint_at(base_url, options=AZURE)
+    if goes:
+        assert OpenAISdkProvider(endpoint)._token is not None
+        return
+    with pytest.raises(RecipeError, match="which is for Azure's hosts"):
+        OpenAISdkProvider(endpoint)
+
+
 def test_token_goes_before_a_key_only_where_the_options_name_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -537,7 +563,10 @@ def test_token_goes_before_a_key_only_where_the_options_name_it(
         ("https://host", {"azure_ad_token_provider": "json"}, "package.module:function"),
         ("https://host", {"azure_ad_token_provider": "sys:path"}, "is no function"),
         ("http://10.0.0.1", {"azure_ad_token_provider": "json:dumps"}, "in clear"),
-        ("https://host", {"azure_ad": True}, "pip install azure-identity"),
+        ("https://h.openai.azure.com", {"azure_ad": True}, "pip install azure-identity"),
+        ("https://host", {"azure_ad": True}, "set AZURE_OPENAI_ENDPOINT"),
+        ("https://openai.azure.com.evil.org", {"azure_ad": True}, "set AZURE_OPENAI_ENDPOINT"),
+        ("https://[", {"azure_ad": True}, "set AZURE_OPENAI_ENDPOINT"),
         ("https://host", {"azure_endpoint": "https://x"}, "unknown option.*api_version"),
         ("https://host", {"proxy": "nowhere"}, "proxy must be"),
         ("https://host", {"ca_file": "/nonexistent"}, "ca_file.*No such file"),
