@@ -472,3 +472,10 @@ def test_a_dotenv_may_name_a_proxy_where_there_is_no_key() -> None:
     option = "WEAVE_ASYNC_ENDPOINTS__FAST__OPTIONS__PROXY=http://theirs:1\n"
     settings = settings_of(option + "WEAVE_ASYNC_ENDPOINTS__FAST__BASE_URL=http://127.0.0.1:1/v1\n")
     assert with_options(settings, "fast").options == {"proxy": "http://theirs:1"}
+
+
+def test_a_flag_may_say_who_sees_a_key() -> None:
+    settings = settings_of(GROQ_API_KEY="g" * 20).with_flags(options={"proxy": "http://mine:1"})
+    endpoint = with_options(settings)
+    assert endpoint.options == {"proxy": "http://mine:1"}
+    assert endpoint.public_options == {}

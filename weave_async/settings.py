@@ -191,6 +191,7 @@ class Settings:
                 **({} if swapped else options),
                 **found.options,
             },
+            private_options=frozenset(traits.trusting_options),
             preset=preset_name if known else None,
             mode=found.mode or mode or "live",
         )
@@ -229,10 +230,13 @@ class Settings:
             return True
         stored, environ = self.sources
         ending, value = f"{OPTIONS_INFIX}{option.upper()}", found.options[option]
-        if any(name.upper().endswith(ending) and environ[name] == value for name in environ):
-            return True
+
+        def is_in(source: Mapping[str, str | None]) -> bool:
+            return any(n.upper().endswith(ending) and source[n] == value for n in source)
+
         key = found.api_key.get_secret_value().strip()
-        return key in {known.strip() for known in stored.values() if known}
+        is_of_dotenv = is_in(stored) and not is_in(environ)  # else it may be a flag's
+        return not is_of_dotenv or key in {known.strip() for known in stored.values() if known}
 
     def _name_of(self, endpoint: str) -> str:
         return self.default.provider or endpoint
