@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
@@ -29,11 +30,11 @@ from weave_async.records import Api, Endpoint, Request, Response
 
 from .endpoint import CONNECT_TIMEOUT_S
 from .wire.errors import ErrorReader
-from .wire.fields import mapping
+from .wire.fields import first_choice, mapping
 from .wire.learning import REFUSALS, Lessons
 from .wire.request import request_fields
 from .wire.response import parse_answer, response_of
-from .wire.text import parse_json, shown, string
+from .wire.text import as_json, parse_json, shown, string
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -121,10 +122,10 @@ class OpenAIBatchApi:
     def response_in(self, line: bytes, request: Request) -> Response:
         document = mapping(parse_json(line))
         reply = mapping(document.get("response"))
-        status, body = reply.get("status_code"), reply.get("body")
-        if not isinstance(status, int):
-            raise self._unserved(mapping(document.get("error")))
-        encoded = orjson.dumps(body)
+        status, body = _status_in(reply), reply.get("body")
+        if status is None:
+            raise self._unserved(document.get("error"))
+        encoded = as_json(body)
         if not 200 <= status < 300:
             error = self._errors.from_reply(status, self._url, lambda name: None, encoded)
             if status in REFUSALS and type(error) is RequestRefusedError:
@@ -160,12 +161,12 @@ class OpenAIBatchApi:
         return self._id_in(reply)
 
     async def find(self, metadata: Mapping[str, str], *, since: float) -> str | None:
-        async for batch in self._batches():
-            created_at = batch.get("created_at")
-            if isinstance(created_at, int | float) and created_at < since - CLOCKS_APART_S:
-                return None  # they come newest first
-            if metadata.items() <= mapping(batch.get("metadata")).items():
-                return self._id_in(batch)
+        async for page in self._pages():
+            for batch in page:
+                if metadata.items() <= mapping(batch.get("metadata")).items():
+                    return self._id_in(batch)
+            if all(_is_older(batch, since - CLOCKS_APART_S) for batch in page):
+                return None  # they come newest first, or all on one page
         return None
 
     async def state(self, batch_id: str) -> BatchState:
@@ -219,16 +220,15 @@ class OpenAIBatchApi:
             raise RuntimeError(f"{self!r} is not open: use it inside `async with`")
         return self._client_or_none
 
-    async def _batches(self) -> AsyncIterator[Mapping[str, Any]]:
-        """All batches of the account, the newest first, a page at a time."""
+    async def _pages(self) -> AsyncIterator[list[Mapping[str, Any]]]:
+        """All batches of the account, the newest first with most servers."""
         after: dict[str, Any] = {}
         for _ in range(MAX_PAGES):
             listing: Any = self._client.batches.with_raw_response.list(limit=PAGE, **after)
             page = await self._answered(listing)
             listed = page.get("data")
             batches = [mapping(batch) for batch in listed] if isinstance(listed, list) else []
-            for batch in batches:
-                yield batch
+            yield batches
             if not (batches and page.get("has_more")):
                 return
             after = {"after": self._id_in(batches[-1])}
@@ -253,6 +253,9 @@ class OpenAIBatchApi:
                 return await call
         except (openai.OpenAIError, httpx2.HTTPError, TimeoutError) as raised:
             error = self._translated(raised)
+        except ValueError as raised:  # the SDK, of an id such as `..`
+            told = shown(str(raised), self._errors.secret)
+            error = RequestRefusedError(f"{self._url} cannot be asked so: {told}")
         raise error
 
     def _translated(self, raised: Exception) -> ProviderError:
@@ -271,25 +274,26 @@ class OpenAIBatchApi:
             return TlsError(f"{self._url} cannot be trusted ({why})")
         return ConnectError(f"{self._url} could not be asked ({why})", may_be_billed=True)
 
-    def _unserved(self, complaint: Mapping[str, Any]) -> ProviderError:
+    def _unserved(self, complaint: object) -> ProviderError:
         """The error of a request that was not even tried, or whose fate nobody tells."""
-        if complaint.get("code") in UNSERVED:
-            told = f"{self._url}: {string(complaint.get('message'))}"
-            return ServerError(told, may_be_billed=False)
-        return self._errors.from_document({"error": dict(complaint)}, self._url)
+        fields = mapping(complaint)
+        if string(fields.get("code")) in UNSERVED:
+            told = shown(string(fields.get("message")), self._errors.secret)
+            return ServerError(f"{self._url}: {told}", may_be_billed=False)
+        return self._errors.from_document({"error": complaint}, self._url)
 
     def _faults(self, listed: object) -> Iterator[tuple[int | None, ProviderError]]:
         for fault in map(mapping, listed if isinstance(listed, list) else ()):
             line = fault.get("line")
-            body = orjson.dumps({"error": {key: fault.get(key) for key in ("code", "message")}})
-            status = 429 if fault.get("code") in QUEUE_FULL else 400
+            body = as_json({"error": {key: fault.get(key) for key in ("code", "message")}})
+            status = 429 if string(fault.get("code")) in QUEUE_FULL else 400
             error = self._errors.from_reply(status, self._url, lambda name: None, body)
             yield line if type(line) is int else None, error
 
     def _id_in(self, document: Mapping[str, Any]) -> str:
         if found := string(document.get("id")):
             return found
-        raise self._errors.bad_response(self._url, "answered without an id", orjson.dumps(document))
+        raise self._errors.bad_response(self._url, "answered without an id", as_json(document))
 
 
 def new_client(
@@ -315,13 +319,28 @@ def new_client(
         proxy=proxy,
         verify=True if tls is None else tls,
     )
-    sdk = new_sdk(base_url, http_client, secret=secret, token=token, azure=azure)
-    return sdk.with_options(timeout=timeout)
+    return new_sdk(base_url, http_client, secret=secret, token=token, azure=azure, timeout=timeout)
 
 
 def _new_private(path: Path) -> IO[bytes]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     return os.fdopen(os.open(path, flags, 0o600), "wb")
+
+
+def _status_in(reply: Mapping[str, Any]) -> int | None:
+    """The status of one answer, a number or its text; ``None`` where there was no answer.
+
+    Without one, an answer that has choices is an answer nevertheless: it has been paid for.
+    """
+    status = reply.get("status_code")
+    if isinstance(status, int | float | str) and re.fullmatch(r"[1-5]\d\d(\.0)?", str(status)):
+        return int(float(status))
+    return 200 if first_choice(mapping(reply.get("body"))) is not None else None
+
+
+def _is_older(batch: Mapping[str, Any], moment: float) -> bool:
+    created_at = batch.get("created_at")
+    return isinstance(created_at, int | float) and created_at < moment
 
 
 def _count(counts: Mapping[str, Any], name: str) -> int:

@@ -57,12 +57,12 @@ def address_of(endpoint: Endpoint, *, has_key: bool) -> Address:
         )
     base_url = (endpoint.base_url or OPENAI_BASE_URL).strip().rstrip("/")
     parts = _split_url(base_url)
-    is_loopback = _is_loopback(parts.hostname or "")
-    if has_key and parts.scheme == "http" and not is_loopback:
+    is_here = is_loopback(parts.hostname or "")
+    if has_key and parts.scheme == "http" and not is_here:
         raise RecipeError(
             f"a key would travel in clear to {base_url}: use https, or leave the key out"
         )
-    return Address(base_url, is_loopback)
+    return Address(base_url, is_here)
 
 
 def proxy_of(proxy: str | None, address: Address, *, has_key: bool) -> str | None:
@@ -80,7 +80,7 @@ def proxy_of(proxy: str | None, address: Address, *, has_key: bool) -> str | Non
         is_proxy = False
     if not is_proxy:
         raise RecipeError(f"proxy must be {'://, '.join(PROXY_SCHEMES)}://host:port")
-    if has_key and address.base_url.startswith("http:") and not _is_loopback(parts.hostname or ""):
+    if has_key and address.base_url.startswith("http:") and not is_loopback(parts.hostname or ""):
         raise RecipeError(
             f"a key for {address.base_url} would travel in clear to the proxy: use https, or leave "
             "the key out"
@@ -162,7 +162,7 @@ def _split_url(base_url: str) -> SplitResult:
     return parts
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

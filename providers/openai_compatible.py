@@ -37,7 +37,7 @@ from .transport.http1 import Http1Transport
 from .transport.interface import OpenReply, Reply, Transport, is_one_document
 from .transport.proxies import goes_through_proxy, proxy_for
 from .transport.reqwest import ReqwestTransport
-from .transport.tls import ConnectionOptions, tls_context
+from .transport.tls import TRUSTING_OPTIONS, ConnectionOptions, tls_context
 from .wire.inspection import facts_of
 from .wire.learning import REFUSALS, Lessons, capabilities_of
 from .wire.oddities import Oddities
@@ -70,6 +70,7 @@ class OpenAICompatibleProvider:
     default_model: ClassVar[str | None] = None
     environment_fallback: ClassVar[str | None] = "OPENAI"
     default_base_url: ClassVar[str | None] = OPENAI_BASE_URL
+    trusting_options: ClassVar[tuple[str, ...]] = TRUSTING_OPTIONS
 
     def __init__(self, endpoint: Endpoint) -> None:
         """Check all that can be checked without the network; raise ``RecipeError`` if it fails."""

@@ -34,9 +34,15 @@ from .endpoint import (
     secret_of,
 )
 from .options import options_of
-from .sdk.tokens import ENVIRONMENT_TOKEN, TokenSource, token_source
+from .sdk.tokens import (
+    ENVIRONMENT_ENDPOINT,
+    ENVIRONMENT_TOKEN,
+    TokenSource,
+    may_have_tokens,
+    token_source,
+)
 from .transport.proxies import proxy_for
-from .transport.tls import ConnectionOptions, tls_context
+from .transport.tls import TRUSTING_OPTIONS, ConnectionOptions, tls_context
 from .wire.errors import ErrorReader
 from .wire.learning import Lessons, capabilities_of
 from .wire.oddities import Oddities
@@ -61,7 +67,8 @@ class Options(ConnectionOptions):
     ``api_version`` makes the endpoint one of Azure OpenAI; ``azure_deployment`` is the deployment
     where it is not called as the model. In place of a key, a token of Entra ID: by
     ``azure_ad_token_provider`` (``package.module:function``), by ``azure_ad: true`` (with
-    azure-identity), or, for Azure, from ``AZURE_OPENAI_AD_TOKEN``.
+    azure-identity), or from ``AZURE_OPENAI_AD_TOKEN``; the latter two go to Azure's hosts and to
+    ``AZURE_OPENAI_ENDPOINT``.
     """
 
     extra_body: Mapping[str, Any] = field(default_factory=dict)
@@ -79,13 +86,18 @@ class OpenAISdkProvider:
     default_model: ClassVar[str | None] = None
     environment_fallback: ClassVar[str | None] = "OPENAI"
     default_base_url: ClassVar[str | None] = OPENAI_BASE_URL
+    trusting_options: ClassVar[tuple[str, ...]] = (
+        *TRUSTING_OPTIONS,
+        "azure_ad",
+        "azure_ad_token_provider",
+    )
 
     def __init__(self, endpoint: Endpoint) -> None:
         """Check all that can be checked without the network; raise ``RecipeError`` if it fails."""
         self._options = options = options_of(endpoint, Options)
         self._endpoint = endpoint
         secret = secret_of(endpoint)
-        self._token = _token_source(options, has_key=bool(secret))
+        self._token = _token_source(endpoint, options, has_key=bool(secret))
         self._secret = "" if self._token else secret
         has_key = bool(self._secret or self._token)
         address = address_of(endpoint, has_key=has_key)
@@ -221,12 +233,19 @@ async def _chunks(stream: SdkStream, url: str, errors: ErrorReader) -> AsyncGene
         yield chunk
 
 
-def _token_source(options: Options, *, has_key: bool) -> TokenSource | None:
+def _token_source(endpoint: Endpoint, options: Options, *, has_key: bool) -> TokenSource | None:
     """What the options name goes before a key, which may be one that the environment has for all.
 
-    The token of the environment is Azure's: it goes nowhere else, and nowhere beside a key.
+    The token of the environment is Azure's: it goes nowhere else, and nowhere beside a key. Nor
+    does one of azure-identity: both are this person's, whoever has written the address.
     """
-    environ = os.environ if options.api_version and not has_key else {}
+    is_azures = may_have_tokens(endpoint.base_url or OPENAI_BASE_URL, os.environ)
+    if options.azure_ad and not (options.azure_ad_token_provider or is_azures):
+        raise RecipeError(
+            f"endpoint {endpoint.name!r} has azure_ad and an address that is not known as Azure's: "
+            "set AZURE_OPENAI_ENDPOINT to it, in the environment, if it is"
+        )
+    environ = os.environ if options.api_version and is_azures and not has_key else {}
     return token_source(options.azure_ad_token_provider, azure_ad=options.azure_ad, environ=environ)
 
 
@@ -239,7 +258,7 @@ def _check_azure(endpoint: Endpoint, options: Options, *, has_key: bool) -> None
     if options.api_version and not has_key:
         raise RecipeError(
             f"endpoint {endpoint.name!r} needs an API key, azure_ad_token_provider, azure_ad or "
-            f"{ENVIRONMENT_TOKEN}"
+            f"{ENVIRONMENT_TOKEN}, which is for Azure's hosts and {ENVIRONMENT_ENDPOINT}"
         )
     if options.azure_deployment and not options.api_version:
         raise RecipeError(

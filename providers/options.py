@@ -12,6 +12,8 @@ from weave_async.records import Endpoint
 
 T = TypeVar("T")
 
+LONGEST_SHOWN = 20
+
 
 def options_of(endpoint: Endpoint, options_class: type[T]) -> T:
     """The endpoint's options as ``options_class``; an unknown or bad one is a ``RecipeError``."""
@@ -27,7 +29,9 @@ def options_of(endpoint: Endpoint, options_class: type[T]) -> T:
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
+        got = repr(problem["input"])
+        if len(got) > LONGEST_SHOWN:  # it may hold a token
+            got = type(problem["input"]).__name__
         raise RecipeError(
-            f"endpoint '{endpoint.name}': option {where}: {problem['msg']}, "
-            f"got {problem['input']!r}"
+            f"endpoint '{endpoint.name}': option {where}: {problem['msg']}, got {got}"
         ) from None

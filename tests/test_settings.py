@@ -426,3 +426,56 @@ def test_no_settings_send_the_key_of_a_preset_elsewhere(
     for variable, host in HOMES.values():
         if key_of(endpoint) == variable:
             assert urlsplit(endpoint.base_url or "").hostname == host
+
+
+TRUSTING = ProviderTraits(None, "OPENAI", ("proxy", "ca_file"))
+
+
+def with_options(
+    settings: Settings, name: str = "groq", **options: str
+) -> Endpoint:  # of the recipe
+    return settings.endpoint(name, model="m", options=options, traits=TRUSTING)
+
+
+@pytest.mark.parametrize("option", TRUSTING.trusting_options)
+@pytest.mark.parametrize("name", ["groq", "openai_compatible", "fast"])
+def test_a_recipe_does_not_say_who_sees_a_key(name: str, option: str) -> None:
+    """A proxy with a certificate of its own reads what goes through it."""
+    settings = settings_of(
+        GROQ_API_KEY="g" * 20,
+        OPENAI_API_KEY="o" * 20,
+        WEAVE_ASYNC_ENDPOINTS__FAST__BASE_URL="https://host/v1",
+    )
+    own = "WEAVE_ASYNC_ENDPOINTS__FAST__" if name == "fast" else "WEAVE_ASYNC_"
+    with pytest.raises(RecipeError, match=f"{own}OPTIONS__{option.upper()}"):
+        with_options(settings, name, **{option: "x"})
+    assert with_options(settings, name, threads="2").options["threads"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"),
+    [("groq", "WEAVE_ASYNC_"), ("groq", "WEAVE_ASYNC_ENDPOINTS__GROQ__")],
+)
+def test_a_dotenv_does_not_say_who_sees_a_key_of_the_environment(name: str, prefix: str) -> None:
+    option = f"{prefix}OPTIONS__PROXY=http://theirs:1\n"
+    with pytest.raises(RecipeError, match=rf"{prefix}OPTIONS__PROXY stands in \.env"):
+        with_options(settings_of(option, GROQ_API_KEY="g" * 20), name)
+    both = settings_of(option + f"GROQ_API_KEY={'g' * 20}\n")
+    assert with_options(both, name).options == {"proxy": "http://theirs:1"}
+    in_environment = settings_of(
+        option, **{"GROQ_API_KEY": "g" * 20, f"{prefix}OPTIONS__PROXY": "http://mine:1"}
+    )
+    assert with_options(in_environment, name).options == {"proxy": "http://mine:1"}
+
+
+def test_a_dotenv_may_name_a_proxy_where_there_is_no_key() -> None:
+    option = "WEAVE_ASYNC_ENDPOINTS__FAST__OPTIONS__PROXY=http://theirs:1\n"
+    settings = settings_of(option + "WEAVE_ASYNC_ENDPOINTS__FAST__BASE_URL=http://127.0.0.1:1/v1\n")
+    assert with_options(settings, "fast").options == {"proxy": "http://theirs:1"}
+
+
+def test_a_flag_may_say_who_sees_a_key() -> None:
+    settings = settings_of(GROQ_API_KEY="g" * 20).with_flags(options={"proxy": "http://mine:1"})
+    endpoint = with_options(settings)
+    assert endpoint.options == {"proxy": "http://mine:1"}
+    assert endpoint.public_options == {}

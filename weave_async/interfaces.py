@@ -39,7 +39,9 @@ class Provider(Protocol):
     ``complete`` and ``stream`` may be called concurrently and must survive cancellation.
 
     A provider whose answers are made up says so, ``is_simulation: ClassVar[bool] = True``: they
-    must never stand in for those of a model.
+    must never stand in for those of a model. One whose options decide who gets to see its key names
+    them, ``trusting_options: ClassVar[Collection[str]]``: they are taken from the environment, and
+    from no recipe.
     """
 
     default_max_concurrency: ClassVar[int]

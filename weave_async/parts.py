@@ -81,6 +81,7 @@ def endpoint_of(
     traits = ProviderTraits(
         getattr(provider, "default_model", None) or default_model,
         getattr(provider, "environment_fallback", None),
+        getattr(provider, "trusting_options", ()),
     )
     return settings.endpoint(
         entry.endpoint, model=entry.model, options=entry.options, traits=traits, mode=entry.mode

@@ -145,7 +145,7 @@ class Plan:
             {
                 "provider": endpoint.provider,
                 "model": endpoint.model,
-                "options": dict(endpoint.options),
+                "options": endpoint.public_options,
                 "weight": entry.weight,
             }
             for entry, endpoint in mix
@@ -377,7 +377,7 @@ def _namer(endpoint: Endpoint, api: str, schema: Mapping[str, Any] | None) -> bl
 
     The provider is in it: a simulated answer must never pass for a bought one.
     """
-    shared = [endpoint.provider, dict(endpoint.options), endpoint.model, api]
+    shared = [endpoint.provider, endpoint.public_options, endpoint.model, api]
     if schema is not None:  # else names stay what they were before there were any
         shared.append(_named_by_content(schema))
     return blake2b(orjson.dumps(shared, option=orjson.OPT_SORT_KEYS), digest_size=16)

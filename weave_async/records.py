@@ -302,6 +302,7 @@ class Endpoint:
     whole attempt, ``timeout_s`` each single wait in it. ``options`` are the provider's own.
     ``preset`` names the service whose ways are known (``groq``, ``vllm``), where somebody said so.
     With ``mode`` ``batch``, requests go out as files to the endpoint's batch API.
+    ``private_options`` are the names of those that only say how it is reached.
     """
 
     name: str
@@ -317,6 +318,12 @@ class Endpoint:
     options: Mapping[str, Any] = field(default_factory=dict)
     preset: str | None = None
     mode: Literal["live", "batch"] = "live"
+    private_options: frozenset[str] = frozenset()
+
+    @property
+    def public_options(self) -> dict[str, Any]:
+        """What may be stored, and is part of what is asked: a proxy or a certificate is neither."""
+        return {k: v for k, v in self.options.items() if k not in self.private_options}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

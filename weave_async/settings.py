@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -72,6 +72,7 @@ class ProviderTraits:
 
     default_model: str | None
     environment_fallback: str | None
+    trusting_options: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +170,9 @@ class Settings:
                 f"endpoint '{name}' needs a model: name one with --model, WEAVE_ASYNC_MODEL, or "
                 "generate.mix in the recipe"
             )
+        self._require_own(
+            traits.trusting_options, name, {} if swapped else options, found, is_named=is_named
+        )
         if found.api_key is not None:
             keep_out_of_logs(found.api_key.get_secret_value().strip())
         return Endpoint(
@@ -187,9 +191,52 @@ class Settings:
                 **({} if swapped else options),
                 **found.options,
             },
+            private_options=frozenset(traits.trusting_options),
             preset=preset_name if known else None,
             mode=found.mode or mode or "live",
         )
+
+    def _require_own(
+        self,
+        trusting: Collection[str],
+        name: str,
+        of_recipe: Mapping[str, Any],
+        found: EndpointSettings,
+        *,
+        is_named: bool,
+    ) -> None:
+        """Refuse options that say who may see a key, where somebody else may have written them.
+
+        A proxy and a file of certificates together read all that goes through them. A recipe is
+        handed on, and a ``.env`` lies in folders of others: whoever wrote its key may lead it.
+        """
+        prefix = f"{ENDPOINTS_PREFIX}{name.upper()}__" if is_named else PREFIX
+        for option in trusting:
+            variable = f"{prefix}{OPTIONS_INFIX}{option.upper()}"
+            if option in of_recipe:
+                raise RecipeError(
+                    f"option '{option}' of '{name}' decides who sees a key, and a recipe may come "
+                    f"from anybody: set {variable} instead"
+                )
+            if option in found.options and not self._is_own(option, found):
+                raise RecipeError(
+                    f"{variable} stands in .env, and the key in the environment: whoever wrote the "
+                    "one would see the other. Put both in one place"
+                )
+
+    def _is_own(self, option: str, found: EndpointSettings) -> bool:
+        """Whether an option comes from where the key comes from, or from the environment."""
+        if found.api_key is None or not self.sources:
+            return True
+        stored, environ = self.sources
+        ending, value = f"{OPTIONS_INFIX}{option.upper()}", found.options[option]
+
+        def is_in(source: Mapping[str, str | None]) -> bool:
+            return any(n.upper().endswith(ending) and source[n] == value for n in source)
+
+        key = found.api_key.get_secret_value().strip()
+        is_of_dotenv = is_in(stored) and not is_in(environ)  # else it may be a flag's
+        return not is_of_dotenv or key in {known.strip() for known in stored.values() if known}
 
     def _name_of(self, endpoint: str) -> str:
         return self.default.provider or endpoint

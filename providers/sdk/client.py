@@ -14,6 +14,7 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI, AsyncStream
 from weave_async.errors import ConnectError, ProviderError, RequestRefusedError
 from weave_async.records import Api
 
+from ..endpoint import OPENAI_BASE_URL
 from ..transport.httpx_pool import HttpxPool, ascii_header
 from ..wire.durations import Header
 from ..wire.errors import ErrorReader, holds_error
@@ -219,14 +220,43 @@ def new_sdk(
     secret: str,
     token: TokenSource | None,
     azure: Azure | None,
+    timeout: httpx2.Timeout | None = None,
 ) -> AsyncOpenAI:
-    """Its own retries and timeouts are off: whoever calls us retries, and the client times."""
-    options: dict[str, Any] = {
-        "http_client": http_client,
-        "max_retries": 0,
-        "timeout": None,
-        "default_headers": _IDENTITY,
-    }
+    """Its own retries are off: whoever calls us retries. Without ``timeout``, ``http_client`` has
+    its own.
+    """
+    sdk = _made(
+        base_url,
+        http_client,
+        secret=secret,
+        token=token,
+        azure=azure,
+        max_retries=0,
+        timeout=timeout,
+    )
+    if urlsplit(base_url)[:2] != urlsplit(OPENAI_BASE_URL)[:2]:
+        _forget_the_environment(sdk)
+    return sdk
+
+
+def _forget_the_environment(sdk: AsyncOpenAI) -> None:
+    """Leave out what the SDK takes from ``OPENAI_ORG_ID``, ``OPENAI_PROJECT_ID`` and
+    ``OPENAI_CUSTOM_HEADERS``, which may hold a key: it would send them to any address.
+    """
+    sdk.organization = sdk.project = None
+    sdk._custom_headers = _IDENTITY  # it has no other way to be rid of them
+
+
+def _made(
+    base_url: str,
+    http_client: httpx2.AsyncClient,
+    *,
+    secret: str,
+    token: TokenSource | None,
+    azure: Azure | None,
+    **options: Any,
+) -> AsyncOpenAI:
+    options |= {"http_client": http_client, "default_headers": _IDENTITY}
     if azure is None:
         return AsyncOpenAI(base_url=base_url, api_key=secret or token or "none", **options)
     options["api_version"] = azure.api_version

@@ -7,12 +7,19 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from weave_async.errors import AuthenticationError, RecipeError
 
+from ..endpoint import is_loopback
 from ..wire.text import shown
 
 ENVIRONMENT_TOKEN = "AZURE_OPENAI_AD_TOKEN"  # noqa: S105 - its name
+ENVIRONMENT_ENDPOINT = "AZURE_OPENAI_ENDPOINT"
+AZURE_DOMAINS = (
+    *(".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com"),
+    *(".openai.azure.us", ".cognitiveservices.azure.us", ".openai.azure.cn"),
+)
 _SCOPE = "https://cognitiveservices.azure.com/.default"
 
 
@@ -45,6 +52,20 @@ class TokenSource:
             raise AuthenticationError(f"{self._name} gave no token: it returned {kind}")
         self.latest = token
         return token
+
+
+def may_have_tokens(base_url: str, environ: Mapping[str, str]) -> bool:
+    """Whether an address is Azure's, this machine's, or the one that the environment names.
+
+    It may come from a ``.env`` in a folder of somebody else, and the tokens do not.
+    """
+    try:
+        host = urlsplit(base_url).hostname or ""
+        named = urlsplit(environ.get(ENVIRONMENT_ENDPOINT, "").strip())
+    except ValueError:
+        return False
+    is_named = bool(named.netloc) and urlsplit(base_url)[:2] == named[:2]
+    return is_named or host.endswith(AZURE_DOMAINS) or is_loopback(host)
 
 
 def token_source(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from weave_async.errors import RecipeError
 
@@ -22,6 +22,10 @@ class ConnectionOptions:
     client_cert_file: str | None = None
     client_key_file: str | None = None
     proxy: str | None = None
+
+
+TRUSTING_OPTIONS = tuple(each.name for each in fields(ConnectionOptions))
+"""Each says who may read what goes out, key and all; see ``interfaces.Provider``."""
 
 
 def tls_context(options: ConnectionOptions) -> ssl.SSLContext | None:

@@ -28,6 +28,12 @@ _UNTAKEN_CODES = frozenset(
         *("extra_forbidden", "value_error.extra", "unrecognized_keys"),
     )
 )
+_ECHO_START = re.compile(
+    r"""\binput_value=[{\[]|\\?["'](?:input|messages)\\?["']:\s?[{\[]|\\?["']prompt\\?["']:\s?\\?["']"""
+)
+"""Where a text goes on with what was sent: pydantic does so, and many a gateway."""
+_ECHO_MARK_CHARS = range(20, 41)
+"""So much of the beginning of a prompt tells it from a server's own words."""
 _VALUE_CODES = frozenset({"unsupported_value", "invalid_value"})
 
 # Bounded and possessive: an error is foreign text, and must not cost seconds.
@@ -57,7 +63,7 @@ _OUR_OWN = {
     ),
     "stream_options": re.compile(r"stream_?options", re.IGNORECASE),
     "n": re.compile(
-        r"""["'`]n["'`]?\s?(?::|must|is|does|should)|\bn\s?(?:must|should|has to|>|=)"""
+        r"""["'`]n["'`]?\s?(?::|must|is|does|should)|\bn\s?(?:must|should|has to|[>=]=?\s?\d)"""
         r"""|\bone completion choice"""
         r"""|\b(?:number of|multiple) (?:choices|completions)""",
         re.IGNORECASE,
@@ -69,13 +75,19 @@ _OUR_OWN = {
 
 
 def refused_fields(body: bytes, sent: Iterable[str]) -> list[str]:
-    """The fields among ``sent`` that ``body`` says are not taken, in the order of ``sent``."""
+    """The fields among ``sent`` that ``body`` says are not taken, in the order of ``sent``.
+
+    Where ``sent`` are the fields with their values, what a server repeats of the prompt says
+    nothing: else a row could talk the endpoint's other rows out of a parameter.
+    """
     named: set[str] = set()
     texts: list[str] = []
+    marks = _marks_of(sent) if isinstance(sent, Mapping) else []
     for part in _parts(body):
         named.update(map(_first_step, _located(part)))
         is_value = not _VALUE_CODES.isdisjoint(_codes(part))
-        for text in _texts(part):
+        for whole in _texts(part):
+            text = _before_echo(whole, marks)
             texts.append(text)
             if not is_value:
                 named.update(map(_first_step, _in_words(text)))
@@ -88,6 +100,24 @@ def refused_fields(body: bytes, sent: Iterable[str]) -> list[str]:
         for field in optional
         if field in named or (field in _OUR_OWN and _OUR_OWN[field].search(everything))
     ]
+
+
+def _marks_of(sent: Mapping[str, Any]) -> list[str]:
+    """How the texts of a request begin."""
+    messages = sent.get("messages")
+    texts = [sent.get("prompt")]
+    texts += [each.get("content") for each in messages or () if isinstance(each, dict)]
+    marks = [text.strip()[: _ECHO_MARK_CHARS.stop - 1] for text in texts if isinstance(text, str)]
+    return [mark for mark in marks if len(mark) in _ECHO_MARK_CHARS]
+
+
+def _before_echo(text: str, marks: list[str]) -> str:
+    """``text`` up to where it repeats the request, whole or cut."""
+    if (start := _ECHO_START.search(text)) is not None:
+        text = text[: start.start()]
+    for mark in marks:
+        text = text.partition(mark)[0]
+    return text
 
 
 def _parts(body: bytes) -> Iterator[Mapping[str, Any]]:

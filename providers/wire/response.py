@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +20,7 @@ from .fields import (
     usage_of,
     whole_choices,
 )
-from .text import encodable, parse_json, string
+from .text import as_json, encodable, parse_json, string
 from .tool_calls import tool_calls_of
 
 
@@ -55,7 +54,7 @@ def response_of(
     """
     choice = first_choice(document)
     if choice is None:
-        raise errors.bad_response(url, "answered without any choice", _written(document))
+        raise errors.bad_response(url, "answered without any choice", as_json(document))
     others: tuple[Response, ...] = ()
     if num_choices > 1:
         choice, *rest = whole_choices(document, num_choices)
@@ -153,11 +152,3 @@ def _model_name(entry: object) -> str:
 
 
 _NAME_KEYS = ("id", "name", "model")
-
-
-def _written(document: Mapping[str, Any]) -> bytes:
-    """For an error to show; orjson writes no half of a surrogate pair, and no large integer."""
-    try:
-        return json.dumps(document).encode()
-    except RecursionError:
-        return b""

@@ -46,6 +46,21 @@ def _parse_sloppy_json(data: bytes) -> Any:
         raise ValueError("nested too deeply") from exc
 
 
+def as_json(document: Any) -> bytes:
+    """A part of what ``parse_json`` gave, as JSON again; empty where it is nested too deeply.
+
+    orjson writes less than was read: no half of a surrogate pair, no large integer, little depth.
+    """
+    try:
+        return orjson.dumps(document)
+    except TypeError:
+        pass
+    try:
+        return json.dumps(document).encode()
+    except RecursionError:
+        return b""
+
+
 class Inflater:
     """Undoes gzip, a piece at a time, up to a bound: 400 kB of it can hold 400 MB."""
 

@@ -13,7 +13,9 @@ import pytest
 
 from batch_bench import NUM_ROWS, Bench
 from invariants import check_secret_is_in_no_file, read_rows
+from providers.batch_api import OpenAIBatchApi
 from weave_async.errors import RecipeError, RunFolderError
+from weave_async.records import Request, Response
 from weave_async.run import Run
 from weave_async.testing.scripted_endpoint import (
     RecordedRequest,
@@ -279,6 +281,21 @@ def test_answers_are_told_apart_whatever_the_file_looks_like(
         "row 11",
     ]
     assert bench.written() == [f"row {number}" for number in range(NUM_ROWS)]
+
+
+def test_a_line_that_breaks_its_reader_costs_its_row_and_no_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = OpenAIBatchApi.response_in
+
+    def response_in(api: OpenAIBatchApi, line: bytes, request: Request) -> Response:
+        if b"row 3" in line:
+            raise TypeError("Recursion limit reached")
+        return read(api, line, request)
+
+    monkeypatch.setattr(OpenAIBatchApi, "response_in", response_in)
+    summary = bench.run()
+    assert (summary.written, summary.failed) == (NUM_ROWS - 1, 1)
 
 
 def test_a_line_for_which_a_file_is_refused_costs_its_row_only_and_is_named(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -99,6 +100,24 @@ def test_an_answer_is_read_as_a_live_one() -> None:
     assert response.model == "scripted-model"
 
 
+@pytest.mark.parametrize("status", ['"status_code": "200", ', '"status_code": 200.0, ', ""])
+@pytest.mark.parametrize("beside", ["1e999", "NaN", "9" * 30, "[" * 300 + "]" * 300])
+def test_an_answer_is_lifted_out_of_whatever_stands_around_it(status: str, beside: str) -> None:
+    """It has been paid for."""
+    completion = json.dumps(chat_completion("Because\ud83e."))[1:]
+    body = f'{{"x": {beside}, {completion}'
+    whole = f'{{"custom_id": "c", "response": {{{status}"body": {body}}}}}'
+    assert offline.custom_id_in(whole.encode()) == "c"
+    assert offline.response_in(whole.encode(), REQUEST).text == "Because\ufffd."
+
+
+@pytest.mark.parametrize("bad_id", ["..", "."])
+def test_an_id_that_would_lead_elsewhere_is_not_followed(bad_id: str, tmp_path: Path) -> None:
+    for act in (lambda a: a.state(bad_id), lambda a: a.download(bad_id, tmp_path / "x")):
+        with pytest.raises(RequestRefusedError, match="cannot be asked so"):
+            asked(json_reply({}), act)
+
+
 @pytest.mark.parametrize(
     ("bad", "error"),
     [
@@ -111,7 +130,11 @@ def test_an_answer_is_read_as_a_live_one() -> None:
         (answered(200, {"error": {"message": "inside", "code": 500}}), ServerError),
         (line(response=None, error={"code": "batch_expired", "message": "late"}), ServerError),
         (line(response=None, error=None), ServerError),
-        (line(response={"status_code": "200"}), ServerError),
+        (line(response=None, error="it died"), ServerError),
+        (line(response=None, error={"code": ["x"], "message": {}}), ServerError),
+        (line(response={"status_code": True}), ServerError),
+        (line(response={"status_code": "200"}), BadResponseError),
+        (line(response={"status_code": "429", "body": None}), RateLimitError),
         (line(), ServerError),
     ],
 )
@@ -163,12 +186,14 @@ def test_faults_name_their_line_and_what_they_amount_to() -> None:
         {"code": "invalid", "line": 3, "message": "bad"},
         {"code": "token_limit_exceeded", "line": None, "message": "queue is full"},
         {"code": "insufficient_quota", "message": "no credit"},
+        {"code": ["x"], "message": {"deep": [1]}},
     ]
     faults = state_of(status="failed", errors={"data": data}).faults
     assert [(number, type(error)) for number, error in faults] == [
         (3, RequestRefusedError),
         (None, RateLimitError),
         (None, QuotaError),
+        (None, RequestRefusedError),
     ]
 
 
@@ -221,8 +246,24 @@ def test_a_download_is_whole_or_raises_and_is_capped(
 
 def test_a_batch_is_looked_for_no_further_back_than_it_can_be() -> None:
     old = {"id": "b", "created_at": 1000, "metadata": {"run": "1"}}
-    listed = json_reply({"data": [{"id": "n", "metadata": None}, old], "has_more": False})
-    found = asked(listed, lambda api: api.find({"run": "1"}, since=2000.0))
-    assert found == "b"
-    missed = asked(listed, lambda api: api.find({"run": "1"}, since=1000.0 + 7200))
-    assert missed is None
+    newer = {"id": "n", "created_at": 9000, "metadata": None}
+    page = json_reply({"data": [newer, old], "has_more": True})
+    assert asked(page, lambda api: api.find({"run": "1"}, since=2000.0)) == "b"
+    last = json_reply({"data": [old], "has_more": True})
+
+    async def scenario() -> tuple[str | None, int]:
+        with ScriptedEndpoint([page, last]) as endpoint:
+            async with api_of(endpoint.base_url) as api:
+                return await api.find({"run": "2"}, since=9000.0), len(endpoint.requests)
+
+    assert asyncio.run(scenario()) == (None, 2)
+
+
+def test_a_batch_is_found_in_a_list_that_begins_with_the_oldest() -> None:
+    """Not every server lists as OpenAI does; a batch that is overlooked is bought again."""
+    batches = [
+        {"id": f"b{number}", "created_at": 1000 * number, "metadata": {"run": str(number)}}
+        for number in range(30)
+    ]
+    listed = json_reply({"data": batches, "has_more": False})
+    assert asked(listed, lambda api: api.find({"run": "29"}, since=29_000.0)) == "b29"

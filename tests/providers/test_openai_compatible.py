@@ -381,3 +381,9 @@ def test_default_script_is_about_the_size_of_a_real_answer() -> None:
     assert isinstance(body, bytes)
     assert 900 < len(body) < 1_500
     assert set(chat_completion("x")) >= {"choices", "usage", "model"}
+
+
+def test_value_of_an_option_that_may_be_a_secret_is_not_shown() -> None:
+    options = {"extra_body": '{"token": "t-canary-0123456789"}'}
+    with pytest.raises(RecipeError, match=r"extra_body: .*valid dictionary, got str$"):
+        OpenAICompatibleProvider(endpoint_at("http://127.0.0.1:9/v1", options=options))

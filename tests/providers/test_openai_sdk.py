@@ -22,6 +22,7 @@ import trustme
 from pydantic import SecretStr
 
 from one_request import KEY, REQUEST, collect, endpoint_at
+from providers.openai_compatible import OpenAICompatibleProvider
 from providers.openai_sdk import OpenAISdkProvider
 from weave_async.errors import (
     AuthenticationError,
@@ -130,6 +131,43 @@ def test_without_key_none_is_sent_whatever_the_environment_holds(
         use(server.base_url, lambda p: p.models())
     for sent in server.requests:
         assert KEY not in str(sent.headers)
+
+
+@pytest.mark.parametrize("provider_class", [OpenAISdkProvider, OpenAICompatibleProvider])
+@pytest.mark.parametrize("options", [{}, AZURE])
+@pytest.mark.parametrize("key", [KEY, None])
+def test_headers_that_the_environment_has_for_openai_go_nowhere_else(
+    monkeypatch: pytest.MonkeyPatch,
+    provider_class: Any,
+    options: dict[str, str],
+    key: str | None,
+) -> None:
+    """The SDK takes them from there for any address; a key among them even replaces ours."""
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-strange")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "project-strange")
+    headers = "x: strange\nAuthorization: Bearer strange\napi-key: strange"
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", headers)
+    if options and (key is None or provider_class is OpenAICompatibleProvider):
+        pytest.skip("there is no such endpoint")
+
+    async def scenario(base_url: str) -> None:
+        secret = SecretStr(key) if key else None
+        endpoint = endpoint_at(base_url, api_key=secret, options=options)
+        async with provider_class(endpoint) as provider:
+            await provider.complete(REQUEST)
+            await collect(provider.stream(REQUEST))
+            await provider.models()
+            async with provider.batch_api() as api:
+                with pytest.raises(ModelNotFoundError):
+                    await api.state("b")
+
+    with ScriptedEndpoint(as_azure) as server:
+        asyncio.run(scenario(server.base_url))
+    assert len(server.requests) == 4
+    assert not [request for request in server.requests if "strange" in str(request.headers)]
+    if key:
+        header = "api-key" if options else "authorization"
+        assert all(request.headers[header].endswith(KEY) for request in server.requests)
 
 
 def test_extra_body_stands_over_the_request_and_what_is_no_json_is_refused() -> None:
@@ -469,6 +507,32 @@ def test_token_of_the_environment_is_azures_alone(monkeypatch: pytest.MonkeyPatc
     assert sent == ["Bearer of-the-environment", None]
 
 
+@pytest.mark.parametrize(
+    ("base_url", "goes"),
+    [
+        ("https://r.openai.azure.com", True),
+        ("https://r.OPENAI.azure.com/openai/v1", True),
+        ("https://gateway.example.com/azure", True),
+        ("http://127.0.0.1:1/v1", True),
+        ("https://gateway.example.com:8443", False),
+        ("https://evilopenai.azure.com", False),
+        ("https://openai.azure.com.evil.org", False),
+        ("https://models.example.org/v1", False),
+    ],
+)
+def test_token_of_the_environment_goes_to_no_address_that_others_may_have_written(
+    monkeypatch: pytest.MonkeyPatch, base_url: str, goes: bool
+) -> None:
+    monkeypatch.setenv("AZURE_OPENAI_AD_TOKEN", "a-token")
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://gateway.example.com/")
+    endpoint = endpoint_at(base_url, options=AZURE)
+    if goes:
+        assert OpenAISdkProvider(endpoint)._token is not None
+        return
+    with pytest.raises(RecipeError, match="which is for Azure's hosts"):
+        OpenAISdkProvider(endpoint)
+
+
 def test_token_goes_before_a_key_only_where_the_options_name_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -499,7 +563,10 @@ def test_token_goes_before_a_key_only_where_the_options_name_it(
         ("https://host", {"azure_ad_token_provider": "json"}, "package.module:function"),
         ("https://host", {"azure_ad_token_provider": "sys:path"}, "is no function"),
         ("http://10.0.0.1", {"azure_ad_token_provider": "json:dumps"}, "in clear"),
-        ("https://host", {"azure_ad": True}, "pip install azure-identity"),
+        ("https://h.openai.azure.com", {"azure_ad": True}, "pip install azure-identity"),
+        ("https://host", {"azure_ad": True}, "set AZURE_OPENAI_ENDPOINT"),
+        ("https://openai.azure.com.evil.org", {"azure_ad": True}, "set AZURE_OPENAI_ENDPOINT"),
+        ("https://[", {"azure_ad": True}, "set AZURE_OPENAI_ENDPOINT"),
         ("https://host", {"azure_endpoint": "https://x"}, "unknown option.*api_version"),
         ("https://host", {"proxy": "nowhere"}, "proxy must be"),
         ("https://host", {"ca_file": "/nonexistent"}, "ca_file.*No such file"),

@@ -271,6 +271,23 @@ def test_a_password_of_a_proxy_leaves_no_trace(place: Path) -> None:
         assert not places_of(each, place, traces_of(CORE, CORE))
 
 
+def test_a_proxy_of_the_options_leaves_no_trace_and_buys_nothing_again(place: Path) -> None:
+    with ScriptedEndpoint() as endpoint, ScriptedEndpoint(lambda r: error_reply(407)) as proxy:
+        env = {
+            "WEAVE_ASYNC_PROVIDER": "openai_compatible",
+            "WEAVE_ASYNC_BASE_URL": endpoint.base_url,
+            **MODEL,
+        }
+        assert watch_commands(COMMANDS[0], folder=place, env=env).exit_codes == {"run": 0}
+        num_asked = len([each for each in endpoint.requests if each.method == "POST"])
+        address = proxy.base_url.removeprefix("http://").removesuffix("/v1")
+        env["WEAVE_ASYNC_OPTIONS__PROXY"] = f"http://user:{CORE}@{address}"
+        watched = watch_commands(COMMANDS[0], folder=place, env=env)
+        assert watched.exit_codes == {"run": 0}, watched.err
+        assert len([each for each in endpoint.requests if each.method == "POST"]) == num_asked
+        assert not places_of(watched, place, traces_of(CORE, CORE))
+
+
 def test_the_local_server_is_not_told_the_keys_of_others(place: Path, tiny_folder: Path) -> None:
     """Neither in its command line nor in its environment."""
     environments: set[bytes] = set()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from urllib.parse import urlsplit
 
 import pytest
+import trustme
 
 from weave_async.interfaces import Provider
 from weave_async.records import Endpoint, Request, Response
@@ -236,3 +240,36 @@ def until(condition: object, timeout_s: float = 5.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.005)
+
+
+FLOOD = Reply(body=b"x" * 8_000_000)
+
+
+@pytest.mark.parametrize("secured", [False, True])
+@pytest.mark.parametrize("request_line", [b"", b"GET /v1/models HTTP/1.1\r\n\r\n"])
+def test_leaving_closes_the_connections_of_clients_that_stay(
+    secured: bool, request_line: bytes, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Those just taken, those with a handshake to come, those that leave an answer unread."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if secured else None
+    if context is not None:
+        trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with ExitStack() as clients:
+        for wait_s in (0.0, 0.05):
+            with ScriptedEndpoint(lambda request: FLOOD, ssl_context=context) as endpoint:
+                address = ("127.0.0.1", urlsplit(endpoint.base_url).port)
+                for number in range(30):
+                    client = clients.enter_context(socket.create_connection(address))
+                    client.settimeout(5)
+                    if secured and number % 2:
+                        client = clients.enter_context(_unverified().wrap_socket(client))
+                    client.sendall(request_line)
+                time.sleep(wait_s)
+        gc.collect()
+    assert not [str(warning.message) for warning in recwarn]
+
+
+def _unverified() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context

@@ -13,6 +13,7 @@ from weave_async.batch.requests import CustomIdIn
 from weave_async.rundir import open_regular
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
+SKIPPED_IN_ONE_GO = 1024 * 1024
 LINES_IN_ONE_GO = 200
 """Then the loop has its turn."""
 
@@ -51,7 +52,12 @@ class Answers:
         for file_number, file in enumerate(self._files):
             num_lines, offset = 0, 0
             while line := file.readline(MAX_LINE_BYTES):
-                self._note(line, asked, (file_number, offset))
+                if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+                    del line  # the next piece needs its room
+                    self.num_unreadable += 1
+                    await _skip_line(file)
+                else:
+                    self._note(line, asked, (file_number, offset))
                 offset = file.tell()
                 num_lines += 1
                 if num_lines % LINES_IN_ONE_GO == 0:
@@ -88,6 +94,14 @@ class Answers:
             self.num_repeated += 1
         else:
             self._places[custom_id] = place
+
+
+async def _skip_line(file: IO[bytes]) -> None:
+    """The rest of a line that is too long to be an answer."""
+    while piece := file.readline(SKIPPED_IN_ONE_GO):
+        if piece.endswith(b"\n"):
+            return
+        await asyncio.sleep(0)
 
 
 def _without_mark(line: bytes) -> bytes:

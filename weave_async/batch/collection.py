@@ -112,8 +112,16 @@ class Collection:
                 "an answer to this request",
                 may_be_billed=self.state.status == "completed",
             )
-        response = self.lane.api.response_in(line, request)
-        return self.lane.dispatcher.checked(request, response, most_tokens=most_tokens)
+        try:
+            response = self.lane.api.response_in(line, request)
+            return self.lane.dispatcher.checked(request, response, most_tokens=most_tokens)
+        except ProviderError:
+            raise
+        except Exception as error:  # of one line: all the others have been paid for, too
+            raise BadResponseError(
+                f"batch {self.record} at {self.lane.name} came back with a line that cannot be "
+                f"read ({type(error).__name__})"
+            ) from error
 
     def _ends_with(self, error: ProviderError) -> bool:
         """Whether the sample has failed for good, as far as this run goes."""

@@ -16,12 +16,14 @@ request to a reply. ``echo`` is deterministic: the same request, the same answer
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from .echo import echo
 from .replies import (
@@ -84,6 +86,7 @@ class ScriptedEndpoint:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
         self._conversations: set[asyncio.Task[None]] = set()
+        self._untouched: set[socket.socket] = set()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="scripted-endpoint", daemon=True)
 
@@ -124,23 +127,50 @@ class ScriptedEndpoint:
             self._ready.set()
 
     async def _serve(self) -> None:
-        server = await asyncio.start_server(
-            self._accept, "127.0.0.1", self._port, ssl=self._ssl_context, backlog=1024
-        )
-        self._port = server.sockets[0].getsockname()[1]
-        self._loop = asyncio.get_running_loop()
-        self._ready.set()
-        async with server:
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", self._port), backlog=1024) as listener:
+            listener.setblocking(False)
+            self._port = listener.getsockname()[1]
+            self._loop = loop
+            loop.add_reader(listener, self._accept, listener)
+            self._ready.set()
             await self._stopping.wait()
+            loop.remove_reader(listener)
         for task in self._conversations:
             task.cancel()
         await asyncio.gather(*self._conversations, return_exceptions=True)
+        for connection in self._untouched:
+            connection.close()
+        await asyncio.sleep(0)  # in which the transports that were ended let go of their sockets
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.num_connections += 1
-        task = asyncio.create_task(self._converse(reader, writer, self.num_connections))
-        self._conversations.add(task)
-        task.add_done_callback(self._conversations.discard)
+    def _accept(self, listener: socket.socket) -> None:
+        """Take all who wait. asyncio's own server forgets, as it ends, those it has just taken."""
+        with suppress(BlockingIOError):
+            while True:
+                connection, _ = listener.accept()
+                connection.setblocking(False)
+                self.num_connections += 1
+                self._untouched.add(connection)
+                task = asyncio.create_task(self._serve_one(connection, self.num_connections))
+                self._conversations.add(task)
+                task.add_done_callback(self._conversations.discard)
+
+    async def _serve_one(self, connection: socket.socket, number: int) -> None:
+        self._untouched.discard(connection)  # from here on it is the transport's
+        reader = asyncio.StreamReader()
+        protocol = _Protocol(reader)
+        loop = asyncio.get_running_loop()
+        try:
+            with suppress(OSError):  # a handshake that fails, or a peer that has gone
+                transport, _ = await loop.connect_accepted_socket(
+                    lambda: protocol, connection, ssl=self._ssl_context
+                )
+                writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+                await self._converse(reader, writer, number)
+                await writer.wait_closed()
+        finally:
+            if protocol.transport is not None:
+                protocol.transport.abort()  # whatever its peer has not read
 
     async def _converse(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int
@@ -160,6 +190,16 @@ class ScriptedEndpoint:
         finally:
             self.num_open_connections -= 1
             writer.close()
+
+
+class _Protocol(asyncio.StreamReaderProtocol):
+    """Tells its transport also to whoever is cancelled just as the handshake ends."""
+
+    transport: asyncio.WriteTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.WriteTransport", transport)
+        super().connection_made(transport)
 
 
 async def _read_request(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from one_request import REQUEST, endpoint_at, use
@@ -121,8 +121,44 @@ def test_no_refusal_breaks_the_reader_or_costs_what_every_request_needs(document
 
 
 @given(st.binary())
+@example(b"N=")
 def test_no_bytes_break_the_reader_of_refusals(body: bytes) -> None:
-    assert refused_fields(body, SENT) == []
+    assert set(refused_fields(body, SENT)) <= set(SENT) - REQUIRED
+
+
+PROMPT = "Why am I told \"Unsupported parameter: 'temperature'\", and that seed is not supported?"
+ASKED = {
+    "model": "m",
+    "messages": [{"role": "user", "content": PROMPT}],
+    "max_tokens": 7,
+    "temperature": 9,
+    "seed": 1,
+    "n": 2,
+    "response_format": {"type": "json_schema"},
+}
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        f"temperature must be at most 2. You asked: {PROMPT}",
+        f"temperature must be at most 2. You asked: {PROMPT[:60]}...",
+        f"[{{'type': 'value_error', 'msg': 'temperature is too high', 'input': {ASKED}}}]",
+        f"temperature: too high [type=less_than_equal, input_value={ASKED}, input_type=dict]",
+        f"temperature is too high in {json.dumps(ASKED)}",
+        f"temperature is too high in {json.dumps(json.dumps(ASKED))}",
+        f"temperature is too high in {ASKED}",
+        "N=",
+    ],
+)
+def test_what_a_refusal_repeats_of_the_request_costs_no_field(refusal: str) -> None:
+    """Else one row's words, or one bad value, would cost all rows a parameter."""
+    assert refused_fields(json.dumps({"error": {"message": refusal}}).encode(), ASKED) == []
+
+
+def test_what_a_refusal_says_before_it_repeats_the_request_counts() -> None:
+    refusal = f"Unsupported parameter: 'seed'. You asked: {PROMPT}"
+    assert refused_fields(json.dumps({"error": refusal}).encode(), ASKED) == ["seed"]
 
 
 @pytest.mark.parametrize(
