@@ -172,7 +172,7 @@ class OpenAIBatchApi:
     async def state(self, batch_id: str) -> BatchState:
         batch = await self._answered(self._client.batches.with_raw_response.retrieve(batch_id))
         counts = mapping(batch.get("request_counts"))
-        status = string(batch.get("status"))
+        status = string(batch.get("status")).lower()
         files = (string(batch.get(key)) for key in ("output_file_id", "error_file_id"))
         return BatchState(
             status=status,

@@ -479,3 +479,10 @@ def test_a_flag_may_say_who_sees_a_key() -> None:
     endpoint = with_options(settings)
     assert endpoint.options == {"proxy": "http://mine:1"}
     assert endpoint.public_options == {}
+
+
+@pytest.mark.parametrize("scope", ["WEAVE_ASYNC_", "WEAVE_ASYNC_ENDPOINTS__FAST__"])
+def test_a_dotenv_does_not_name_code_to_import(scope: str) -> None:
+    with pytest.raises(RecipeError, match="names code to import"):
+        settings_of(f"{scope}PROVIDER=evil:Provider\n")
+    settings_of(**{f"{scope}PROVIDER": "mine:Provider"})

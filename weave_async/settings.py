@@ -91,12 +91,14 @@ class Settings:
         """Read ``environ`` (the process's by default) over a ``.env`` file, if there is one.
 
         ``.env`` is parsed, never executed: no expansion of ``$NAME``. Raises ``RecipeError`` for a
-        variable that is ours by its prefix and unknown by its name, or that has a bad value.
+        variable that is ours by its prefix and unknown by its name, or that has a bad value, and
+        for one of ``.env`` that would import code.
         """
         environ = os.environ if environ is None else environ
         stored = dotenv_values(dotenv, interpolate=False) if dotenv and dotenv.is_file() else {}
         _warn_of_readers(dotenv, stored)
         lower, higher = _scopes_in(stored), _scopes_in(environ)
+        _refuse_code_named_in(lower)
         scopes = {
             scope: joined(lower.get(scope, {}), higher.get(scope, {}), _variables_in(scope))
             for scope in lower | higher
@@ -343,6 +345,16 @@ def _warn_of_readers(dotenv: Path | None, stored: Mapping[str, str | None]) -> N
     holds_key = any(value and name.endswith("_API_KEY") for name, value in stored.items())
     if dotenv is not None and holds_key and dotenv.stat().st_mode & 0o077:
         logger.warning("%s holds a key, and others may read it: chmod 600 %s", dotenv, dotenv)
+
+
+def _refuse_code_named_in(stored: Mapping[str, Mapping[str, Any]]) -> None:
+    """A ``.env`` may have come with somebody's project: what it names must not be imported."""
+    for scope, found in stored.items():
+        if ":" in found.get("provider", ""):
+            raise RecipeError(
+                f"{scope}PROVIDER={found['provider']} in .env names code to import, which only the "
+                "environment, a flag or a recipe may: set it there"
+            )
 
 
 def _scopes_in(source: Mapping[str, str | None]) -> dict[str, dict[str, Any]]:
