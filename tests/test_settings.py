@@ -485,4 +485,4 @@ def test_a_flag_may_say_who_sees_a_key() -> None:
 def test_a_dotenv_does_not_name_code_to_import(scope: str) -> None:
     with pytest.raises(RecipeError, match="names code to import"):
         settings_of(f"{scope}PROVIDER=evil:Provider\n")
-    settings_of(**{f"{scope}PROVIDER": "mine:Provider"})
+    Settings.from_environment({f"{scope}PROVIDER": "mine:Provider"}, None)
