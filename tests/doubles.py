@@ -42,6 +42,26 @@ class CountingProvider(SimulatedProvider):
             cls._in_flight -= 1
 
 
+class SuspiciousProvider(SimulatedProvider):
+    """Looks into the journal whenever it is asked: is all there that has happened by then?"""
+
+    journal: ClassVar[Path] = Path("out/journal")
+    missing: ClassVar[list[str]] = []
+    _texts: ClassVar[list[str]] = []
+
+    @classmethod
+    def reset(cls) -> None:
+        cls.missing, cls._texts = [], []
+
+    async def complete(self, request: Request) -> Response:
+        written = b"".join(path.read_bytes() for path in self.journal.iterdir() if path.is_file())
+        expected = [request.attempt_id, *type(self)._texts]
+        type(self).missing += [text for text in expected if text.encode() not in written]
+        response = await super().complete(request)
+        type(self)._texts.append(response.text)
+        return response
+
+
 class PricedProvider(CountingProvider):
     """Says that it is OpenAI, whose prices are known. Nothing is asked there."""
 

@@ -146,7 +146,7 @@ BUGS = [
         "weave_async/dispatch.py",
         "            await asyncio.sleep(0)  # the journal writes it, and what",
         "            pass  # the journal writes it, and what",
-        tests="tests/faults/test_kills.py",
+        tests="tests/test_engine.py -k in_the_journal_before",
     ),
     bug(
         "give up what is in flight when an output's disk is full",

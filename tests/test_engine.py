@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from doubles import CountingProvider, StragglerProvider
+from doubles import CountingProvider, StragglerProvider, SuspiciousProvider
 from weave_async import Recipe, Run, RunSummary, Settings
 from weave_async.engine import RECALLED, Reordering
 from weave_async.records import Message, Prompt, Request, Sample, SamplingParams
@@ -42,6 +42,13 @@ def run_of(recipe: Recipe, folder: str = "out", concurrency: int = 16) -> Run:
 async def finished(run: Run) -> RunSummary:
     async with run:
         return await run.finish()
+
+
+def test_calls_and_answers_are_in_the_journal_before_the_next_request_goes_out() -> None:
+    SuspiciousProvider.reset()
+    run = run_of(recipe_of(20, "doubles:SuspiciousProvider"), concurrency=1)
+    assert asyncio.run(finished(run)).written == 20
+    assert SuspiciousProvider.missing == []
 
 
 def test_one_slow_answer_holds_up_no_other_and_memory_stays_bounded() -> None:
