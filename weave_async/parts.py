@@ -410,6 +410,18 @@ def source_of(recipe: Recipe, stack: AsyncExitStack) -> Source:
     return _source_at(path)
 
 
+def model_of_source(recipe: Recipe) -> str | None:
+    """The model that the source of a recipe names, as far as it can be told without a run."""
+    if recipe.prompts.source == "-":
+        return None
+    try:
+        source = _source_at(recipe.folder / recipe.prompts.source)
+        model: str | None = getattr(source, "model", None)
+    except WeaveError:  # it is for the run to tell what is wrong with its prompts
+        return None
+    return model
+
+
 def examples_source_of(recipe: Recipe) -> Source | None:
     """The source of examples, where it is another than that of the prompts."""
     examples = recipe.prompts.examples
