@@ -77,7 +77,8 @@ def endpoint_of(
     entry: MixEntry, settings: Settings, *, default_model: str | None = None
 ) -> Endpoint:
     """The endpoint an entry of the mix means, once the environment has had its say."""
-    provider = registry.load("provider", settings.provider_of(entry.endpoint))
+    named = settings.provider_of(entry.endpoint)
+    provider = registry.load("provider", named, also_known=list(settings.endpoints))
     traits = ProviderTraits(
         getattr(provider, "default_model", None) or default_model,
         getattr(provider, "environment_fallback", None),

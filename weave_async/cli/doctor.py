@@ -102,6 +102,8 @@ def _endpoints(
     settings = Settings.from_environment().with_flags(**flags)
     recipe = None if recipe_path is None else Recipe.load(recipe_path)
     entries = [MixEntry()] if recipe is None else recipe.generate.mix
+    if recipe is not None:
+        options.refuse_unheeded_address(flags["base_url"], entries, settings)
     of_source = None if recipe is None else model_of_source(recipe)
     meant = [(entry, settings, of_source or NO_MODEL) for entry in entries]
     by_name = settings.without_swap()
