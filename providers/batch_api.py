@@ -19,6 +19,7 @@ import orjson
 from weave_async.errors import (
     ConnectError,
     DeadlineError,
+    ModelNotFoundError,
     ProviderError,
     RequestRefusedError,
     ResponseTooLargeError,
@@ -61,6 +62,8 @@ CLOCKS_APART_S = 3600.0
 """How far a server's clock may be from ours, or a batch of ours would be taken for an older one."""
 QUEUE_FULL = frozenset({"token_limit_exceeded"})
 """Codes of a batch that is refused for the others that are out."""
+NOT_THERE = frozenset({404, 405, 501})
+"""Statuses of an endpoint that takes no files."""
 UNSERVED = frozenset({"batch_expired", "batch_cancelled"})
 """Codes of requests that nobody came to."""
 
@@ -139,6 +142,19 @@ class OpenAIBatchApi:
         )
 
     async def upload(self, path: Path) -> str:
+        """Raises ``ModelNotFoundError`` where nobody takes files: there is nothing to try again."""
+        try:
+            return await self._uploaded(path)
+        except ProviderError as error:
+            if error.status_code not in NOT_THERE:
+                raise
+            status = error.status_code
+        raise ModelNotFoundError(
+            f"{self._url} has no batch API (HTTP {status} for its files): ask it with `mode: live`",
+            status_code=status,
+        )
+
+    async def _uploaded(self, path: Path) -> str:
         with path.open("rb") as file:
             # A path would be read into memory whole.
             reply = await self._answered(

@@ -181,8 +181,9 @@ def test_when_a_straggler_is_sent_again_is_a_time_or_a_percentile() -> None:
         return hedge.after
 
     assert (after("p95"), after("20"), after("2m")) == ("p95", 20.0, 120.0)
-    for wrong in ("p99", "0", "-1"):
-        with pytest.raises(RecipeError, match=r"generate\.hedge\.after"):
+    for wrong in ("p99", "0", "-1", "[1]"):
+        told = r"generate\.hedge\.after: expected p95, or seconds such as 20 or 30s, got "
+        with pytest.raises(RecipeError, match=told):
             after(wrong)
 
 

@@ -24,6 +24,7 @@ from weave_async.errors import (
     ProviderError,
     QuotaError,
     RateLimitError,
+    RecipeError,
     RequestRefusedError,
     TlsError,
     WeaveError,
@@ -39,8 +40,10 @@ State = Literal["ok", "warning", "failed", "skipped"]
 
 NO_MODEL = "(none chosen)"
 """Stands for the model of an endpoint for which nobody has named one."""
+NAME_A_MODEL = "name one with --model, in the environment, or in the recipe's generate.mix"
 TOLERABLE_SKEW_S = 30.0
 LONGEST_SHOWN = 500
+MOST_MODELS_NAMED = 5
 
 _ADVICE: tuple[tuple[type[WeaveError], str], ...] = (
     (RateLimitError, "wait, or ask for less with --rpm, --tpm or --concurrency"),
@@ -190,6 +193,8 @@ class _Examination:
             self.warning(
                 "models", f"not listed: {problem}", "nothing, if the model's name is right"
             )
+            if self.model is None:
+                self._require_model([])
             return True
         self.found["models"] = {self._shown(name): size for name, size in facts.models.items()}
         self._judge_models(facts.models)
@@ -200,12 +205,11 @@ class _Examination:
     def _judge_models(self, models: Mapping[str, int | None]) -> None:
         if not models:
             self.warning("models", "none are listed", "is one loaded there?")
-        elif self.model is None:
+        if self.model is None:
+            self._require_model(list(models))
             if len(models) == 1:  # the questions below are asked of it
                 [self.model] = models
-            says = f"none is chosen; {self.model} is listed" if self.model else "none is chosen"
-            self.warning("model", says, "name one with --model, or in the recipe: a run needs it")
-        else:
+        elif models:
             listed = [name for name in models if is_listed(self.model, [name])]
             size = models[listed[0]] if listed else None
             context = f"{size:,} tokens of context" if size else "its context is not stated"
@@ -213,6 +217,15 @@ class _Examination:
                 self.ok("model", f"{self.model} is listed, {context}")
             else:
                 self.warning("model", f"{self.model} is not listed", "name one of those above")
+
+    def _require_model(self, listed: list[str]) -> None:
+        """Without one no run starts here, whatever else is well."""
+        first = ", ".join(listed[:MOST_MODELS_NAMED])
+        more = len(listed) - MOST_MODELS_NAMED
+        shown = f"; listed: {first}{f' and {more} more' if more > 0 else ''}" if listed else ""
+        self.failed(
+            "model", RecipeError(f"none is chosen, and a run needs one{shown}"), NAME_A_MODEL
+        )
 
     def _judge_clock(self, ahead_s: float | None) -> None:
         self.found["clock_ahead_s"] = ahead_s
@@ -319,8 +332,9 @@ class _Examination:
     def warning(self, name: str, says: str, advice: str) -> None:
         self.checks.append(Check(name, "warning", self._shown(says), advice))
 
-    def failed(self, name: str, error: WeaveError) -> None:
-        advice = next((text for kind, text in _ADVICE if isinstance(error, kind)), None)
+    def failed(self, name: str, error: WeaveError, advice: str | None = None) -> None:
+        if advice is None:
+            advice = next((text for kind, text in _ADVICE if isinstance(error, kind)), None)
         says = self._shown(str(error))
         self.checks.append(Check(name, "failed", says, advice, error.exit_code))
 

@@ -77,7 +77,8 @@ def endpoint_of(
     entry: MixEntry, settings: Settings, *, default_model: str | None = None
 ) -> Endpoint:
     """The endpoint an entry of the mix means, once the environment has had its say."""
-    provider = registry.load("provider", settings.provider_of(entry.endpoint))
+    named = settings.provider_of(entry.endpoint)
+    provider = registry.load("provider", named, also_known=list(settings.endpoints))
     traits = ProviderTraits(
         getattr(provider, "default_model", None) or default_model,
         getattr(provider, "environment_fallback", None),
@@ -409,6 +410,18 @@ def source_of(recipe: Recipe, stack: AsyncExitStack) -> Source:
     else:
         path = recipe.folder / recipe.prompts.source
     return _source_at(path)
+
+
+def model_of_source(recipe: Recipe) -> str | None:
+    """The model that the source of a recipe names, as far as it can be told without a run."""
+    if recipe.prompts.source == "-":
+        return None
+    try:
+        source = _source_at(recipe.folder / recipe.prompts.source)
+        model: str | None = getattr(source, "model", None)
+    except WeaveError:  # it is for the run to tell what is wrong with its prompts
+        return None
+    return model
 
 
 def examples_source_of(recipe: Recipe) -> Source | None:

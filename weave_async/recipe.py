@@ -22,7 +22,9 @@ from pydantic import (
     Field,
     Tag,
     ValidationError,
+    ValidatorFunctionWrapHandler,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 
@@ -263,6 +265,14 @@ class Hedge(_Model):
         description="How long a request is out before that: seconds, or p95 of what is usual.",
     )
     most: float = Field(0.05, gt=0, le=1, description="Share of requests sent twice, at most.")
+
+    @field_validator("after", mode="wrap")
+    @classmethod
+    def _told_as_one(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return check(value)
+        except ValidationError:
+            raise ValueError("expected p95, or seconds such as 20 or 30s") from None
 
 
 class Generate(_Model):

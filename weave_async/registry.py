@@ -33,8 +33,11 @@ GROUPS = {
 """What a part is called, and the entry-point group where it registers."""
 
 
-def load(kind: str, name: str) -> Any:
-    """The object that ``name`` stands for, be it an installed part or ``module:Name``."""
+def load(kind: str, name: str, *, also_known: Sequence[str] = ()) -> Any:
+    """The object that ``name`` stands for, be it an installed part or ``module:Name``.
+
+    ``also_known`` are names that the caller deals with, and that may be meant.
+    """
     if ":" in name:
         if not EntryPoint.pattern.fullmatch(name):
             raise RecipeError(f"{kind} '{name}' cannot be loaded: expected package.module:Name")
@@ -43,7 +46,7 @@ def load(kind: str, name: str) -> Any:
         entry = _entries(kind)[name]
     except KeyError:
         also = sorted(presets()) if kind == "provider" else []
-        raise RecipeError(unknown(kind, name, [*installed(kind), *also])) from None
+        raise RecipeError(unknown(kind, name, [*installed(kind), *also, *also_known])) from None
     return _load_entry(kind, entry)
 
 

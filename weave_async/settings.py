@@ -329,6 +329,11 @@ class Settings:
         return theirs
 
 
+def variable_of(endpoint: str, field: str) -> str:
+    """What to set for one field of an endpoint that the environment names."""
+    return f"{ENDPOINTS_PREFIX}{endpoint}__{field}".upper()
+
+
 def variables() -> list[str]:
     """The names this module reads for one endpoint, and the one that is read elsewhere.
 

@@ -15,6 +15,7 @@ from batch_bench import NUM_ROWS, Bench
 from invariants import check_secret_is_in_no_file, read_rows
 from providers.batch_api import OpenAIBatchApi
 from weave_async.errors import RecipeError, RunFolderError
+from weave_async.export import openai_batch
 from weave_async.records import Request, Response
 from weave_async.run import Run
 from weave_async.testing.scripted_endpoint import (
@@ -115,6 +116,18 @@ def test_an_interrupted_run_leaves_its_batch_and_the_next_one_collects_it(
     bench.endpoint.num_polls = 1
     assert bench.run().written == NUM_ROWS
     assert len(bench.endpoint.batches) == len(bench.endpoint.files) - 1 == 1
+
+
+def test_what_is_out_when_a_run_is_interrupted_can_be_exported(bench: Bench) -> None:
+    bench.endpoint.num_polls = 10**6
+    bench.run(during=interrupt_once_out(bench))
+    rows = [orjson.loads(row) for row in openai_batch(bench.out, "pending")]
+    assert len({row["custom_id"] for row in rows}) == NUM_ROWS
+    assert {row["body"]["model"] for row in rows} == {"scripted-model"}
+    segments = sorted((bench.out / "journal").iterdir())
+    bench.endpoint.batches[-1].num_polls = 0
+    bench.run(during=interrupt_once_out(bench))
+    assert sorted((bench.out / "journal").iterdir()) == segments
 
 
 def test_rows_added_meanwhile_go_into_a_batch_of_their_own(bench: Bench) -> None:

@@ -14,6 +14,12 @@ from .conftest import RECIPE, Program
 
 TABLE = [
     ("the recipe is missing", ["run", "no.yaml"], 78, ["no.yaml", "No such file"]),
+    (
+        "prompts in the place of a recipe",
+        ["run", "seeds.jsonl"],
+        78,
+        ["--prompts seeds.jsonl"],
+    ),
     ("neither recipe nor prompts", ["run"], 2, ["RECIPE or --prompts"]),
     ("both", ["run", "recipe.yaml", "--prompts", "q.txt"], 2, ["either"]),
     ("an unknown provider", ["run", "recipe.yaml", "-p", "opnai"], 78, ["'opnai'", "simulated"]),
@@ -90,6 +96,28 @@ def test_a_wrong_command_line_is_explained(
     assert_clear(outcome.err, named)
     assert outcome.exit_code == exit_code
     assert Path("foreign/notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("command", ["run", "preview", "doctor"])
+def test_an_address_for_an_endpoint_that_the_environment_names_is_refused(
+    weave_async: Program, recipe_file: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    variable = "WEAVE_ASYNC_ENDPOINTS__BETA__BASE_URL"
+    monkeypatch.setenv(variable, "http://127.0.0.1:9/v1")
+    recipe_file.write_text(RECIPE.replace("simulated", "beta, model: m"))
+    outcome = weave_async(command, str(recipe_file), "--base-url", "http://127.0.0.1:8/v1")
+    assert_clear(outcome.err, ["--base-url", "'beta'", variable])
+    assert outcome.exit_code == 2
+
+
+def test_a_misspelt_endpoint_of_the_environment_is_suggested(
+    weave_async: Program, recipe_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEAVE_ASYNC_ENDPOINTS__BETA__BASE_URL", "http://127.0.0.1:9/v1")
+    recipe_file.write_text(RECIPE.replace("simulated", "bta"))
+    outcome = weave_async("run", str(recipe_file))
+    assert_clear(outcome.err, ["'bta'", "did you mean 'beta'"])
+    assert outcome.exit_code == 78
 
 
 @pytest.mark.parametrize(

@@ -440,7 +440,7 @@ def test_endpoints_are_looked_at_at_the_same_time(
         for name in ("one", "two"):
             variable = f"WEAVE_ASYNC_ENDPOINTS__{name.upper()}__BASE_URL"
             monkeypatch.setenv(variable, f"{root}/{name}/v1")
-        outcome = weave_async("doctor", "--free", "--json")
+        outcome = weave_async("doctor", "--free", "--json", "-m", "m")
     assert outcome.exit_code == 0
     assert {"/one/v1/models", "/two/v1/models"} == set(arrived)
 
@@ -515,15 +515,17 @@ def test_fields_that_are_refused_are_learned_and_told(
     assert finding["num_requests"] == 5
 
 
-def test_a_recipe_that_names_no_model_is_looked_at_as_far_as_it_goes(
+def test_without_a_model_no_run_can_start_and_the_first_that_are_listed_are_told(
     weave_async: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    several = models_reply({"id": "a"}, {"id": "b"})
+    several = models_reply(*({"id": name} for name in "abcdefg"))
     with ScriptedEndpoint(lambda r: several if r.method == "GET" else echo(r)) as endpoint:
         monkeypatch.setenv("WEAVE_ASYNC_PROVIDER", "vllm")
         monkeypatch.setenv("WEAVE_ASYNC_BASE_URL", endpoint.base_url)
         outcome = weave_async("doctor")
-    assert outcome.exit_code == 0
+    assert outcome.exit_code == 78
+    assert "vllm: NOT READY" in outcome.out
+    assert "a run needs one; listed: a, b, c, d, e and 2 more" in outcome.out
     assert "name one with --model" in outcome.out
     assert {request.method for request in endpoint.requests} == {"GET"}
 
@@ -536,8 +538,38 @@ def test_the_one_model_that_is_listed_is_looked_at_and_has_to_be_named_for_a_run
         monkeypatch.setenv("WEAVE_ASYNC_BASE_URL", endpoint.base_url)
         [finding] = json.loads(weave_async("doctor", "--json").out)
     assert finding["model"] == "m"
-    assert check(finding, "model")["state"] == "warning"
-    assert "a run needs it" in check(finding, "model")["advice"]
+    assert finding["exit_code"] == 78
+    assert check(finding, "model")["state"] == "failed"
+    assert check(finding, "model")["says"].endswith("listed: m")
+    assert check(finding, "request")["state"] == "ok"
+
+
+@pytest.mark.parametrize("listing", [error_reply(404, "no such path"), models_reply()])
+def test_a_model_is_needed_too_where_none_are_listed(
+    weave_async: Program, monkeypatch: pytest.MonkeyPatch, listing: Reply
+) -> None:
+    with ScriptedEndpoint(lambda _: listing) as endpoint:
+        monkeypatch.setenv("WEAVE_ASYNC_PROVIDER", "vllm")
+        monkeypatch.setenv("WEAVE_ASYNC_BASE_URL", endpoint.base_url)
+        outcome = weave_async("doctor", "--json")
+    [finding] = json.loads(outcome.out)
+    assert outcome.exit_code == 78
+    assert check(finding, "model")["state"] == "failed"
+
+
+def test_a_model_that_only_the_source_names_is_the_one_of_the_run(
+    weave_async: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+    row = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": body}
+    Path("batch.jsonl").write_text(json.dumps(row) + "\n")
+    Path("recipe.yaml").write_text("name: t\nprompts: {source: batch.jsonl}\n")
+    with ScriptedEndpoint(healthy) as endpoint:
+        monkeypatch.setenv("WEAVE_ASYNC_PROVIDER", "vllm")
+        monkeypatch.setenv("WEAVE_ASYNC_BASE_URL", endpoint.base_url)
+        outcome = weave_async("doctor", "recipe.yaml")
+    assert outcome.exit_code == 0
+    assert "m is listed" in outcome.out
 
 
 def test_a_local_address_is_not_said_to_come_from_openai_s_variable(weave_async: Program) -> None:

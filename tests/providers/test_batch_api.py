@@ -20,6 +20,7 @@ from weave_async.errors import (
     BadResponseError,
     ConnectError,
     DeadlineError,
+    ModelNotFoundError,
     ProviderError,
     QuotaError,
     RateLimitError,
@@ -218,6 +219,18 @@ def test_errors_of_the_api_are_ours_and_hold_nothing_of_the_request(
     assert KEY not in str(raised.value)
     kept = raised.value.__cause__ or raised.value.__context__
     assert kept is None or isinstance(kept, ValueError)  # of the body; the SDK's hold the request
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_an_endpoint_that_takes_no_files_is_told_to_have_no_batch_api(
+    status: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "requests.jsonl"
+    path.write_bytes(b"{}\n")
+    with pytest.raises(ModelNotFoundError, match=r"has no batch API.*`mode: live`") as raised:
+        asked(error_reply(status, "Not Found"), lambda api: api.upload(path))
+    assert "/v1?" not in str(raised.value)
+    assert not raised.value.retryable
 
 
 def test_silence_and_drips_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

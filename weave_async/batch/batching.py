@@ -216,6 +216,7 @@ class Batching:
         if lane.dispatcher.budget is not None:
             lane.dispatcher.budget.owe(record.worst_cost)
         self._out.append(record)
+        self._journal.keep()
         await lane.submit(record)
 
     # --- back ------------------------------------------------------------------------------------

@@ -95,19 +95,23 @@ def _endpoints(
     """Each endpoint and model once; or what is wrong with one that cannot be told in full."""
     from weave_async.diagnosis import NO_MODEL
     from weave_async.errors import WeaveError
-    from weave_async.parts import endpoint_of
+    from weave_async.parts import endpoint_of, model_of_source
     from weave_async.recipe import MixEntry, Recipe
     from weave_async.settings import Settings
 
     settings = Settings.from_environment().with_flags(**flags)
-    entries = [MixEntry()] if recipe_path is None else Recipe.load(recipe_path).generate.mix
-    meant = [(entry, settings) for entry in entries]
+    recipe = None if recipe_path is None else Recipe.load(recipe_path)
+    entries = [MixEntry()] if recipe is None else recipe.generate.mix
+    if recipe is not None:
+        options.refuse_unheeded_address(flags["base_url"], entries, settings)
+    of_source = None if recipe is None else model_of_source(recipe)
+    meant = [(entry, settings, of_source or NO_MODEL) for entry in entries]
     by_name = settings.without_swap()
-    meant += [(MixEntry(endpoint=name), by_name) for name in settings.endpoints]
+    meant += [(MixEntry(endpoint=name), by_name, NO_MODEL) for name in settings.endpoints]
     found: dict[tuple[str, str | None], Endpoint | WeaveError] = {}
-    for entry, said in meant:
+    for entry, said, default_model in meant:
         try:
-            endpoint = endpoint_of(entry, said, default_model=NO_MODEL)
+            endpoint = endpoint_of(entry, said, default_model=default_model)
             if endpoint.model != NO_MODEL or not any(key[0] == endpoint.name for key in found):
                 found.setdefault((endpoint.name, endpoint.model), endpoint)
         except WeaveError as problem:

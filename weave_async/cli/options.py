@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from weave_async.errors import UsageError
+from weave_async.errors import RecipeError, UsageError
 
 if TYPE_CHECKING:
-    from weave_async.recipe import Recipe
+    from weave_async.recipe import MixEntry, Recipe
     from weave_async.settings import Settings
 
 _INPUT, _MODEL = "Input", "Model and endpoint"
@@ -130,7 +130,7 @@ def job_from(
     if recipe_path is not None:
         if template is not None or system is not None:
             raise UsageError("--template and --system go with --prompts; a recipe has its own")
-        recipe = Recipe.load(recipe_path)
+        recipe = _load(recipe_path)
     else:
         given = {"source": prompts, "template": template, "system": system}
         stem = re.sub(r"[^\w.-]+", "-", Path(prompts or "").stem).strip("-.")
@@ -152,7 +152,44 @@ def job_from(
         message = problem["msg"].removeprefix("Value error, ")
         raise UsageError(f"{flag} {problem['input']}: {message}") from None
     flags["options"] = _parse_options(flags.get("options"))
-    return Job(recipe, Settings.from_environment().with_flags(**flags))
+    settings = Settings.from_environment().with_flags(**flags)
+    refuse_unheeded_address(flags.get("base_url"), recipe.generate.mix, settings)
+    return Job(recipe, settings)
+
+
+def refuse_unheeded_address(
+    base_url: str | None, mix: Sequence[MixEntry], settings: Settings
+) -> None:
+    """Raises ``UsageError`` where the flag means none of ``mix``.
+
+    An endpoint that the environment names has its own address, and a key that belongs to it.
+    """
+    from weave_async.settings import variable_of
+
+    names = sorted({entry.endpoint for entry in mix})
+    is_heeded = settings.default.provider or not settings.endpoints.keys() >= set(names)
+    if base_url is None or is_heeded:
+        return
+    variables = ", ".join(variable_of(name, "base_url") for name in names)
+    raise UsageError(
+        f"--base-url is not for {', '.join(map(repr, names))}, which the environment names: set "
+        f"{variables} instead"
+    )
+
+
+def _load(path: Path) -> Recipe:
+    """The recipe; prompts that were given in its place are told from one that is wrong."""
+    from weave_async.recipe import Recipe
+    from weave_async.sources.files import FORMATS
+
+    try:
+        return Recipe.load(path)
+    except RecipeError as error:
+        if path.suffix.lower() in FORMATS and path.is_file():
+            raise RecipeError(
+                f"{error}. Is it rows of prompts, and no recipe? Then: --prompts {path}"
+            ) from error
+        raise
 
 
 def _given(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -92,6 +92,7 @@ class Journal:
         self._started_at = time.time()
         self._started_s = time.monotonic()
         self._at_s = 0.0
+        self._is_kept = False
 
     def __repr__(self) -> str:
         return f"<Journal run {self.epoch}, {self.num_recalled} recalled, {self._commit!r}>"
@@ -120,17 +121,24 @@ class Journal:
     @property
     def last_epoch(self) -> int:
         """The last run of which the journal tells once it is closed: a replay leaves no trace."""
-        is_replay = self._writer.is_begun and self._writer.is_empty and self._asks_nothing_new
+        is_replay = self._writer.is_begun and self._writer.is_empty and self._leaves_no_trace
         return self.epoch - 1 if is_replay else self.epoch
 
     @property
-    def _asks_nothing_new(self) -> bool:
-        return self.asked_before in (None, self._asks)
+    def _leaves_no_trace(self) -> bool:
+        """Once nothing has been recorded: asked alike, and nobody will answer later."""
+        return self.asked_before in (None, self._asks) and not self._is_kept
 
     def begin(self) -> None:
         """Open a segment of our own, before anything is asked: a disk that refuses, refuses now."""
         with storage_errors(self._folder):
             self._writer.begin()
+
+    def keep(self) -> None:
+        """Requests are out whose answers may come to a later run: say who was asked, whatever
+        comes of this one.
+        """
+        self._is_kept = True
 
     def may_hold(self, sample_id: str) -> bool:
         """Whether there is an answer to this sample, be it to another request. Reads no disk."""
@@ -210,7 +218,7 @@ class Journal:
         try:
             self._commit.close()
         finally:
-            self._writer.close(discard=self._asks_nothing_new)
+            self._writer.close(discard=self._leaves_no_trace)
             self._reader.close()
 
     def _expect_entry(self) -> None:
