@@ -273,3 +273,16 @@ def _unverified() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
+
+
+def test_a_body_does_not_wait_for_its_head_to_be_acknowledged() -> None:
+    """A delayed ACK takes 40 ms; of twenty replies on one connection, none should wait for it."""
+    with ScriptedEndpoint(echo) as endpoint, socket.socket() as client:
+        client.connect(("127.0.0.1", int(endpoint.base_url.split(":")[2].partition("/")[0])))
+        begun_s = time.monotonic()
+        for _ in range(20):
+            client.sendall(b"GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n")
+            received = b""
+            while b"object" not in received:
+                received += client.recv(65536)
+        assert time.monotonic() - begun_s < 20 * 0.04
