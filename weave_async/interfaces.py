@@ -144,8 +144,9 @@ class BatchApi(Protocol):
         """Write a file of answers to ``path``, which must not exist; whole, or raise."""
 
 
-class BatchProvider(Provider, Protocol):
-    """A provider whose endpoint also takes requests as files. It need not be entered for that."""
+@runtime_checkable
+class BatchProvider(Protocol):
+    """What a provider may offer besides: requests as files. It need not be entered for that."""
 
     def batch_api(self) -> BatchApi: ...
 

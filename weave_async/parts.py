@@ -26,7 +26,7 @@ from weave_async.flow.budget import Budget, Cost
 from weave_async.flow.descriptors import PER_CONNECTION, room_for_connections
 from weave_async.flow.retry import Backoff
 from weave_async.hedging import Hedging
-from weave_async.interfaces import BatchApi, Provider, Sink, Source, Stage
+from weave_async.interfaces import BatchApi, BatchProvider, Provider, Sink, Source, Stage
 from weave_async.journal.calls import NOBODY, Seller
 from weave_async.journal.journal import Journal
 from weave_async.metrics import RunMetrics
@@ -185,14 +185,12 @@ def batching_of(
 
 
 def _batch_api_of(endpoint: Endpoint, provider: Provider) -> BatchApi:
-    make = getattr(provider, "batch_api", None)
-    if make is None:
+    if not isinstance(provider, BatchProvider):
         raise RecipeError(
             f"endpoint '{endpoint.name}' cannot be asked in mode batch: provider "
             f"'{endpoint.provider}' has no batch API"
         )
-    api: BatchApi = make()
-    return api
+    return provider.batch_api()
 
 
 def asker_of(

@@ -400,17 +400,18 @@ class Recipe(_Model):
         # Loads jsonschema, which most recipes can do without.
         from weave_async.validation.json_schema import AnswerSchema, read_schema
 
-        where = "generate.params.schema"
+        path = self.folder / named if isinstance(named, str) else None
         try:
             if isinstance(named, str):
-                where = str(self.folder / named)
                 schema = recipe_file.storable(read_schema(self.folder / named))
             else:
                 schema = named
             AnswerSchema(schema)
         except ValueError as error:
             said = str(error)
-            raise RecipeError(said if where in said else f"{where}: {said}") from error
+            if path is not None and str(path) not in said:
+                said = f"{path}: {said}"
+            raise RecipeError(f"generate.params.schema: {said}") from error
         return dict(schema)
 
     @classmethod

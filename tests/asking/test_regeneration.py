@@ -373,7 +373,7 @@ def test_a_schema_stands_in_a_file_beside_the_recipe_or_in_it() -> None:
 @pytest.mark.parametrize(
     ("schema", "said"),
     [
-        ("missing.json", "cannot read missing.json"),
+        ("missing.json", r"generate\.params\.schema: cannot read missing\.json: No such file"),
         ("{type: strin}", r"generate\.params\.schema: \$\.type"),
         ("3", "schema"),
     ],
