@@ -6,7 +6,7 @@ Nothing here knows torch, transformers or HTTP. An engine is anything that satis
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -19,12 +19,23 @@ FinishReason = Literal["stop", "length"]
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How one sequence picks its tokens. `temperature=0` is greedy; `top_k=0` keeps all."""
+    """How one sequence picks its tokens. `temperature=0` is greedy; `top_k=0` keeps all.
+
+    `num_logprobs`: how many of the likeliest tokens to report at each position, next to the picked
+    one; None reports nothing. `seeded`: the client chose the seed and expects its text again.
+    """
 
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    num_logprobs: int | None = None
     seed: int = 0
+    seeded: bool = False
     choice: int = 0  # tells apart the sequences of one HTTP request, which share its seed
 
     def uniform(self, position: int) -> float:
@@ -37,14 +48,42 @@ class Sampling:
         return (int.from_bytes(digest) >> 11) / 2**53
 
 
+class Matcher(Protocol):
+    """Where one sequence stands in its grammar. Belongs to the thread that generates."""
+
+    def accept(self, token: int) -> None: ...
+
+
+class Grammar(Protocol):
+    """What a sequence may say, compiled; many sequences may share one."""
+
+    def matcher(self) -> Matcher: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """How likely one picked token was, and the likeliest at its place (best first), before any
+    temperature, penalty or cut: natural logarithms of the model's own probabilities."""
+
+    token: int
+    logprob: float
+    top: Sequence[tuple[int, float]] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """One sequence to generate. `end_ids` are the tokens that end it (empty: never ends early)."""
+    """One sequence to generate. `end_ids` are the tokens that end it (empty: never ends early).
+
+    `incremental`: its reader wants every token as it comes (to stream it, to look for a stop
+    string); if not, it is woken once, at the end.
+    """
 
     prompt_ids: Sequence[int]
     max_tokens: int
     sampling: Sampling
     end_ids: frozenset[int]
+    grammar: Grammar | None = None
+    incremental: bool = True
 
     @property
     def num_tokens(self) -> int:
@@ -60,6 +99,7 @@ class Generation:
     request: GenerationRequest
     changed: asyncio.Event  # shared by the group: any member's news wakes its one reader
     tokens: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprobs] = field(default_factory=list)  # one a token, where asked for
     finish_reason: FinishReason | None = None
     error: ApiError | None = None
 
@@ -67,10 +107,17 @@ class Generation:
     def done(self) -> bool:
         return self.finish_reason is not None or self.error is not None
 
-    def extend(self, tokens: Sequence[int], finish_reason: FinishReason | None) -> None:
+    def extend(
+        self,
+        tokens: Sequence[int],
+        finish_reason: FinishReason | None,
+        logprobs: Sequence[TokenLogprobs] = (),
+    ) -> None:
         self.tokens.extend(tokens)
+        self.logprobs.extend(logprobs)
         self.finish_reason = finish_reason
-        self.changed.set()
+        if self.request.incremental or finish_reason is not None:
+            self.changed.set()
 
     def fail(self, error: ApiError) -> None:
         self.error = error
@@ -84,6 +131,7 @@ class Progress:
     index: int
     tokens: list[int]
     finish_reason: FinishReason | None
+    logprobs: Sequence[TokenLogprobs] = ()
 
 
 class GenerationGroup:
@@ -124,10 +172,11 @@ class GenerationGroup:
                 if member.error is not None:
                     raise member.error
                 new = member.tokens[seen[index] :]
+                logprobs = member.logprobs[seen[index] :]
                 finish_reason = member.finish_reason
                 seen[index] += len(new)
                 if new or finish_reason is not None:
-                    yield Progress(index, new, finish_reason)
+                    yield Progress(index, new, finish_reason, logprobs)
                 if finish_reason is not None or index in self._left:
                     del reading[index]
 

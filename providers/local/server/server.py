@@ -22,7 +22,7 @@ from .shutdown import Stopped, calling_on_signals, exit_when_stdin_closes, stopp
 from .source import WeightsError, find
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import: only `_load` does it
-    from .engine import BatchingEngine
+    from .paged import PagedEngine
     from .weights import LoadedModel
 
 API_KEY_VARIABLE = "WEAVE_ASYNC_SERVER_API_KEY"
@@ -150,7 +150,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _load(options: _Options, emit: OnEvent) -> tuple[ServedModel, BatchingEngine]:
+def _load(options: _Options, emit: OnEvent) -> tuple[ServedModel, PagedEngine]:
     """Seconds of work: import torch, read the weights, allocate the KV cache."""
     emit({"event": "loading", "model": options.model})
     began = time.monotonic()
@@ -158,7 +158,7 @@ def _load(options: _Options, emit: OnEvent) -> tuple[ServedModel, BatchingEngine
         source = find(options.model)  # before the slow imports: a wrong name fails at once
         import torch
 
-        from .engine import BatchingEngine, Capacity
+        from .paged import PagedEngine, Capacity
         from .weights import load
 
         if options.threads is not None:
@@ -171,7 +171,7 @@ def _load(options: _Options, emit: OnEvent) -> tuple[ServedModel, BatchingEngine
     context_tokens, kv_tokens = _size(options, loaded.context_tokens)
     try:
         capacity = Capacity(options.max_concurrency, options.max_queue, kv_tokens)
-        engine = BatchingEngine(loaded, capacity)
+        engine = PagedEngine(loaded, capacity)
     except (RuntimeError, ValueError) as exc:  # out of memory, an attention it cannot page, …
         raise StartError(
             f"no room for a KV cache of {kv_tokens} tokens, or this model cannot be batched: "
@@ -213,7 +213,7 @@ def _describe(loaded: LoadedModel, context_tokens: int) -> ServedModel:
 async def _listen(
     options: _Options,
     service: Service,
-    engine: BatchingEngine,
+    engine: PagedEngine,
     listener: socket.socket,
     emit: OnEvent,
 ) -> int:

@@ -30,7 +30,7 @@ def test_without_the_package_the_command_to_install_it_is_named(
 
 @needs_weights
 def test_it_answers_in_its_chat_template() -> None:
-    from providers.local.server.engine import BatchingEngine, Capacity
+    from providers.local.server.paged import PagedEngine, Capacity
     from providers.local.server.generation import GenerationRequest, Sampling
     from providers.local.server.weights import load
 
@@ -42,7 +42,7 @@ def test_it_answers_in_its_chat_template() -> None:
     assert loaded.end_ids == {2}  # <|im_end|>
 
     async def answer() -> str:
-        engine = BatchingEngine(loaded, Capacity(max_concurrency=1, max_queue=1, kv_tokens=256))
+        engine = PagedEngine(loaded, Capacity(max_concurrency=1, max_queue=1, kv_tokens=256))
         engine.start()
         try:
             request = GenerationRequest(prompt_ids, 32, Sampling(temperature=0), loaded.end_ids)

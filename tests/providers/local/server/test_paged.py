@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from providers.local.server.app import build_app
-from providers.local.server.engine import BatchingEngine, Capacity
+from providers.local.server.paged import PagedEngine, Capacity
 from providers.local.server.service import ServedModel, Service
 from providers.local.server.weights import Codec, LoadedModel
 from tiny_models import MAX_CONTEXT, RECITAL, make_reciter, make_tokenizer
@@ -35,8 +35,8 @@ def load_reciter() -> LoadedModel:
 
 
 @asynccontextmanager
-async def serving(loaded: LoadedModel) -> AsyncIterator[tuple[httpx.AsyncClient, BatchingEngine]]:
-    engine = BatchingEngine(loaded, Capacity(max_concurrency=8, max_queue=8, kv_tokens=8192))
+async def serving(loaded: LoadedModel) -> AsyncIterator[tuple[httpx.AsyncClient, PagedEngine]]:
+    engine = PagedEngine(loaded, Capacity(max_concurrency=8, max_queue=8, kv_tokens=8192))
     model = ServedModel(
         loaded.served_name, loaded.codec, loaded.end_ids, loaded.vocab_size, 256, "test", 0
     )
@@ -51,7 +51,7 @@ async def serving(loaded: LoadedModel) -> AsyncIterator[tuple[httpx.AsyncClient,
 
 
 def run(
-    test: Callable[[httpx.AsyncClient, BatchingEngine], Awaitable[None]],
+    test: Callable[[httpx.AsyncClient, PagedEngine], Awaitable[None]],
     loaded: LoadedModel | None = None,
 ) -> None:
     async def main() -> None:
@@ -79,7 +79,7 @@ async def stream_texts(client: httpx.AsyncClient, **fields: Any) -> list[str]:
 
 
 def test_the_end_token_ends_the_text_and_is_counted() -> None:
-    async def test(client: httpx.AsyncClient, _engine: BatchingEngine) -> None:
+    async def test(client: httpx.AsyncClient, _engine: PagedEngine) -> None:
         reply = await recite(client)
         (choice,) = reply["choices"]
         assert (choice["text"], choice["finish_reason"]) == (AFTER_G, "stop")
@@ -95,7 +95,7 @@ def test_the_end_token_ends_the_text_and_is_counted() -> None:
 
 
 def test_characters_of_several_tokens_are_streamed_whole() -> None:
-    async def test(client: httpx.AsyncClient, _engine: BatchingEngine) -> None:
+    async def test(client: httpx.AsyncClient, _engine: PagedEngine) -> None:
         assert await stream_texts(client) == [*AFTER_G, ""]
         # cut in the middle of 漢 (3 tokens): nothing of it is shown, streamed or not
         assert "".join(await stream_texts(client, max_tokens=4)) == "a "
@@ -113,7 +113,7 @@ def test_characters_of_several_tokens_are_streamed_whole() -> None:
 def test_a_stop_string_ends_the_text_before_it(
     stop: str | list[str], text: str, num_tokens: int
 ) -> None:
-    async def test(client: httpx.AsyncClient, engine: BatchingEngine) -> None:
+    async def test(client: httpx.AsyncClient, engine: PagedEngine) -> None:
         reply = await recite(client, stop=stop)
         (choice,) = reply["choices"]
         assert (choice["text"], choice["finish_reason"]) == (text, "stop")
@@ -129,7 +129,7 @@ def test_logits_that_are_no_numbers_are_an_error_and_not_a_text() -> None:
     (bad,) = loaded.codec.encode("~")
     loaded.model.model.embed_tokens.weight.data[bad] = float("nan")
 
-    async def test(client: httpx.AsyncClient, engine: BatchingEngine) -> None:
+    async def test(client: httpx.AsyncClient, engine: PagedEngine) -> None:
         body = {"model": "reciter", "prompt": "~", "max_tokens": 3}
         answer = await client.post("/v1/completions", json=body)
         assert answer.status_code == 500
@@ -146,7 +146,7 @@ def test_a_dead_engine_answers_503_with_the_cause(caplog: pytest.LogCaptureFixtu
     def explode(*_args: Any, **_kwargs: Any) -> None:
         raise RuntimeError("the GPU fell off")
 
-    async def test(client: httpx.AsyncClient, engine: BatchingEngine) -> None:
+    async def test(client: httpx.AsyncClient, engine: PagedEngine) -> None:
         loaded.model.model.forward = explode
         broken = await client.post("/v1/completions", json={"model": "reciter", "prompt": "G"})
         assert broken.status_code in {500, 503}
@@ -164,7 +164,7 @@ def test_sequences_wait_for_room_in_the_kv_cache_and_all_finish() -> None:
     """12 sequences reserve 256 tokens each where 4 fit at once; nothing is lost or reordered."""
     loaded = load_reciter()
 
-    async def test(client: httpx.AsyncClient, engine: BatchingEngine) -> None:
+    async def test(client: httpx.AsyncClient, engine: PagedEngine) -> None:
         engine._free_pages = 4 * 256 // 32
         most = 0
 

@@ -53,7 +53,7 @@ class Capacity:
         return math.ceil(self.kv_tokens / PAGE_TOKENS)
 
 
-class BatchingEngine:
+class PagedEngine:
     """An `Engine` (see generation.py). `start` and all later calls belong to one event loop."""
 
     def __init__(self, loaded: LoadedModel, capacity: Capacity) -> None:
@@ -72,7 +72,7 @@ class BatchingEngine:
 
     def __repr__(self) -> str:
         return (
-            f"<BatchingEngine {len(self._running)}/{self._capacity.max_concurrency} running, "
+            f"<PagedEngine {len(self._running)}/{self._capacity.max_concurrency} running, "
             f"{len(self._waiting)}/{self._capacity.max_queue} waiting, "
             f"{self._free_pages}/{self._capacity.kv_pages} pages free>"
         )
