@@ -205,7 +205,8 @@ REFUSALS: Mapping[str, Reply] = {
     ),
     "header that is no text": Reply(
         # A raw reply hangs up; unannounced, the next request may go out on this connection.
-        raw=b"HTTP/1.1 429 X\r\nretry-after: \xff7\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        raw=b"HTTP/1.1 429 X\r\nretry-after: \xff7\r\n"
+        b"connection: close\r\ncontent-length: 0\r\n\r\n"
     ),
     "hung up": Reply(raw=b""),
     "garbage": Reply(raw=b"\x00garbage\r\n\r\n"),

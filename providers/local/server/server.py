@@ -158,7 +158,7 @@ def _load(options: _Options, emit: OnEvent) -> tuple[ServedModel, PagedEngine]:
         source = find(options.model)  # before the slow imports: a wrong name fails at once
         import torch
 
-        from .paged import PagedEngine, Capacity
+        from .paged import Capacity, PagedEngine
         from .weights import load
 
         if options.threads is not None:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from providers.local.server.app import build_app
-from providers.local.server.paged import PagedEngine, Capacity
+from providers.local.server.paged import Capacity, PagedEngine
 from providers.local.server.service import ServedModel, Service
 from providers.local.server.weights import Codec, LoadedModel
 from tiny_models import MAX_CONTEXT, RECITAL, make_reciter, make_tokenizer

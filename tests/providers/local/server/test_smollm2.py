@@ -30,8 +30,8 @@ def test_without_the_package_the_command_to_install_it_is_named(
 
 @needs_weights
 def test_it_answers_in_its_chat_template() -> None:
-    from providers.local.server.paged import PagedEngine, Capacity
     from providers.local.server.generation import GenerationRequest, Sampling
+    from providers.local.server.paged import Capacity, PagedEngine
     from providers.local.server.weights import load
 
     loaded = load(find(DEFAULT_MODEL), "cpu", "float32")
