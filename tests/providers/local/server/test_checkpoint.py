@@ -137,9 +137,7 @@ def test_a_config_that_cannot_be_is_refused(
         inspect(folder)
 
 
-@pytest.mark.parametrize(
-    "name", ["config.json", "generation_config.json", "tokenizer_config.json"]
-)
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer_config.json"])
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xff", b"[" * 100_000])
 def test_files_that_are_not_json_objects_are_refused(
     folder: Path, name: str, content: bytes
