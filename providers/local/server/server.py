@@ -207,7 +207,7 @@ def _load(options: _Options, emit: OnEvent) -> tuple[ServedModel, PagedEngine]:
 
 @contextlib.contextmanager
 def _collector_resting() -> Iterator[None]:
-    """What a start allocates stays: looking through it for garbage costs a fifth of the imports.
+    """What a start allocates stays: looking through it for garbage costs a sixth of the imports.
 
     Nor is it looked through later, between two steps of a generation.
     """
