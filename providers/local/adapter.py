@@ -14,8 +14,7 @@ from weave_async.records import Chunk, Endpoint, EndpointFacts, Request, Respons
 from ..openai_compatible import OpenAICompatibleProvider
 from ..options import options_of
 from .child import ServerProcess
-from .machine import resident_bytes
-from .memory import GB
+from .memory import GB, resident_bytes
 from .pool import LocalOptions, WantedServer, pool_of_this_loop
 
 DEFAULT_MODEL = "smollm2-135m"

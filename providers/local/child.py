@@ -49,6 +49,7 @@ class ServerProcess:
         self._ready: Event | None = None
         self._loaded: Event = {}
         self._failure: WeaveError | None = None
+        self._heard_at_s = 0.0
 
     def __repr__(self) -> str:
         process = self._process
@@ -120,7 +121,7 @@ class ServerProcess:
         what another try may mend, such as too little memory.
         """
         loop = asyncio.get_running_loop()
-        started_s = loop.time()
+        started_s = self._heard_at_s = loop.time()
         while not self._heard_of_start.is_set():
             if loop.time() - started_s > LONGEST_START_S:
                 raise ConnectError(
@@ -130,7 +131,8 @@ class ServerProcess:
                 async with asyncio.timeout(STILL_LOADING_EVERY_S):
                     await self._heard_of_start.wait()
             except TimeoutError:
-                self._tell(f"still loading ({loop.time() - started_s:.0f} s)")
+                if loop.time() - self._heard_at_s >= STILL_LOADING_EVERY_S:
+                    self._tell(f"still loading ({loop.time() - started_s:.0f} s)")
         if self._failure is not None:
             raise self._failure
         self._tell(f"ready after {loop.time() - started_s:.1f} s")
@@ -161,8 +163,8 @@ class ServerProcess:
         assert self._ready is not None, "it is ready"
         return self._ready
 
-    def _tell(self, message: str) -> None:
-        logger.info("%s: %s", self._called, message)
+    def _tell(self, message: str, level: int = logging.INFO) -> None:
+        logger.log(level, "%s: %s", self._called, message)
 
     async def _read_events(self, process: Process) -> None:
         """To the end of its life: a pipe that nobody empties would stop it one day."""
@@ -176,6 +178,7 @@ class ServerProcess:
             self._heard_of_start.set()
 
     def _hear(self, event: Event) -> None:
+        self._heard_at_s = asyncio.get_running_loop().time()
         if event["event"] == "ready" and self._ready is None:
             self._ready = event
             self._heard_of_start.set()
@@ -186,7 +189,8 @@ class ServerProcess:
         else:
             if event["event"] == "loaded":
                 self._loaded = event
-            self._tell(in_words(event))
+            level = logging.WARNING if event["event"] == "warning" else logging.INFO
+            self._tell(in_words(event), level)
 
     async def _read_stderr(self, process: Process) -> None:
         assert process.stderr is not None

@@ -17,9 +17,9 @@ import orjson
 
 from weave_async.errors import RecipeError
 
-from .gguf_header import read_numbers
-from .machine import free_bytes
-from .server.source import WeightsError, WeightsSource, find
+from .gguf_shape import read_shape
+from .server.machine import free_bytes
+from .server.source import WeightsError, find
 
 BUDGET_VARIABLE = "WEAVE_ASYNC_LOCAL_MEMORY_GB"
 """From the environment, and no option of an endpoint: the machine is one for all of them, and how
@@ -65,6 +65,15 @@ def _stated_bytes(stated: str) -> int:
     return int(gigabytes * GB)
 
 
+def resident_bytes(pid: int) -> int | None:
+    """Memory that a process holds now; ``None`` where it has gone, or the system does not say."""
+    try:
+        held = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    except OSError:
+        return None
+    return int(held[1]) * 1024 if held else None
+
+
 def needed_bytes(
     model: str, *, device: str, dtype: str, kv_tokens: int | None, max_concurrency: int
 ) -> int | None:
@@ -76,35 +85,33 @@ def needed_bytes(
         source = find(model)
     except WeightsError:  # the server will say so, in better words
         return None
-    folder = Path(source.location)
-    if source.gguf_file is None and not folder.is_dir():
+    if source.location is None:
         return None  # to be fetched, or in a cache that only its library knows
-    config = _config_of(source)
+    config = _shape_of(source.location)
     each = _BYTES_EACH.get(dtype, 4)
-    num_bytes = PROCESS_BYTES + int(_num_weights(source, config) * each)
+    num_bytes = PROCESS_BYTES + int(_num_weights(source.location, config) * each)
     if device.startswith("cuda") or (device == "auto" and _GPU.exists()):
         return num_bytes
     tokens = kv_tokens or max_concurrency * KV_TOKENS_EACH
     return num_bytes + tokens * _kv_numbers_per_token(config) * each
 
 
-def _num_weights(source: WeightsSource, config: dict[str, Any]) -> float:
-    folder = Path(source.location)
-    if source.gguf_file is not None:
+def _num_weights(location: Path, config: dict[str, Any]) -> float:
+    if location.is_file():
         # Q4_K_M → 4 bits at least, F16 → 16; blocks carry their scales besides.
-        bits = re.findall(r"(?:Q|BF|F)(\d+)", source.gguf_file.upper())
-        return (folder / source.gguf_file).stat().st_size * 8 / int(bits[-1] if bits else 4)
+        bits = re.findall(r"(?:Q|BF|F)(\d+)", location.name.upper())
+        return location.stat().st_size * 8 / int(bits[-1] if bits else 4)
     stored = config.get("dtype") or config.get("torch_dtype")
-    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    size = sum(file.stat().st_size for file in location.glob("*.safetensors"))
     return size / _BYTES_EACH.get(str(stored), 2)
 
 
-def _config_of(source: WeightsSource) -> dict[str, Any]:
-    """The numbers of its shape, by transformers' names; empty where they cannot be read."""
-    if source.gguf_file is not None:
-        return read_numbers(Path(source.location) / source.gguf_file)
+def _shape_of(location: Path) -> dict[str, Any]:
+    """The numbers of its config, by transformers' names; empty where they cannot be read."""
+    if location.is_file():
+        return dict(read_shape(location))
     try:
-        config = orjson.loads((Path(source.location) / "config.json").read_bytes())
+        config = orjson.loads((location / "config.json").read_bytes())
     except (OSError, orjson.JSONDecodeError):  # the server will say so
         return {}
     found = config if isinstance(config, dict) else {}

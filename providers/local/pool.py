@@ -18,8 +18,8 @@ from weakref import WeakKeyDictionary
 from weave_async.errors import RecipeError
 
 from .child import ServerProcess
-from .machine import num_cores
 from .memory import BUDGET_VARIABLE, GB, Budget, memory_budget, needed_bytes
+from .server.machine import usable_cores
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class ServerPool:
             return ServerProcess(wanted.arguments(threads=wanted.options.threads))
         # More threads than cores wait for each other: two servers with a core each made 417 tokens
         # a second together, with two threads each on the same two cores 350.
-        share = max(1, num_cores() // len(self._servers))
+        share = max(1, usable_cores() // len(self._servers))
         threads = wanted.options.threads or share
         return ServerProcess(wanted.arguments(threads=threads), name=wanted.model)
 

@@ -32,7 +32,7 @@ def test_what_it_says_while_it_loads_is_told_in_words_known_or_not(
     scripted("""
 say("loading", model="m")
 say("converting_weights", percent=40, file="x.gguf")
-say("hint", message="this happens once")
+say("warning", message="this happens once")
 say("loaded", device="cpu")          # of another version: it lacks what we know of
 print("a library prints this")
 print("[1, 2]", flush=True)
@@ -49,6 +49,7 @@ time.sleep(60)
         "a library prints this",
         "[1, 2]",
     ]
+    assert [each.levelname for each in caplog.records[:3]] == ["INFO", "INFO", "WARNING"]
     assert caplog.messages[0].startswith("local server (m): ")
     assert "ready after" in caplog.messages[-1]
     assert server.base_url == "http://127.0.0.1:9/v1"

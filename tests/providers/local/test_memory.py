@@ -1,17 +1,24 @@
-"""What a server will need, and what the machine has: told from files, before a start."""
+"""What a server will need, told from its files, and what it may take."""
 
 from __future__ import annotations
 
 import json
+import os
 import struct
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from providers.local.gguf_header import read_numbers
-from providers.local.machine import free_bytes, num_cores, resident_bytes
-from providers.local.memory import BUDGET_VARIABLE, PROCESS_BYTES, memory_budget, needed_bytes
+from providers.local.gguf_shape import read_shape
+from providers.local.memory import (
+    BUDGET_VARIABLE,
+    PROCESS_BYTES,
+    memory_budget,
+    needed_bytes,
+    resident_bytes,
+)
 from weave_async.errors import RecipeError
 
 SHAPE = {"num_hidden_layers": 10, "num_attention_heads": 8, "num_key_value_heads": 2}
@@ -82,7 +89,7 @@ def test_a_gguf_file_tells_its_shape_before_its_vocabulary(tmp_path: Path) -> No
             ("llama.rope.freq_base", 6, struct.pack("<f", 1e4)),
         )
     )
-    assert read_numbers(path) == {"hidden_size": 512, **SHAPE}
+    assert read_shape(path) == {"hidden_size": 512, **SHAPE}
     weights = path.stat().st_size * 2  # at four bits each
     assert need(path, dtype="float16") == weights * 2 + 2 * 10 * 2 * 64 * 1000 * 2
 
@@ -104,60 +111,16 @@ def test_a_gguf_file_tells_its_shape_before_its_vocabulary(tmp_path: Path) -> No
 def test_a_hostile_gguf_file_tells_nothing_and_does_no_harm(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "m.gguf"
     path.write_bytes(content)
-    assert read_numbers(path) == {}
+    assert read_shape(path) == {}
 
 
-@pytest.fixture
-def machine(tmp_path: Path) -> tuple[Path, Path]:
-    """A machine with 8 GiB free, in a service of a container. Files: name → content."""
-    proc, cgroups = tmp_path / "proc", tmp_path / "cgroup"
-    (proc / "self").mkdir(parents=True)
-    (proc / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:    8388608 kB\n")
-    (cgroups / "box/app").mkdir(parents=True)
-    return proc, cgroups
-
-
-def test_without_limits_all_that_is_free_can_be_had(machine: tuple[Path, Path]) -> None:
-    proc, cgroups = machine
-    (proc / "self/cgroup").write_text("0::/box/app\n")
-    (cgroups / "box/app/memory.max").write_text("max\n")
-    (cgroups / "box/app/cpu.max").write_text("max 100000\n")
-    assert free_bytes(proc, cgroups) == 8 * 2**30
-    assert num_cores(proc, cgroups) == num_cores(proc / "nothing", cgroups)
-
-
-def test_the_limit_of_any_cgroup_around_us_counts_less_what_is_used(
-    machine: tuple[Path, Path],
-) -> None:
-    proc, cgroups = machine
-    (proc / "self/cgroup").write_text("0::/box/app\n")
-    (cgroups / "box/memory.max").write_text(f"{3 * 2**30}\n")
-    (cgroups / "box/memory.current").write_text(f"{2 * 2**30}\n")
-    (cgroups / "box/memory.stat").write_text(f"anon 1\ninactive_file {2**30}\n")
-    (cgroups / "box/cpu.max").write_text("100000 100000\n")
-    assert free_bytes(proc, cgroups) == 2 * 2**30
-    assert num_cores(proc, cgroups) == 1
-
-
-def test_limits_of_the_first_version_of_cgroups_count_too(machine: tuple[Path, Path]) -> None:
-    proc, cgroups = machine
-    (proc / "self/cgroup").write_text("4:memory:/app\n1:cpu,cpuacct:/app\n0::/\n")
-    for controller, name, value in (
-        ("memory", "limit_in_bytes", 2**30),
-        ("memory", "usage_in_bytes", 2**29),
-    ):
-        (cgroups / controller / "app").mkdir(parents=True, exist_ok=True)
-        (cgroups / controller / "app" / f"memory.{name}").write_text(f"{value}\n")
-    (cgroups / "cpu/app").mkdir(parents=True)
-    (cgroups / "cpu/app/cpu.cfs_quota_us").write_text("50000\n")
-    (cgroups / "cpu/app/cpu.cfs_period_us").write_text("100000\n")
-    assert free_bytes(proc, cgroups) == 2**29
-    assert num_cores(proc, cgroups) == 1
-
-
-def test_where_the_system_tells_nothing_nothing_is_known(tmp_path: Path) -> None:
-    assert free_bytes(tmp_path, tmp_path) is None
-    assert resident_bytes(1, tmp_path) is None
+def test_what_a_process_holds_is_known_for_as_long_as_it_lives() -> None:
+    held = resident_bytes(os.getpid())
+    assert held is not None
+    assert 10**7 < held < 10**11
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    assert resident_bytes(gone.pid) is None
 
 
 def test_a_stated_budget_wins_over_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,7 @@ def test_the_same_model_with_the_same_options_is_one_process(scripted: Scripted)
 def test_servers_load_one_after_the_other_and_divide_the_cores(
     scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "num_cores", lambda: 9)
+    monkeypatch.setattr(pool, "usable_cores", lambda: 9)
     scripted(OBEDIENT)
 
     async def scenario() -> None:

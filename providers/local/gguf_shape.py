@@ -35,7 +35,7 @@ _NAMES = {
 }
 
 
-def read_numbers(path: Path) -> dict[str, int]:
+def read_shape(path: Path) -> dict[str, int]:
     """By the names that transformers has for them; those that are not found are missing."""
     with path.open("rb") as file:
         head = _Head(file.read(_MOST_READ_BYTES))
