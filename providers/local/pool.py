@@ -123,8 +123,8 @@ class ServerPool:
         """Alone it finds its number of threads for itself, and needs no name in messages."""
         if len(self._servers) == 1:
             return ServerProcess(wanted.arguments(threads=wanted.options.threads))
-        # More threads than cores wait for each other: two servers with a core each made 417 tokens
-        # a second together, with two threads each on the same two cores 350.
+        # More threads than cores bring nothing (no difference beyond the noise, two servers on two
+        # cores), and each step of one then waits for a thread that the other has displaced.
         share = max(1, usable_cores() // len(self._servers))
         threads = wanted.options.threads or share
         return ServerProcess(wanted.arguments(threads=threads), name=wanted.model)
