@@ -33,7 +33,7 @@ class LocalOptions:
     threads: int | None = None
     max_context: int | None = None
     kv_tokens: int | None = None
-    engine: Literal["auto", "slots", "paged"] | None = None
+    engine: Literal["auto", "slots", "transformers"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ _KEY_HEADER = ' -H "Authorization: Bearer $WEAVE_ASYNC_SERVER_API_KEY"'
 class EngineName(StrEnum):
     auto = "auto"
     slots = "slots"
-    paged = "paged"
+    transformers = "transformers"
 
 
 def serve(
@@ -111,8 +111,8 @@ def serve(
         typer.Option(
             "--engine",
             rich_help_panel=_SPEED,
-            help="`slots` is the fast one, `paged` takes any architecture that transformers can "
-            "batch, `auto` (default) chooses.",
+            help="`slots` is the fast one, `transformers` takes any architecture that transformers "
+            "can batch, `auto` (default) chooses.",
         ),
     ] = None,
     threads: Annotated[

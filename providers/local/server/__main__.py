@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", help="auto (default), cpu, cuda or cuda:N")
     parser.add_argument("--dtype", help="auto (default), bfloat16, float16 or float32")
     parser.add_argument(
-        "--max-concurrency", type=_count, help="sequences generated at once (default 32)"
+        "--max-concurrency", type=_count, help="sequences generated at once (default 64)"
     )
     parser.add_argument(
         "--max-queue", type=int, help="sequences that may wait; then 429 (default 256)"
@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         help="room of the KV cache (default 1024 per concurrent sequence)",
     )
     parser.add_argument("--threads", type=_count, help="CPU threads of a step (default: the cores)")
+    parser.add_argument("--engine", help="auto (default), slots or transformers")
     parser.add_argument(
         "--exit-on-stdin-close", action="store_true", help="exit when the parent process is gone"
     )

@@ -29,6 +29,7 @@ from .errors import (
     QueueFull,
 )
 from .generation import (
+    Capacity,
     EngineState,
     FinishReason,
     Generation,
@@ -49,25 +50,6 @@ STEPS_UNTIL_REGROWTH = 1000  # without running out of memory, before more is tri
 
 
 @dataclass(frozen=True, slots=True)
-class Capacity:
-    """What the engine may hold at once. Sequences, except `kv_tokens`: room of the KV cache."""
-
-    max_concurrency: int
-    max_queue: int
-    kv_tokens: int
-
-    @property
-    def cell_tokens(self) -> int:
-        """Room that one sequence gets at least: an even share, in whole steps of length."""
-        share = self.kv_tokens // self.max_concurrency
-        return max(share // LENGTH_STEP, 1) * LENGTH_STEP
-
-    @property
-    def num_cells(self) -> int:
-        return max(self.kv_tokens // self.cell_tokens, 1)
-
-
-@dataclass(frozen=True, slots=True)
 class News:
     """What a step brought to one sequence."""
 
@@ -85,7 +67,7 @@ class BatchingEngine:
         """Takes the room of the KV cache: here, and not at the first request, memory runs out."""
         self._decoder = decoder
         self._capacity = capacity
-        cells = Cells(capacity.num_cells, capacity.cell_tokens)
+        cells = _make_cells(capacity)
         self._cache = decoder.sizes.make_cache(cells.num_tokens)
         self._scheduler = Scheduler(
             cells,
@@ -327,6 +309,13 @@ _NOT_FINITE = GenerationFailed(
     "the model produced logits that are not numbers (NaN or infinite); its weights "
     "are damaged or its dtype overflows: try another --dtype"
 )
+
+
+def _make_cells(capacity: Capacity) -> Cells:
+    """Each an even share of the room, in whole steps of length."""
+    share = capacity.kv_tokens // capacity.max_concurrency
+    cell_tokens = max(share // LENGTH_STEP, 1) * LENGTH_STEP
+    return Cells(max(capacity.kv_tokens // cell_tokens, 1), cell_tokens)
 
 
 def _is_out_of_memory(exc: Exception) -> bool:

@@ -182,6 +182,15 @@ class GenerationGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class Capacity:
+    """What an engine may hold at once. Sequences, except `kv_tokens`: room of the KV cache."""
+
+    max_concurrency: int
+    max_queue: int
+    kv_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class EngineState:
     num_running: int
     num_waiting: int
@@ -206,3 +215,19 @@ class Engine(Protocol):
         ...
 
     def state(self) -> EngineState: ...
+
+
+class RunningEngine(Engine, Protocol):
+    """What the process needs besides."""
+
+    def start(self) -> None:
+        """Begin to generate, with news to the running event loop. Returns at once."""
+        ...
+
+    def abort(self, failure: str) -> None:
+        """Fail everything unfinished and accept nothing more; the first reason given stays."""
+        ...
+
+    async def stop(self) -> None:
+        """Abort, and wait until no step runs any more."""
+        ...

@@ -26,6 +26,7 @@ from transformers.generation.continuous_batching.requests import GenerationOutpu
 
 from .errors import ApiError, EngineStopped, GenerationFailed, InvalidRequest, QueueFull
 from .generation import (
+    Capacity,
     EngineState,
     FinishReason,
     Generation,
@@ -40,19 +41,6 @@ BATCH_TOKENS = 512  # most tokens in one step, so a long prompt delays the other
 STOP_TIMEOUT_S = 10.0  # a step on a slow CPU with a full prefill takes about a second
 
 
-@dataclass(frozen=True, slots=True)
-class Capacity:
-    """What the engine may hold at once. Sequences, except `kv_tokens`: room of the KV cache."""
-
-    max_concurrency: int
-    max_queue: int
-    kv_tokens: int
-
-    @property
-    def kv_pages(self) -> int:
-        return math.ceil(self.kv_tokens / PAGE_TOKENS)
-
-
 class PagedEngine:
     """An `Engine` (see generation.py). `start` and all later calls belong to one event loop."""
 
@@ -61,7 +49,8 @@ class PagedEngine:
         self._capacity = capacity
         self._waiting: deque[Generation] = deque()
         self._running: dict[str, Generation] = {}
-        self._free_pages = capacity.kv_pages
+        self._num_pages = math.ceil(capacity.kv_tokens / PAGE_TOKENS)
+        self._free_pages = self._num_pages
         self._generated_tokens = 0
         self._failure: str | None = None
         self._ids = itertools.count()
@@ -74,7 +63,7 @@ class PagedEngine:
         return (
             f"<PagedEngine {len(self._running)}/{self._capacity.max_concurrency} running, "
             f"{len(self._waiting)}/{self._capacity.max_queue} waiting, "
-            f"{self._free_pages}/{self._capacity.kv_pages} pages free>"
+            f"{self._free_pages}/{self._num_pages} pages free>"
         )
 
     def _make_manager(self, loaded: LoadedModel) -> ContinuousBatchingManager:
@@ -83,7 +72,7 @@ class PagedEngine:
             GenerationConfig(do_sample=False, eos_token_id=-1),  # type: ignore[no-untyped-call]
             ContinuousBatchingConfig(
                 page_size=PAGE_TOKENS,
-                num_blocks=self._capacity.kv_pages,
+                num_blocks=self._num_pages,
                 max_batch_tokens=max(BATCH_TOKENS, self._capacity.max_concurrency),
                 max_requests_per_batch=self._capacity.max_concurrency,
                 # Reusing another request's prefix changes the shape of the prefill and so the last

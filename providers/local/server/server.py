@@ -22,6 +22,7 @@ from .app import build_app
 from .background import in_background
 from .checkpoint import inspect
 from .conversion import look_up
+from .generation import Capacity, RunningEngine
 from .machine import usable_cores
 from .progress import Progress
 from .service import ServedModel, Service
@@ -29,7 +30,6 @@ from .shutdown import Stopped, calling_on_signals, exit_when_stdin_closes, stopp
 from .source import TooLittleMemory, WeightsError, find, require_known
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import: only `_load` does it
-    from .paged import PagedEngine
     from .weights import LoadedModel
 
 API_KEY_VARIABLE = "WEAVE_ASYNC_SERVER_API_KEY"
@@ -56,6 +56,7 @@ class _Options:
     max_context: int | None
     kv_tokens: int | None
     threads: int | None
+    engine: str
 
 
 class StartError(Exception):
@@ -73,11 +74,12 @@ def serve(
     port: int = 8000,
     device: str = "auto",
     dtype: str = "auto",
-    max_concurrency: int = 32,
+    max_concurrency: int = 64,
     max_queue: int = 256,
     max_context: int | None = None,
     kv_tokens: int | None = None,
     threads: int | None = None,
+    engine: str = "auto",
     exit_on_stdin_close: bool = False,
     on_event: OnEvent | None = None,
 ) -> int:
@@ -103,6 +105,7 @@ def serve(
         max_context=max_context,
         kv_tokens=kv_tokens,
         threads=threads,
+        engine=engine,
     )
     _quieten_libraries()
     if exit_on_stdin_close:
@@ -110,9 +113,9 @@ def serve(
     try:
         with stopping_on_signals(), contextlib.closing(_bind(options)) as listener:
             with _collector_resting():
-                served, engine = _load(options, emit)
-            with Service(served, engine) as service:
-                return asyncio.run(_listen(options, service, engine, listener, emit))
+                served, running = _load(options, emit)
+            with Service(served, running) as service:
+                return asyncio.run(_listen(options, service, running, listener, emit))
     except StartError as exc:
         emit({"event": "error", "message": str(exc), "exit_code": exc.exit_code})
         return exc.exit_code
@@ -158,7 +161,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _load(options: _Options, emit: OnEvent) -> tuple[ServedModel, PagedEngine]:
+def _load(options: _Options, emit: OnEvent) -> tuple[ServedModel, RunningEngine]:
     """Seconds of work: import torch, read the weights, allocate the KV cache."""
     emit({"event": "loading", "model": options.model})
     began = time.monotonic()
@@ -172,22 +175,26 @@ def _load(options: _Options, emit: OnEvent) -> tuple[ServedModel, PagedEngine]:
         with progress.step("importing", "importing torch and transformers"):
             import torch
 
-            from .paged import Capacity, PagedEngine
+            from .engines import ENGINES, make_engine
             from .weights import load
+
+        if options.engine not in ENGINES:
+            raise WeightsError(f"unknown engine {options.engine!r}; known: {', '.join(ENGINES)}")
 
         torch.set_num_threads(options.threads or min(torch.get_num_threads(), usable_cores()))
         loaded = load(source, options.device, options.dtype, progress, looked_up)
+        context_tokens, kv_tokens = _size(options, loaded.context_tokens)
+        capacity = Capacity(options.max_concurrency, options.max_queue, kv_tokens)
+        warn = partial(_warn, emit)
+        with progress.step("loading", "laying out weights and KV cache"):
+            engine = make_engine(options.engine, loaded, capacity, warn)
     except TooLittleMemory as exc:
         raise StartError(str(exc), EXIT_UNAVAILABLE) from exc
     except WeightsError as exc:
         raise StartError(str(exc), EXIT_CONFIG) from exc
     except ImportError as exc:
         raise StartError(f"{exc}; run: pip install 'weave-async[local]'", EXIT_CONFIG) from exc
-    context_tokens, kv_tokens = _size(options, loaded.context_tokens)
-    try:
-        capacity = Capacity(options.max_concurrency, options.max_queue, kv_tokens)
-        engine = PagedEngine(loaded, capacity)
-    except (RuntimeError, ValueError) as exc:  # out of memory, an attention it cannot page, …
+    except (RuntimeError, ValueError, OSError) as exc:  # out of memory, …
         raise StartError(
             f"no room for a KV cache of {kv_tokens} tokens, or this model cannot be batched: "
             f"{str(exc).partition(chr(10))[0]}; try a smaller --kv-tokens",
@@ -219,6 +226,10 @@ def _collector_resting() -> Iterator[None]:
         gc.enable()
 
 
+def _warn(emit: OnEvent, message: str) -> None:
+    emit({"event": "warning", "message": message})
+
+
 def _size(options: _Options, model_context: int) -> tuple[int, int]:
     """Tokens of the longest sequence, and of the KV cache, which must hold at least that one."""
     context = min(options.max_context or model_context, model_context)
@@ -242,7 +253,7 @@ def _describe(loaded: LoadedModel, context_tokens: int) -> ServedModel:
 async def _listen(
     options: _Options,
     service: Service,
-    engine: PagedEngine,
+    engine: RunningEngine,
     listener: socket.socket,
     emit: OnEvent,
 ) -> int:

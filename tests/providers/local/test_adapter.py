@@ -130,7 +130,7 @@ def test_an_unknown_option_is_refused_before_anything_starts() -> None:
         local("x", options={"gpu": 1})
     with pytest.raises(RecipeError, match="threads"):
         local("x", options={"threads": "many"})
-    with pytest.raises(RecipeError, match="'auto', 'slots' or 'paged'"):
+    with pytest.raises(RecipeError, match="'auto', 'slots' or 'transformers'"):
         local("x", options={"engine": "warp"})
 
 
