@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,14 @@ from .conftest import keyed_providers, write_recipe
 from .watching import (
     CANARY,
     CORE,
+    Scene,
     Watched,
     descendants,
     places_of,
     traces_of,
     watch,
     watch_commands,
+    watch_scenes,
 )
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
@@ -51,6 +54,7 @@ COMMANDS = (
     ("verify", "out"),
     ("explain", "out", "1"),
 )
+MODEL = {"WEAVE_ASYNC_MODEL": "scripted-model", "OPENAI_LOG": "debug"}
 ECHOING = {"x-key": CANARY, "set-cookie": f"session={CANARY}", "www-authenticate": CANARY}
 
 
@@ -99,12 +103,38 @@ FAULTS: dict[str, Callable[[RecordedRequest], Reply]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What a fault came to, and what was asked while it was played."""
+
+    watched: Watched
+    folder: Path
+    requests: list[RecordedRequest]
+
+
+@pytest.fixture(scope="module", params=keyed_providers())
+def played(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Played]:
+    """All faults by name, one after the other in one process: most of its time is its start."""
+    env = {"WEAVE_ASYNC_PROVIDER": request.param, "WEAVE_ASYNC_API_KEY": CANARY, **MODEL}
+    with contextlib.ExitStack() as stack:
+        endpoints = [stack.enter_context(ScriptedEndpoint(answer)) for answer in FAULTS.values()]
+        scenes = []
+        for endpoint in endpoints:
+            folder = tmp_path_factory.mktemp("place")
+            write_recipe(folder)
+            scenes.append(Scene(folder, {"WEAVE_ASYNC_BASE_URL": endpoint.base_url}, COMMANDS))
+        watched = watch_scenes(scenes, folder=scenes[0].folder, env=env)
+    return {
+        name: Played(seen, scene.folder, endpoint.requests)
+        for name, seen, scene, endpoint in zip(FAULTS, watched, scenes, endpoints, strict=True)
+    }
+
+
 @pytest.fixture(params=keyed_providers())
 def settings(request: pytest.FixtureRequest) -> dict[str, str]:
     return {"WEAVE_ASYNC_PROVIDER": request.param, "WEAVE_ASYNC_API_KEY": CANARY, **MODEL}
-
-
-MODEL = {"WEAVE_ASYNC_MODEL": "scripted-model", "OPENAI_LOG": "debug"}
 
 
 def require_no_trace(watched: Watched, folder: Path) -> None:
@@ -113,16 +143,12 @@ def require_no_trace(watched: Watched, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_no_command_leaves_a_trace_of_the_key(
-    place: Path, settings: dict[str, str], name: str
-) -> None:
-    with ScriptedEndpoint(FAULTS[name]) as endpoint:
-        settings["WEAVE_ASYNC_BASE_URL"] = endpoint.base_url
-        watched = watch_commands(*COMMANDS, folder=place, env=settings)
-        bearers = {request.headers.get("authorization") for request in endpoint.requests}
+def test_no_command_leaves_a_trace_of_the_key(played: dict[str, Played], name: str) -> None:
+    fault = played[name]
+    bearers = {request.headers.get("authorization") for request in fault.requests}
     assert bearers == {f"Bearer {CANARY}"}, "the key was not used"
-    assert set(watched.exit_codes) == {command[0] for command in COMMANDS}
-    require_no_trace(watched, place)
+    assert set(fault.watched.exit_codes) == {command[0] for command in COMMANDS}
+    require_no_trace(fault.watched, fault.folder)
 
 
 @pytest.mark.parametrize("hint", ["none", "retry-after"])
