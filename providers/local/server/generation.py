@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Literal, Protocol
 
 from .errors import ApiError
@@ -38,20 +37,18 @@ class Sampling:
     seeded: bool = False
     choice: int = 0  # tells apart the sequences of one HTTP request, which share its seed
 
-    def uniform(self, position: int) -> float:
-        """The random number in [0, 1) that picks the token at `position`.
-
-        There is no generator state, so neither the batch that a sequence shares nor a restart of
-        it half-way changes what it draws.
-        """
-        digest = blake2b(f"{self.seed}:{self.choice}:{position}".encode(), digest_size=8).digest()
-        return (int.from_bytes(digest) >> 11) / 2**53
-
 
 class Matcher(Protocol):
     """Where one sequence stands in its grammar. Belongs to the thread that generates."""
 
-    def accept(self, token: int) -> None: ...
+    def allowed(self) -> bytes:
+        """What may come next: a bit for each token of the vocabulary, the lowest one first. None
+        is set when the grammar has run into a limit: the sequence cannot go on."""
+        ...
+
+    def accept(self, token: int) -> None:
+        """Move on past a token that was allowed."""
+        ...
 
 
 class Grammar(Protocol):
