@@ -162,6 +162,7 @@ class PagedEngine:
             generation = self._waiting.popleft()
             self._free_pages -= pages
             self._running[generation.id] = generation
+            generation.admit()
             self._manager.add_request(
                 list(generation.request.prompt_ids),
                 request_id=generation.id,
