@@ -92,14 +92,14 @@ def _same(value: Any, other: Any) -> bool:
 def wrong(name: str, value: Any, wanted: str) -> InvalidRequest:
     """The error for a field with a value it cannot have. `name` may lead into the field."""
     return InvalidRequest(
-        f"{_cut(name)!r} must be {wanted}, not {_show(value)}", param=_field(name)
+        f"{shortened(name)!r} must be {wanted}, not {_show(value)}", param=_field(name)
     )
 
 
 def unsupported(name: str, value: Any, way_out: str) -> InvalidRequest:
     """The error for what other servers may do, and we do not."""
     return InvalidRequest(
-        f"{_cut(name)!r} is not supported with the value {_show(value)}: {way_out}",
+        f"{shortened(name)!r} is not supported with the value {_show(value)}: {way_out}",
         param=_field(name),
         code="unsupported_parameter",
     )
@@ -107,7 +107,7 @@ def unsupported(name: str, value: Any, way_out: str) -> InvalidRequest:
 
 def _field(name: str) -> str:
     """The field of the body that holds what has this name: all that `param` can say."""
-    return _cut(re.split(r"[.\[]", name, maxsplit=1)[0])
+    return shortened(re.split(r"[.\[]", name, maxsplit=1)[0])
 
 
 def _show(value: Any) -> str:
@@ -115,10 +115,11 @@ def _show(value: Any) -> str:
         text = orjson.dumps(value).decode()
     except orjson.JSONEncodeError:  # it reads 1024 levels deep but writes only 254
         return "a deeply nested value"
-    return _cut(text)
+    return shortened(text)
 
 
-def _cut(text: str) -> str:
+def shortened(text: str) -> str:
+    """For messages: a client's own megabytes are not sent back to it."""
     return text if len(text) <= 80 else f"{text[:80]}… ({len(text)} characters)"
 
 

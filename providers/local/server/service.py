@@ -12,6 +12,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from .errors import InvalidRequest, ModelNotFound, QueueFull
+from .fields import shortened
 from .generation import Engine, GenerationGroup, GenerationRequest
 from .metrics import Metrics
 from .protocol import GenerationParams
@@ -67,7 +68,8 @@ class Service:
     def require_model(self, name: str) -> None:
         if name != self.model.name:
             raise ModelNotFound(
-                f"model {name!r} is not served here; served: {self.model.name!r}", param="model"
+                f"model {shortened(name)!r} is not served here; served: {self.model.name!r}",
+                param="model",
             )
 
     def require_room(self, num_requests: int) -> None:

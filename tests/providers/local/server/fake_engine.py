@@ -12,11 +12,12 @@ from providers.local.server.generation import (
     Generation,
     GenerationGroup,
     GenerationRequest,
+    TokenLogprobs,
 )
 
 
 class FakeEngine:
-    """Says nothing by itself: a test calls `extend` on what `generations` holds.
+    """Says nothing by itself: a test calls `say` on what `generations` holds.
 
     With `answer`, each sequence is whole before its reader asks: those tokens, up to its limit.
     """
@@ -39,8 +40,7 @@ class FakeEngine:
         self.num_open += len(members)
         if self._answer is not None:
             for member in members:
-                tokens = self._answer[: member.request.max_tokens]
-                member.extend(tokens, "stop" if len(tokens) == len(self._answer) else "length")
+                say(member, self._answer[: member.request.max_tokens], ended=True)
         self.submitted.set()
         try:
             yield GenerationGroup(members, changed, self._cancel)
@@ -58,4 +58,22 @@ class FakeEngine:
             raise QueueFull("full")
 
     def state(self) -> EngineState:
-        return EngineState(self.num_open, 0, 0, self.failure)
+        num_running = sum(g.admitted_s is not None and not g.done for g in self.generations)
+        num_waiting = sum(g.admitted_s is None for g in self.generations)
+        generated_tokens = sum(len(generation.tokens) for generation in self.generations)
+        return EngineState(num_running, num_waiting, generated_tokens, self.failure)
+
+
+def say(generation: Generation, tokens: Sequence[int], *, ended: bool = False) -> None:
+    """One step's news: each token half as likely as not, beside the first tokens there are."""
+    request = generation.request
+    if generation.admitted_s is None:
+        generation.admit()
+    num_logprobs = request.sampling.num_logprobs
+    logprobs = [
+        TokenLogprobs(token, -0.5, [(other, -1.0 - other) for other in range(num_logprobs)])
+        for token in tokens
+        if num_logprobs is not None
+    ]
+    is_end = bool(tokens) and tokens[-1] in request.end_ids
+    generation.extend(tokens, ("stop" if is_end else "length") if ended else None, logprobs)
