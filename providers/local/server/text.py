@@ -40,12 +40,15 @@ class StopScanner:
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = stops
+        self._first_characters = {stop[0] for stop in stops}
         self._held = ""
         self.stopped = False
 
     def push(self, text: str) -> str:
         if self.stopped:
             return ""
+        if not self._held and self._first_characters.isdisjoint(text):
+            return text  # most pieces: no stop string begins in them
         text = self._held + text
         found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
         if found:
