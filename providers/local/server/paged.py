@@ -165,6 +165,7 @@ class PagedEngine:
             self._free_pages -= pages
             self._running[generation.id] = generation
             row = self._rows[generation.id] = _row(generation.request)
+            generation.admit()
             self._manager.add_request(
                 list(generation.request.prompt_ids),
                 request_id=generation.id,

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from .errors import InvalidRequest
 from .source import DEFAULT_MODEL, WeightsError, WeightsSource
+from .vocabulary import Vocabulary
 
 
 class Codec:
@@ -25,6 +26,7 @@ class Codec:
         # The Rust tokenizer itself: transformers' wrapper sets truncation and padding on it at
         # every call, which fails ("Already borrowed") when another thread is decoding.
         self._rust = tokenizer.backend_tokenizer
+        self.vocabulary = Vocabulary(self._rust)
 
     def encode(self, text: str) -> list[int]:
         """Ids of a bare prompt, with the model's own opening token if it has one."""
