@@ -74,6 +74,8 @@ def _show(event: dict[str, Any]) -> None:
         return
     lines = {
         "loading": "loading {model} …",
+        "progress": "  {message}",
+        "warning": "warning: {message}",
         "loaded": "loaded in {seconds:.1f} s on {device} as {dtype}, {threads} threads",
         "ready": "serving {model} at {url}/v1 (Ctrl-C stops it)",
     }

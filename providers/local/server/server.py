@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import math
 import os
@@ -12,14 +13,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
 from .app import build_app
+from .background import in_background
+from .checkpoint import inspect
+from .conversion import look_up
+from .machine import usable_cores
+from .progress import Progress
 from .service import ServedModel, Service
 from .shutdown import Stopped, calling_on_signals, exit_when_stdin_closes, stopping_on_signals
-from .source import WeightsError, find
+from .source import TooLittleMemory, WeightsError, find, require_known
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import: only `_load` does it
     from .paged import PagedEngine
@@ -78,7 +85,7 @@ def serve(
 
     `port=0` takes any free one. `max_context` defaults to what the model was made for, `kv_tokens`
     (room of the KV cache, shared by all requests) to 1024 for each concurrent one, `threads` to
-    torch's own choice.
+    the cores that we may use.
 
     The key, if one is wanted, comes from the environment (`WEAVE_ASYNC_SERVER_API_KEY`). Signals
     are handled only when called from the main thread. Never raises for a failed start: that is
@@ -102,7 +109,8 @@ def serve(
         threading.Thread(target=exit_when_stdin_closes, daemon=True).start()
     try:
         with stopping_on_signals(), contextlib.closing(_bind(options)) as listener:
-            served, engine = _load(options, emit)
+            with _collector_resting():
+                served, engine = _load(options, emit)
             with Service(served, engine) as service:
                 return asyncio.run(_listen(options, service, engine, listener, emit))
     except StartError as exc:
@@ -154,16 +162,23 @@ def _load(options: _Options, emit: OnEvent) -> tuple[ServedModel, PagedEngine]:
     """Seconds of work: import torch, read the weights, allocate the KV cache."""
     emit({"event": "loading", "model": options.model})
     began = time.monotonic()
+    progress = Progress(emit)
     try:
+        require_known(options.device, options.dtype)
         source = find(options.model)  # before the slow imports: a wrong name fails at once
-        import torch
+        looked_up = in_background(partial(look_up, source.gguf)) if source.gguf else None
+        if source.location and not source.gguf:
+            inspect(source.location)
+        with progress.step("importing", "importing torch and transformers"):
+            import torch
 
-        from .paged import Capacity, PagedEngine
-        from .weights import load
+            from .paged import Capacity, PagedEngine
+            from .weights import load
 
-        if options.threads is not None:
-            torch.set_num_threads(options.threads)
-        loaded = load(source, options.device, options.dtype)
+        torch.set_num_threads(options.threads or min(torch.get_num_threads(), usable_cores()))
+        loaded = load(source, options.device, options.dtype, progress, looked_up)
+    except TooLittleMemory as exc:
+        raise StartError(str(exc), EXIT_UNAVAILABLE) from exc
     except WeightsError as exc:
         raise StartError(str(exc), EXIT_CONFIG) from exc
     except ImportError as exc:
@@ -188,6 +203,20 @@ def _load(options: _Options, emit: OnEvent) -> tuple[ServedModel, PagedEngine]:
         }
     )
     return _describe(loaded, context_tokens), engine
+
+
+@contextlib.contextmanager
+def _collector_resting() -> Iterator[None]:
+    """What a start allocates stays: looking through it for garbage costs a sixth of the imports.
+
+    Nor is it looked through later, between two steps of a generation.
+    """
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 def _size(options: _Options, model_context: int) -> tuple[int, int]:
