@@ -271,6 +271,7 @@ async def _listen(
                 allowed_hosts=_allowed_hosts(options.host),
             ),
             lifespan="off",
+            http="h11",  # httptools, where it is installed, reads headers of any length
             ws="none",
             log_config=None,
             log_level="error",

@@ -36,6 +36,7 @@ from .placement import free_on, pick_attention, pick_device, pick_dtype
 from .progress import Progress
 from .rendering import TEMPLATE_TIMEOUT_S, ended_in_time
 from .source import DEFAULT_MODEL, TooLittleMemory, WeightsError, WeightsSource, one_line
+from .vocabulary import Vocabulary
 
 GIB = 1 << 30
 
@@ -48,6 +49,7 @@ class Codec:
         # The Rust tokenizer itself: transformers' wrapper sets truncation and padding on it at
         # every call, which fails ("Already borrowed") when another thread is decoding.
         self._rust = tokenizer.backend_tokenizer
+        self.vocabulary = Vocabulary(self._rust)
 
     def encode(self, text: str) -> list[int]:
         """Ids of a bare prompt, with the model's own opening token if it has one."""
