@@ -128,7 +128,16 @@ def test_what_is_not_said_is_left_to_the_server(
 
 
 def test_all_options_reach_the_server(weave_async: Program, server: dict[str, Any]) -> None:
-    said = ["--kv-tokens", "4096", "--engine", "transformers", "--max-queue", "7", "--max-context", "99"]
+    said = [
+        "--kv-tokens",
+        "4096",
+        "--engine",
+        "transformers",
+        "--max-queue",
+        "7",
+        "--max-context",
+        "99",
+    ]
     assert weave_async("serve", *said, "--threads", "3", "-c", "5").exit_code == 0
     assert server["kv_tokens"] == 4096
     assert server["engine"] == "transformers"

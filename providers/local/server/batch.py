@@ -57,7 +57,8 @@ class Attended:
 class Batch:
     """`ids`, `positions` and `places` (where in the cache a token's keys and values go) are (T,).
 
-    Rows past the last chunk only fill the batch up; `picked` are the rows whose logits are wanted.
+    Rows past the last chunk only fill the batch up. `picked` are the rows to compute logits of, of
+    which the first `num_picked` are wanted and the others fill up.
     """
 
     ids: Tensor
@@ -65,7 +66,7 @@ class Batch:
     places: Tensor
     attended: list[Attended]
     picked: Tensor
-    fill: int  # the least number of rows to compute logits for, see `exact_rows`
+    num_picked: int
     cache: KVCache
 
     @property
@@ -73,8 +74,10 @@ class Batch:
         return self.ids.size(0)
 
 
-def make_batch(chunks: Sequence[Chunk], cache: KVCache, device: torch.device, fill: int) -> Batch:
-    """`chunks` as a `Step` orders them. The batch has `fill` rows at least."""
+def make_batch(
+    chunks: Sequence[Chunk], cache: KVCache, device: torch.device, sizes: Sequence[int]
+) -> Batch:
+    """`chunks` as a `Step` orders them. Filled up to the next of `sizes`, ascending."""
     ids: list[int] = []
     positions: list[int] = []
     places: list[int] = []
@@ -85,8 +88,9 @@ def make_batch(chunks: Sequence[Chunk], cache: KVCache, device: torch.device, fi
         places += range(chunk.span.first + chunk.start, chunk.span.first + chunk.end)
         if chunk.picks:
             picked.append(len(ids) - 1)
-    num_real = len(ids)
-    unused = max(0, fill - num_real)
+    unused = _next(sizes, len(ids)) - len(ids)
+    num_picked = len(picked)
+    picked += [0] * (_next(sizes, num_picked) - num_picked)
     ids += [0] * unused
     positions += [0] * unused
     places += [cache.unread_row] * unused
@@ -98,9 +102,13 @@ def make_batch(chunks: Sequence[Chunk], cache: KVCache, device: torch.device, fi
         places=tensor[2],
         attended=attended,
         picked=torch.tensor(picked, device=device),
-        fill=fill,
+        num_picked=num_picked,
         cache=cache,
     )
+
+
+def _next(sizes: Sequence[int], number: int) -> int:
+    return next((size for size in sizes if size >= number), number)
 
 
 def _attended(run: Sequence[Chunk], first_row: int, positions: Tensor) -> Attended:

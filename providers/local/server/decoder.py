@@ -17,11 +17,12 @@ from transformers import AttentionInterface
 from .attention import attend
 from .batch import LENGTH_STEP, Attended, Batch
 from .kv_cache import KVCache
-from .linear import Linear, PackedLinear, exact_rows, linear, pack_linears
+from .linear import Linear, PackedLinear, exact_sizes, linear, pack_linears
 
 FUSED_TYPES = {"llama", "mistral", "qwen2", "qwen3"}
 ATTENTION_NAME = "weave_async_cells"
 PROBE_TOKENS = 12
+LAYERS_MEASURED = 16  # the linear layers of the first blocks: those of the others are alike
 PROBE_TOLERANCE = 0.25  # logits; bf16 rounds to 0.06 at 16, a wrong mask is off by several
 
 
@@ -57,8 +58,8 @@ class Decoder(Protocol):
         """The logits (picked, vocab) after each picked row. Writes into the batch's cache."""
         ...
 
-    def exact_rows(self) -> int | None:
-        """See `linear.exact_rows`. None where it is not measured, too: off the CPU."""
+    def exact_sizes(self) -> list[int]:
+        """See `linear.exact_sizes`. Empty where it is not measured: off the CPU."""
         ...
 
 
@@ -103,15 +104,13 @@ class FusedDecoder:
         sin = torch.cat((-sin[..., :half], sin[..., half:]), dim=-1)
         for number, layer in enumerate(self._layers):
             x = layer(x, batch, number, cos, sin)
-        num_picked = batch.picked.size(0)
-        wanted = functional.pad(batch.picked, (0, max(0, batch.fill - num_picked)))
-        logits: Tensor = self._head(self._norm(x[wanted]))
-        return logits[:num_picked]
+        logits: Tensor = self._head(self._norm(x[batch.picked]))
+        return logits[: batch.num_picked]
 
-    def exact_rows(self) -> int | None:
+    def exact_sizes(self) -> list[int]:
         if self.sizes.device.type != "cpu":
-            return None
-        return exact_rows([*self._layers[0].linears(), self._head], self.sizes.dtype)
+            return []
+        return exact_sizes([*self._layers[0].linears(), self._head], self.sizes.dtype)
 
 
 class _FusedLayer:
@@ -171,20 +170,18 @@ class HookedDecoder:
 
     @torch.inference_mode()
     def forward(self, batch: Batch) -> Tensor:
-        picked = batch.picked
-        wanted = functional.pad(picked, (0, max(0, batch.fill - picked.size(0))))
         logits: Tensor = self._model(
             input_ids=batch.ids.unsqueeze(0),
             position_ids=batch.positions.unsqueeze(0),
             use_cache=False,
-            logits_to_keep=wanted,
+            logits_to_keep=batch.picked,
             batch=batch,
         ).logits
-        return logits[0, : picked.size(0)]
+        return logits[0, : batch.num_picked]
 
-    def exact_rows(self) -> int | None:
+    def exact_sizes(self) -> list[int]:
         packed = [layer for layer in self._model.modules() if isinstance(layer, PackedLinear)]
-        return exact_rows(packed, self.sizes.dtype) if packed else None
+        return exact_sizes(packed[:LAYERS_MEASURED] + packed[-1:], self.sizes.dtype)
 
 
 def _hooked_attention(
@@ -234,7 +231,7 @@ def _probe_batch(ids: Tensor, sizes: Sizes) -> Batch:
         length=LENGTH_STEP,
         positions=positions.unsqueeze(0),
     )
-    return Batch(ids, positions, positions, [part], positions, 0, cache)
+    return Batch(ids, positions, positions, [part], positions, PROBE_TOKENS, cache)
 
 
 def _is_fusable(model: Any) -> bool:

@@ -11,6 +11,7 @@ import itertools
 import logging
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -69,13 +70,13 @@ class BatchingEngine:
         self._capacity = capacity
         cells = _make_cells(capacity)
         self._cache = decoder.sizes.make_cache(cells.num_tokens)
+        self._exact_sizes = decoder.exact_sizes()
         self._scheduler = Scheduler(
             cells,
             max_running=capacity.max_concurrency,
-            step_tokens=max(STEP_TOKENS, 2 * capacity.max_concurrency),
+            step_tokens=_step_tokens(capacity.max_concurrency, self._exact_sizes),
         )
         self._sampler = Sampler(decoder.sizes.vocab_size, decoder.sizes.device)
-        self._exact_rows = decoder.exact_rows() or 0
         self._steps_since_shrinking = 0
         self._ids = itertools.count()
         self._unfinished: dict[str, Generation] = {}  # the event loop's view
@@ -111,6 +112,11 @@ class BatchingEngine:
             num_waiting=max(len(self._unfinished) - len(self._scheduler.running), 0),
             generated_tokens=self._generated_tokens,
             failure=self._failure,
+            kv_tokens_used=self._scheduler.cells.num_tokens_lent,
+            kv_tokens_total=self._scheduler.cells.num_tokens,
+            prompt_tokens=self._prompt_tokens,
+            prefix_tokens_reused=self._scheduler.num_tokens_reused,
+            num_steps=self._num_steps,
         )
 
     @contextmanager
@@ -212,6 +218,10 @@ class BatchingEngine:
         step = self._scheduler.schedule()
         if not step.chunks:
             return
+        for chunk in step.chunks:
+            if (generation := chunk.sequence.generation).admitted_s is None:
+                generation.admit()
+                self._prompt_tokens += len(generation.request.prompt_ids)
         try:
             sampled = self._compute(step)
         except (MemoryError, RuntimeError) as exc:
@@ -232,18 +242,10 @@ class BatchingEngine:
     def _compute(self, step: Step) -> Sampled:
         for copy in step.copies:
             self._cache.copy(copy.source, copy.target, copy.num_tokens)
-        batch = make_batch(step.chunks, self._cache, self._decoder.sizes.device, self._fill(step))
+        sizes = self._exact_sizes if _is_exact(step) else []
+        batch = make_batch(step.chunks, self._cache, self._decoder.sizes.device, sizes)
         logits = self._decoder.forward(batch)
         return self._sampler.sample(logits, [c.sequence for c in step.chunks if c.picks])
-
-    def _fill(self, step: Step) -> int:
-        """Rows to compute at least, so that a text does not depend on the company it was made in:
-        where a client gave a seed, and in prompts, which others may copy."""
-        exact = any(
-            chunk.sequence.request.sampling.seeded or chunk.end - chunk.start > 1
-            for chunk in step.chunks
-        )
-        return self._exact_rows if exact else 0
 
     def _apply(self, chunk: Chunk, sampled: Sampled, number: int) -> News | None:
         """Give a sequence its token. None: its reader need not know yet."""
@@ -254,7 +256,11 @@ class BatchingEngine:
             self._end(running)
             return News(generation, [], [], error=_NOT_FINITE)
         token = sampled.tokens[number]
+        if not running.tokens:
+            generation.first_token_s = time.monotonic()
         running.tokens.append(token)
+        if running.matcher is not None:
+            running.matcher.accept(token)
         self._generated_tokens += 1
         finish_reason: FinishReason | None = None
         if token in request.end_ids:
@@ -309,6 +315,22 @@ _NOT_FINITE = GenerationFailed(
     "the model produced logits that are not numbers (NaN or infinite); its weights "
     "are damaged or its dtype overflows: try another --dtype"
 )
+
+
+def _step_tokens(max_concurrency: int, exact_sizes: Sequence[int]) -> int:
+    """Tokens of a step at most: of an exact size, if one leaves room to read prompts besides."""
+    least = max_concurrency + LENGTH_STEP
+    fitting = [size for size in exact_sizes if least <= size <= STEP_TOKENS]
+    return max(fitting, default=max(STEP_TOKENS, 2 * max_concurrency))
+
+
+def _is_exact(step: Step) -> bool:
+    """Whether a text must not depend on the company it is made in: where a client gave a seed,
+    and in prompts, which others may copy. It costs rows that only fill the batch up."""
+    return any(
+        chunk.sequence.request.sampling.seeded or chunk.end - chunk.start > 1
+        for chunk in step.chunks
+    )
 
 
 def _make_cells(capacity: Capacity) -> Cells:

@@ -94,8 +94,8 @@ class GenerationRequest:
 class Generation:
     """One sequence being generated: written by the engine, read through its group.
 
-    Its moments are read off the monotonic clock of this process where the event loop hears of
-    them; None: it has not come to that.
+    Its moments are read off the monotonic clock of this process, where the engine knows of them,
+    else where the event loop hears; None: it has not come to that.
     """
 
     id: str

@@ -56,6 +56,10 @@ class Cells:
     def num_free(self) -> int:
         return sum(self._free)
 
+    @property
+    def num_tokens_lent(self) -> int:
+        return self.num_tokens - self.num_free * self.cell_tokens
+
     def lend(self, num_tokens: int, *, below: int | None = None) -> Span | None:
         """Room for `num_tokens`, or None while there is none (that begins below token `below`)."""
         num_cells = math.ceil(num_tokens / self.cell_tokens)

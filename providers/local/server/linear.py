@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 PACKED_FOR_ROWS = 64  # the batch that the layout is made for; others run on it as well
-EXACT_ROWS_TRIED = (1, 16, 32, 64, 128)
-ROWS_COMPARED = (1, 2, 3, 5, 8, 13, 16, 17, 31, 32, 33, 48, 63, 64, 65, 100, 128, 150, 200)
+REFERENCE_ROWS = 128
+SIZES_TRIED = (1, 16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 
 
 class Linear(Protocol):
@@ -98,31 +98,20 @@ def _packable(weight: Tensor) -> bool:
     return weight.dtype == torch.float32
 
 
-def exact_rows(layers: Sequence[Linear], dtype: torch.dtype) -> int | None:
-    """From how many rows on each row's result is the same to the bit, whatever the other rows.
+def exact_sizes(layers: Sequence[Linear], dtype: torch.dtype) -> list[int]:
+    """Numbers of rows that a batch may have for each row's result to be the same to the bit.
 
-    Libraries choose another kernel for few rows, which adds in another order. This is measured on
-    the machine; None: not from any number tried.
+    With another number of rows, libraries choose another kernel, which adds in another order. This
+    is measured on the machine; the list is empty if results depend on a row's place as well.
     """
     generator = torch.Generator().manual_seed(0)
-    probes = [
-        (layer, torch.randn(ROWS_COMPARED[-1], layer.in_features, generator=generator).to(dtype))
-        for layer in layers
-    ]
-    wholes = [layer(x) for layer, x in probes]
-    steady = [
-        rows
-        for rows in ROWS_COMPARED
-        if all(
-            torch.equal(layer(x[:rows].contiguous()), whole[:rows])
-            for (layer, x), whole in zip(probes, wholes, strict=True)
-        )
-    ]
-    return next(
-        (
-            least
-            for least in EXACT_ROWS_TRIED
-            if all(rows in steady for rows in ROWS_COMPARED if rows >= least)
-        ),
-        None,
-    )
+    num_rows = SIZES_TRIED[-1] + REFERENCE_ROWS
+    exact = list(SIZES_TRIED)
+    for layer in layers:
+        x = torch.randn(num_rows, layer.in_features, generator=generator).to(dtype)
+        expected = torch.cat([layer(part) for part in x.split(REFERENCE_ROWS)])
+        moved = layer(x[REFERENCE_ROWS // 3 :][:REFERENCE_ROWS].contiguous())
+        if not torch.equal(moved, expected[REFERENCE_ROWS // 3 :][:REFERENCE_ROWS]):
+            return []
+        exact = [size for size in exact if torch.equal(layer(x[:size]), expected[:size])]
+    return exact
