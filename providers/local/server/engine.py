@@ -107,9 +107,11 @@ class BatchingEngine:
         await asyncio.to_thread(self._thread.join, STOP_TIMEOUT_S)
 
     def state(self) -> EngineState:
+        # Those cancelled just now are no longer counted, though a step with them may be under way.
+        num_running = min(len(self._scheduler.running), len(self._unfinished))
         return EngineState(
-            num_running=len(self._scheduler.running),
-            num_waiting=max(len(self._unfinished) - len(self._scheduler.running), 0),
+            num_running=num_running,
+            num_waiting=len(self._unfinished) - num_running,
             generated_tokens=self._generated_tokens,
             failure=self._failure,
             kv_tokens_used=self._scheduler.cells.num_tokens_lent,

@@ -1,4 +1,4 @@
-"""The engine and the app in this process, on a model whose every token is known beforehand."""
+"""Each engine under the app in this process, on a model whose every token is known beforehand."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ import httpx
 import pytest
 
 from providers.local.server.app import build_app
-from providers.local.server.paged import Capacity, PagedEngine
+from providers.local.server.engines import make_engine
+from providers.local.server.generation import Capacity, RunningEngine
+from providers.local.server.paged import PagedEngine
 from providers.local.server.service import ServedModel, Service
 from providers.local.server.weights import Codec, LoadedModel
 from tiny_models import MAX_CONTEXT, RECITAL, make_reciter, make_tokenizer
 
 AFTER_G = RECITAL[1:]
+both_engines = pytest.mark.parametrize("kind", ["slots", "transformers"])
 
 
 def load_reciter() -> LoadedModel:
@@ -35,8 +38,10 @@ def load_reciter() -> LoadedModel:
 
 
 @asynccontextmanager
-async def serving(loaded: LoadedModel) -> AsyncIterator[tuple[httpx.AsyncClient, PagedEngine]]:
-    engine = PagedEngine(loaded, Capacity(max_concurrency=8, max_queue=8, kv_tokens=8192))
+async def serving(
+    kind: str, loaded: LoadedModel, kv_tokens: int
+) -> AsyncIterator[tuple[httpx.AsyncClient, RunningEngine]]:
+    engine = make_engine(kind, loaded, Capacity(8, 8, kv_tokens), pytest.fail)
     model = ServedModel(
         loaded.served_name, loaded.codec, loaded.end_ids, loaded.vocab_size, 256, "test", 0
     )
@@ -51,11 +56,13 @@ async def serving(loaded: LoadedModel) -> AsyncIterator[tuple[httpx.AsyncClient,
 
 
 def run(
-    test: Callable[[httpx.AsyncClient, PagedEngine], Awaitable[None]],
+    kind: str,
+    test: Callable[[httpx.AsyncClient, RunningEngine], Awaitable[None]],
     loaded: LoadedModel | None = None,
+    kv_tokens: int = 8192,
 ) -> None:
     async def main() -> None:
-        async with serving(loaded or load_reciter()) as (client, engine):
+        async with serving(kind, loaded or load_reciter(), kv_tokens) as (client, engine):
             await test(client, engine)
 
     asyncio.run(main())
@@ -78,8 +85,9 @@ async def stream_texts(client: httpx.AsyncClient, **fields: Any) -> list[str]:
     return [json.loads(line)["choices"][0]["text"] for line in lines]
 
 
-def test_the_end_token_ends_the_text_and_is_counted() -> None:
-    async def test(client: httpx.AsyncClient, _engine: PagedEngine) -> None:
+@both_engines
+def test_the_end_token_ends_the_text_and_is_counted(kind: str) -> None:
+    async def test(client: httpx.AsyncClient, _engine: RunningEngine) -> None:
         reply = await recite(client)
         (choice,) = reply["choices"]
         assert (choice["text"], choice["finish_reason"]) == (AFTER_G, "stop")
@@ -91,11 +99,12 @@ def test_the_end_token_ends_the_text_and_is_counted() -> None:
         assert one_less["choices"][0] | {"finish_reason": "stop"} == choice
         assert one_less["choices"][0]["finish_reason"] == "length"
 
-    run(test)
+    run(kind, test)
 
 
-def test_characters_of_several_tokens_are_streamed_whole() -> None:
-    async def test(client: httpx.AsyncClient, _engine: PagedEngine) -> None:
+@both_engines
+def test_characters_of_several_tokens_are_streamed_whole(kind: str) -> None:
+    async def test(client: httpx.AsyncClient, _engine: RunningEngine) -> None:
         assert await stream_texts(client) == [*AFTER_G, ""]
         # cut in the middle of 漢 (3 tokens): nothing of it is shown, streamed or not
         assert "".join(await stream_texts(client, max_tokens=4)) == "a "
@@ -103,17 +112,18 @@ def test_characters_of_several_tokens_are_streamed_whole() -> None:
         assert reply["choices"][0]["text"] == "a "
         assert reply["usage"]["completion_tokens"] == 4
 
-    run(test)
+    run(kind, test)
 
 
+@both_engines
 @pytest.mark.parametrize(
     ("stop", "text", "num_tokens"),
     [("é", "a 漢", 7), (["!!", "p!"], "a 漢é😀-sto", 17), ("a", "", 1), ("x", AFTER_G, 18)],
 )
 def test_a_stop_string_ends_the_text_before_it(
-    stop: str | list[str], text: str, num_tokens: int
+    kind: str, stop: str | list[str], text: str, num_tokens: int
 ) -> None:
-    async def test(client: httpx.AsyncClient, engine: PagedEngine) -> None:
+    async def test(client: httpx.AsyncClient, engine: RunningEngine) -> None:
         reply = await recite(client, stop=stop)
         (choice,) = reply["choices"]
         assert (choice["text"], choice["finish_reason"]) == (text, "stop")
@@ -121,15 +131,16 @@ def test_a_stop_string_ends_the_text_before_it(
         assert "".join(await stream_texts(client, stop=stop)) == text
         assert engine.state().num_running == 0
 
-    run(test)
+    run(kind, test)
 
 
-def test_logits_that_are_no_numbers_are_an_error_and_not_a_text() -> None:
+@both_engines
+def test_logits_that_are_no_numbers_are_an_error_and_not_a_text(kind: str) -> None:
     loaded = load_reciter()
     (bad,) = loaded.codec.encode("~")
     loaded.model.model.embed_tokens.weight.data[bad] = float("nan")
 
-    async def test(client: httpx.AsyncClient, engine: PagedEngine) -> None:
+    async def test(client: httpx.AsyncClient, engine: RunningEngine) -> None:
         body = {"model": "reciter", "prompt": "~", "max_tokens": 3}
         answer = await client.post("/v1/completions", json=body)
         assert answer.status_code == 500
@@ -137,35 +148,39 @@ def test_logits_that_are_no_numbers_are_an_error_and_not_a_text() -> None:
         assert (await recite(client))["choices"][0]["text"] == AFTER_G
         assert engine.state().num_running == 0
 
-    run(test, loaded)
+    run(kind, test, loaded)
 
 
-def test_a_dead_engine_answers_503_with_the_cause(caplog: pytest.LogCaptureFixture) -> None:
+@both_engines
+def test_a_dead_engine_answers_503_with_the_cause(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
     loaded = load_reciter()
 
     def explode(*_args: Any, **_kwargs: Any) -> None:
         raise RuntimeError("the GPU fell off")
 
-    async def test(client: httpx.AsyncClient, engine: PagedEngine) -> None:
-        loaded.model.model.forward = explode
-        broken = await client.post("/v1/completions", json={"model": "reciter", "prompt": "G"})
-        assert broken.status_code in {500, 503}
-        assert "the GPU fell off" in broken.text
+    async def test(client: httpx.AsyncClient, engine: RunningEngine) -> None:
+        broken = loaded.model.model if isinstance(engine, PagedEngine) else engine._decoder  # type: ignore[attr-defined]
+        broken.forward = explode
+        answer = await client.post("/v1/completions", json={"model": "reciter", "prompt": "G"})
+        assert answer.status_code in {500, 503}
+        assert "the GPU fell off" in answer.text
         after = await client.post("/v1/completions", json={"model": "reciter", "prompt": "G"})
         assert after.status_code == 503
         health = await client.get("/health")
         assert (health.status_code, health.json()["status"]) == (503, "failed")
         assert "the GPU fell off" in health.json()["failure"]
 
-    run(test, loaded)
+    run(kind, test, loaded)
 
 
-def test_sequences_wait_for_room_in_the_kv_cache_and_all_finish() -> None:
+@both_engines
+def test_sequences_wait_for_room_in_the_kv_cache_and_all_finish(kind: str) -> None:
     """12 sequences reserve 256 tokens each where 4 fit at once; nothing is lost or reordered."""
     loaded = load_reciter()
 
-    async def test(client: httpx.AsyncClient, engine: PagedEngine) -> None:
-        engine._free_pages = 4 * 256 // 32
+    async def test(client: httpx.AsyncClient, engine: RunningEngine) -> None:
         most = 0
 
         async def watch() -> None:
@@ -180,4 +195,4 @@ def test_sequences_wait_for_room_in_the_kv_cache_and_all_finish() -> None:
         assert {reply["choices"][0]["text"] for reply in replies} == {AFTER_G}
         assert most == 4
 
-    run(test, loaded)
+    run(kind, test, loaded, kv_tokens=4 * 256)
