@@ -15,7 +15,7 @@ from typing import Protocol
 
 import torch
 
-from .draws import CHUNK, Chunked, Draws, advance
+from .draws import CHUNK, Chunked, Draws, advance, chunk_sums
 from .generation import GenerationRequest, Matcher, Sampling, TokenLogprobs
 from .penalties import Penalties, is_penalised
 
@@ -71,7 +71,8 @@ class Sampler:
         plan.edit(values[:, : self._vocab_size])
         picks, finite = plan.pick(Chunked.of(values))
         tokens, oks = torch.stack((picks, finite.to(picks.dtype))).tolist()
-        logprobs = report(picks) if report else [None] * len(rows)
+        none: list[TokenLogprobs | None] = [None] * len(rows)
+        logprobs = report(picks) if report else none
         return Sampled(tokens, [bool(ok) for ok in oks], logprobs)
 
     def _plan_for(self, rows: Sequence[Row]) -> _Plan:
@@ -147,22 +148,25 @@ class _Plan:
         return picks, finite
 
     def report(self, values: torch.Tensor) -> Callable[[torch.Tensor], list[TokenLogprobs | None]]:
-        """Read the model's own logits before they are edited; log probabilities once picked."""
-        own = values[self.reported]  # (L, padded vocab), a copy
-        total = own.logsumexp(dim=-1, keepdim=True)
-        wanted = [self.rows[i].request.sampling.num_logprobs or 0 for i in self.reported.tolist()]
-        top = own.topk(min(max(wanted), own.size(-1)), dim=-1)
+        """Read the model's own logits before they are edited; log probabilities once picked.
+
+        At most `NARROW` of the likeliest tokens can be reported, three times what OpenAI allows.
+        """
+        own = Chunked.of(values.index_select(0, self.reported))  # (L, padded vocab)
+        likeliest, ids = own.likeliest(torch.arange(len(self.reported), device=self._device))
+        best = likeliest[:, :1]
+        weights = chunk_sums((own.values - best).exp_()).sum(dim=-1, keepdim=True)
+        total = best + weights.log()  # the logarithm of the sum of all exponentials
+        top_ids, top_logprobs = ids.tolist(), (likeliest - total).tolist()
 
         def picked(picks: torch.Tensor) -> list[TokenLogprobs | None]:
             tokens = picks[self.reported]
-            logprobs = (own.gather(-1, tokens.unsqueeze(-1)) - total).squeeze(-1).tolist()
-            ids, values = top.indices.tolist(), (top.values - total).tolist()
+            logprobs = (own.values.gather(-1, tokens.unsqueeze(-1)) - total).squeeze(-1)
             found: list[TokenLogprobs | None] = [None] * len(self.rows)
-            for n, (place, token) in enumerate(
-                zip(self.reported.tolist(), tokens.tolist(), strict=True)
-            ):
-                best = tuple(zip(ids[n], values[n], strict=True))[: wanted[n]]
-                found[place] = TokenLogprobs(token, logprobs[n], best)
+            for n, place in enumerate(self.reported.tolist()):
+                num = self.rows[place].request.sampling.num_logprobs or 0
+                top = tuple(zip(top_ids[n][:num], top_logprobs[n][:num], strict=True))
+                found[place] = TokenLogprobs(int(tokens[n]), float(logprobs[n]), top)
             return found
 
         return picked
@@ -205,4 +209,8 @@ class _Masks:
         packed = torch.frombuffer(allowed, dtype=torch.uint8).to(logits.device)
         packed = packed.view(len(self._matchers), -1, 1)  # (G, vocab / 8 and some, 1)
         banned = ((packed & self._bits) == 0).flatten(1)[:, : logits.size(-1)]  # (G, vocab)
-        logits[self._rows] = logits[self._rows].masked_fill_(banned, -torch.inf)
+        # A head may have more rows than the tokenizer has tokens.
+        banned = torch.nn.functional.pad(banned, (0, logits.size(-1) - banned.size(-1)), value=True)
+        logits.index_copy_(
+            0, self._rows, logits.index_select(0, self._rows).masked_fill_(banned, -torch.inf)
+        )
