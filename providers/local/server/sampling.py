@@ -70,6 +70,7 @@ class Sampler:
         report = plan.report(values) if len(plan.reported) else None
         plan.edit(values[:, : self._vocab_size])
         picks, finite = plan.pick(Chunked.of(values))
+        picks.clamp_(max=self._vocab_size - 1)  # where nothing is finite it may be padding
         tokens, oks = torch.stack((picks, finite.to(picks.dtype))).tolist()
         none: list[TokenLogprobs | None] = [None] * len(rows)
         logprobs = report(picks) if report else none
