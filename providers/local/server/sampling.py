@@ -20,6 +20,7 @@ from .generation import GenerationRequest, Matcher, Sampling, TokenLogprobs
 from .penalties import Penalties, is_penalised
 
 GREEDY_BELOW = 1e-5  # temperatures under this are 0, as in vLLM: their inverse overflows
+REPORTED_AT_ONCE = 8  # rows whose exponentials are in memory together: they stay in the cache
 
 
 class Row(Protocol):
@@ -156,13 +157,15 @@ class _Plan:
         own = Chunked.of(values.index_select(0, self.reported))  # (L, padded vocab)
         likeliest, ids = own.likeliest(torch.arange(len(self.reported), device=self._device))
         best = likeliest[:, :1]
-        weights = chunk_sums((own.values - best).exp_()).sum(dim=-1, keepdim=True)
-        total = best + weights.log()  # the logarithm of the sum of all exponentials
-        top_ids, top_logprobs = ids.tolist(), (likeliest - total).tolist()
+        below = own.values.sub_(best)
+        parts = torch.split(below, REPORTED_AT_ONCE)
+        weights = torch.cat([chunk_sums(part.exp()).sum(dim=-1, keepdim=True) for part in parts])
+        total = weights.log()  # (L, 1), of the probability mass where the likeliest token has 1
+        top_ids, top_logprobs = ids.tolist(), (likeliest - best - total).tolist()
 
         def picked(picks: torch.Tensor) -> list[TokenLogprobs | None]:
             tokens = picks[self.reported]
-            logprobs = (own.values.gather(-1, tokens.unsqueeze(-1)) - total).squeeze(-1)
+            logprobs = (below.gather(-1, tokens.unsqueeze(-1)) - total).squeeze(-1)
             found: list[TokenLogprobs | None] = [None] * len(self.rows)
             for n, place in enumerate(self.reported.tolist()):
                 num = self.rows[place].request.sampling.num_logprobs or 0
