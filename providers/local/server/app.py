@@ -78,10 +78,11 @@ class _GenerateEndpoint:
             service.require_model(asked.model)
             service.require_room(self.num_prompts(asked) * asked.params.n)
             prompts = await service.encode(partial(self.encode, asked))
+            grammar = await service.compile(asked.params.schema)
             delivery = asked.delivery
             # Whoever needs no news before the end costs the event loop nothing until then.
             incremental = delivery.stream or bool(asked.params.stops)
-            requests = service.plan(prompts, asked.params, incremental=incremental)
+            requests = service.plan(prompts, asked.params, incremental=incremental, grammar=grammar)
             with service.generate(requests) as group:
                 answer = self._answer(asked, requests, group, sum(map(len, prompts)))
                 if delivery.stream:

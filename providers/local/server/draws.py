@@ -124,7 +124,7 @@ class Draws:
                 picks[block] = self._draw_wide(self._weigh(logits, block), block, keys[block])
         for block in _blocks(self._uncut):
             weights = self._weigh(logits, block)
-            picks[block] = _invert_whole(weights, _chunk_sums(weights), uniform(keys[block]))
+            picks[block] = _invert_whole(weights, chunk_sums(weights), uniform(keys[block]))
         return picks
 
     def _draw_narrow(
@@ -144,7 +144,7 @@ class Draws:
         weights = weights.masked_fill(weights < floor.unsqueeze(-1), 0.0)
         mass = weights.sum(dim=-1)
         for block in _blocks(self._nucleus):
-            sums = _chunk_sums(self._weigh(logits, cut[block]))
+            sums = chunk_sums(self._weigh(logits, cut[block]))
             mass[block] = sums.sum(dim=-1, dtype=torch.float64)
         known = limited.index_fill(0, self._nucleus, True)
 
@@ -172,13 +172,13 @@ class Draws:
             floor = torch.maximum(floor, _kth(weights.topk(widest, dim=-1).values, top_k))
         if bool((floor > 0).any()):
             weights.masked_fill_(weights < floor.unsqueeze(-1), 0.0)
-        sums = _chunk_sums(weights)
+        sums = chunk_sums(weights)
         picks = _invert_whole(weights, sums, uniform(keys))
         target = self._top_p[block] * sums.sum(dim=-1, dtype=torch.float64)
         asked = torch.arange(len(block), device=block.device)
         for attempt in itertools.count(1):
             picked = weights.gather(-1, picks[asked].unsqueeze(-1))
-            sums = _chunk_sums(weights.masked_fill_(weights <= picked, 0.0))
+            sums = chunk_sums(weights.masked_fill_(weights <= picked, 0.0))
             refused = sums.sum(dim=-1, dtype=torch.float64) >= target[asked]
             asked, weights, sums = asked[refused], weights[refused], sums[refused]
             if not len(asked):
@@ -203,7 +203,7 @@ def _blocks(wanted: torch.Tensor) -> Iterator[torch.Tensor]:
         return iter(())
     if wanted.device.type != "cpu":
         return iter((wanted,))
-    return iter(wanted.split(ROWS_PER_THREAD * torch.get_num_threads()))
+    return iter(torch.split(wanted, ROWS_PER_THREAD * torch.get_num_threads()))
 
 
 def _kth(largest: torch.Tensor, top_k: torch.Tensor) -> torch.Tensor:
@@ -213,7 +213,7 @@ def _kth(largest: torch.Tensor, top_k: torch.Tensor) -> torch.Tensor:
     return largest.gather(-1, place).squeeze(-1).masked_fill(none, 0.0)
 
 
-def _chunk_sums(weights: torch.Tensor) -> torch.Tensor:
+def chunk_sums(weights: torch.Tensor) -> torch.Tensor:
     """(R, C). In chunks also because a plain sum of one row is split among threads, and would
     then differ in the last bit from the same row's sum in a batch."""
     return weights.view(weights.size(0), -1, CHUNK).sum(dim=-1)

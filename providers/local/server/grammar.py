@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from .errors import InvalidRequest
+
+if TYPE_CHECKING:  # the library has its name in its types alone
+    from llguidance._lib import JsonCompileOptions
 
 MAX_SCHEMA_BYTES = 64 * 1024
 MAX_COMPILED = 64  # kept; a few hundred kB each
@@ -31,7 +34,11 @@ LIMITS = LLParserLimits(
     verbose_errors=False,
 )
 # As `json.dumps` writes. Left free, a weak model fills its answer with white space.
-LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+LAYOUT: JsonCompileOptions = {
+    "whitespace_flexible": False,
+    "item_separator": ", ",
+    "key_separator": ": ",
+}
 
 
 class JsonMatcher:

@@ -101,12 +101,14 @@ class Penalties:
 
     def apply(self, logits: torch.Tensor) -> None:
         """Change the rows' logits in place; `logits` is (B, vocab or more)."""
-        told = logits[self._places, self._history]  # (P, history)
+        longest = max(map(sum, zip(self._num_prompt, self._num_seen, strict=True)))
+        history = self._history[:, :longest]
+        told = logits[self._places, history]  # (P, history)
         told = torch.where(told > 0, told / self._repetition, told * self._repetition)
-        counts = self._counts.gather(-1, self._history)
+        counts = self._counts.gather(-1, history)
         told -= self._frequency * counts
         told -= self._presence * (counts > 0)
-        logits[self._places, self._history] = told
+        logits[self._places, history] = told
 
 
 def _counted(row: Row, before: Penalties | None, empty: torch.Tensor) -> torch.Tensor:

@@ -50,7 +50,6 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "modalities": (["text"],),
     "prediction": (),
     "reasoning_effort": ("none",),
-    "response_format": ({"type": "text"},),
     "stop_token_ids": ([],),
     "suffix": ("",),
     "tool_choice": ("none", "auto"),
@@ -69,6 +68,7 @@ class GenerationParams:
     stops: tuple[str, ...]
     n: int
     ignore_eos: bool
+    schema: Mapping[str, Any] | bool | None  # JSON Schema of the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +122,18 @@ def _params(fields: Fields, num_logprobs: int | None) -> GenerationParams:
         fields.take_int(name, 1, INT64 - 1) for name in ("max_completion_tokens", "max_tokens")
     ]
     seed = fields.take_int("seed", -INT64, INT64 - 1)
+    schema = _schema(fields.take("response_format"))
+    ignore_eos = fields.take_bool("ignore_eos")
+    if ignore_eos and schema is not None:
+        raise wrong("ignore_eos", True, "left out beside 'response_format': its text has an end")
     return GenerationParams(
         max_tokens=next((limit for limit in limits if limit is not None), None),
         sampling=_sampling(fields, num_logprobs, seeded=seed is not None),
         seed=seed,
         stops=_stops(fields.take("stop")),
         n=fields.take_int("n", 1, MAX_N) or 1,
-        ignore_eos=fields.take_bool("ignore_eos"),
+        ignore_eos=ignore_eos,
+        schema=schema,
     )
 
 
@@ -172,6 +177,31 @@ def _logit_bias(biases: Any) -> dict[int, float]:
             raise wrong("logit_bias", name, 'an object whose names are token ids, as in {"42": -1}')
         ids_as_numbers[int(name)] = fields.take_float(name, -100.0, 100.0, default=0.0)
     return ids_as_numbers
+
+
+def _schema(response_format: Any) -> Mapping[str, Any] | bool | None:
+    """None: any text. `strict` is accepted either way, as every schema here is kept to."""
+    if response_format is None:
+        return None
+    if not isinstance(response_format, dict):
+        raise wrong("response_format", response_format, "an object with a 'type'")
+    fields = Fields(response_format, within="response_format")
+    kind = fields.take("type")
+    if kind not in ("text", "json_object", "json_schema"):
+        raise wrong("response_format.type", kind, "text, json_object or json_schema")
+    described = fields.take("json_schema")
+    fields.refuse_rest(frozenset(), {})
+    if kind != "json_schema":
+        return {"type": "object"} if kind == "json_object" else None
+    if not isinstance(described, dict):
+        raise wrong("response_format.json_schema", described, "an object with a 'schema'")
+    fields = Fields(described, within="response_format.json_schema")
+    schema = fields.take("schema")
+    fields.take_bool("strict")
+    fields.refuse_rest(frozenset({"name", "description"}), {})
+    if not isinstance(schema, dict | bool):
+        raise wrong("response_format.json_schema.schema", schema, "a JSON Schema")
+    return schema
 
 
 def _delivery(fields: Fields) -> Delivery:

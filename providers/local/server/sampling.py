@@ -15,11 +15,12 @@ from typing import Protocol
 
 import torch
 
-from .draws import CHUNK, Chunked, Draws, advance
+from .draws import CHUNK, Chunked, Draws, advance, chunk_sums
 from .generation import GenerationRequest, Matcher, Sampling, TokenLogprobs
 from .penalties import Penalties, is_penalised
 
 GREEDY_BELOW = 1e-5  # temperatures under this are 0, as in vLLM: their inverse overflows
+REPORTED_AT_ONCE = 8  # rows whose exponentials are in memory together: they stay in the cache
 
 
 class Row(Protocol):
@@ -70,8 +71,10 @@ class Sampler:
         report = plan.report(values) if len(plan.reported) else None
         plan.edit(values[:, : self._vocab_size])
         picks, finite = plan.pick(Chunked.of(values))
+        picks.clamp_(max=self._vocab_size - 1)  # where nothing is finite it may be padding
         tokens, oks = torch.stack((picks, finite.to(picks.dtype))).tolist()
-        logprobs = report(picks) if report else [None] * len(rows)
+        none: list[TokenLogprobs | None] = [None] * len(rows)
+        logprobs = report(picks) if report else none
         return Sampled(tokens, [bool(ok) for ok in oks], logprobs)
 
     def _plan_for(self, rows: Sequence[Row]) -> _Plan:
@@ -147,22 +150,27 @@ class _Plan:
         return picks, finite
 
     def report(self, values: torch.Tensor) -> Callable[[torch.Tensor], list[TokenLogprobs | None]]:
-        """Read the model's own logits before they are edited; log probabilities once picked."""
-        own = values[self.reported]  # (L, padded vocab), a copy
-        total = own.logsumexp(dim=-1, keepdim=True)
-        wanted = [self.rows[i].request.sampling.num_logprobs or 0 for i in self.reported.tolist()]
-        top = own.topk(min(max(wanted), own.size(-1)), dim=-1)
+        """Read the model's own logits before they are edited; log probabilities once picked.
+
+        At most `NARROW` of the likeliest tokens can be reported, three times what OpenAI allows.
+        """
+        own = Chunked.of(values.index_select(0, self.reported))  # (L, padded vocab)
+        likeliest, ids = own.likeliest(torch.arange(len(self.reported), device=self._device))
+        best = likeliest[:, :1]
+        below = own.values.sub_(best)
+        parts = torch.split(below, REPORTED_AT_ONCE)
+        weights = torch.cat([chunk_sums(part.exp()).sum(dim=-1, keepdim=True) for part in parts])
+        total = weights.log()  # (L, 1), of the probability mass where the likeliest token has 1
+        top_ids, top_logprobs = ids.tolist(), (likeliest - best - total).tolist()
 
         def picked(picks: torch.Tensor) -> list[TokenLogprobs | None]:
             tokens = picks[self.reported]
-            logprobs = (own.gather(-1, tokens.unsqueeze(-1)) - total).squeeze(-1).tolist()
-            ids, values = top.indices.tolist(), (top.values - total).tolist()
+            logprobs = (below.gather(-1, tokens.unsqueeze(-1)) - total).squeeze(-1)
             found: list[TokenLogprobs | None] = [None] * len(self.rows)
-            for n, (place, token) in enumerate(
-                zip(self.reported.tolist(), tokens.tolist(), strict=True)
-            ):
-                best = tuple(zip(ids[n], values[n], strict=True))[: wanted[n]]
-                found[place] = TokenLogprobs(token, logprobs[n], best)
+            for n, place in enumerate(self.reported.tolist()):
+                num = self.rows[place].request.sampling.num_logprobs or 0
+                top = tuple(zip(top_ids[n][:num], top_logprobs[n][:num], strict=True))
+                found[place] = TokenLogprobs(int(tokens[n]), float(logprobs[n]), top)
             return found
 
         return picked
@@ -205,4 +213,8 @@ class _Masks:
         packed = torch.frombuffer(allowed, dtype=torch.uint8).to(logits.device)
         packed = packed.view(len(self._matchers), -1, 1)  # (G, vocab / 8 and some, 1)
         banned = ((packed & self._bits) == 0).flatten(1)[:, : logits.size(-1)]  # (G, vocab)
-        logits[self._rows] = logits[self._rows].masked_fill_(banned, -torch.inf)
+        # A head may have more rows than the tokenizer has tokens.
+        banned = torch.nn.functional.pad(banned, (0, logits.size(-1) - banned.size(-1)), value=True)
+        logits.index_copy_(
+            0, self._rows, logits.index_select(0, self._rows).masked_fill_(banned, -torch.inf)
+        )

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from .errors import InvalidRequest, ModelNotFound, QueueFull
 from .fields import shortened
-from .generation import Engine, GenerationGroup, GenerationRequest
+from .generation import Engine, GenerationGroup, GenerationRequest, Grammar
 from .metrics import Metrics
 from .protocol import GenerationParams
 from .vocabulary import Vocabulary
@@ -30,6 +30,7 @@ class Codec(Protocol):
 
     def encode(self, text: str) -> list[int]: ...
     def encode_chat(self, messages: Sequence[dict[str, str]]) -> list[int]: ...
+    def grammar(self, schema: Mapping[str, Any] | bool, end_ids: frozenset[int]) -> Grammar: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,14 @@ class Service:
         """The one doorway through which tokenizing leaves the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self.encoder, encode)
 
+    async def compile(self, schema: Mapping[str, Any] | bool | None) -> Grammar | None:
+        """The grammar of a response format; through the same doorway, for it takes as long."""
+        if schema is None:
+            return None
+        return await self.encode(
+            partial(self.model.codec.grammar, schema, end_ids=self.model.end_ids)
+        )
+
     def require_model(self, name: str) -> None:
         if name != self.model.name:
             raise ModelNotFound(
@@ -96,7 +105,12 @@ class Service:
             raise
 
     def plan(
-        self, prompts: Sequence[Sequence[int]], params: GenerationParams, *, incremental: bool
+        self,
+        prompts: Sequence[Sequence[int]],
+        params: GenerationParams,
+        *,
+        incremental: bool,
+        grammar: Grammar | None = None,
     ) -> list[GenerationRequest]:
         """Every sequence to generate, `n` for each prompt, in the order of their indices."""
         self._require_in_vocabulary(params.sampling.logit_bias, "logit_bias")
@@ -107,6 +121,7 @@ class Service:
                 max_tokens=self._max_tokens(prompt_ids, params.max_tokens),
                 sampling=replace(params.sampling, seed=seed, choice=index * params.n + copy),
                 end_ids=frozenset() if params.ignore_eos else self.model.end_ids,
+                grammar=grammar,
                 incremental=incremental,
             )
             for index, prompt_ids in enumerate(prompts)

@@ -6,7 +6,7 @@ Safetensors and GGUF only, never a pickle; `trust_remote_code` is off and has no
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +29,9 @@ from .background import in_background
 from .checkpoint import Checkpoint, inspect
 from .conversion import CacheUnusable, Conversions, look_up
 from .errors import InvalidRequest
+from .generation import Grammar
 from .gguf_header import count_weights
+from .grammar import GrammarCompiler
 from .hub import download
 from .machine import free_bytes
 from .placement import free_on, pick_attention, pick_device, pick_dtype
@@ -42,7 +44,8 @@ GIB = 1 << 30
 
 
 class Codec:
-    """Text ↔ token ids. Stateless, so the event loop and the encoding thread may share it."""
+    """Text ↔ token ids. Stateless, so the event loop and the encoding thread may share it; but
+    `grammar` belongs to the encoding thread."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -50,6 +53,7 @@ class Codec:
         # every call, which fails ("Already borrowed") when another thread is decoding.
         self._rust = tokenizer.backend_tokenizer
         self.vocabulary = Vocabulary(self._rust)
+        self._grammars: GrammarCompiler | None = None
 
     def encode(self, text: str) -> list[int]:
         """Ids of a bare prompt, with the model's own opening token if it has one."""
@@ -69,6 +73,12 @@ class Codec:
                 f"the model's chat template refuses these messages: {exc}", param="messages"
             ) from exc
         return list(self._rust.encode(prompt, add_special_tokens=False).ids)
+
+    def grammar(self, schema: Mapping[str, Any] | bool, end_ids: frozenset[int]) -> Grammar:
+        """What a text of this JSON schema may be made of; `end_ids`, always the same, end it."""
+        if self._grammars is None:  # most servers never need one
+            self._grammars = GrammarCompiler(self._rust.to_str(), end_ids)
+        return self._grammars.json_schema(schema)
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._rust.decode(list(ids), skip_special_tokens=True))

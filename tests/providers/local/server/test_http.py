@@ -178,7 +178,6 @@ def test_models_and_health(client: httpx.Client) -> None:
     ("name", "value"),
     [
         ("tools", [{"type": "function"}]),
-        ("response_format", {"type": "json_object"}),
         ("echo", True),
         ("suffix", "x"),
         ("audio", {"voice": "x"}),
