@@ -65,7 +65,10 @@ async def listening(engine: FakeEngine) -> AsyncIterator[httpx.AsyncClient]:
         make_app(engine), http="h11", lifespan="off", ws="none", log_config=None
     )
     server = _Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    # The protocol named, as `server.py` does it: or else each answer waits for an acknowledgement.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
         serving = asyncio.create_task(server.serve([listener]))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         try:

@@ -123,7 +123,7 @@ def test_a_signal_while_loading_ends_it_without_a_traceback(
     assert process.stderr() == ""
 
 
-def test_sigterm_ends_open_streams_after_a_grace_and_the_key_guards(
+def test_sigterm_lets_streams_end_for_a_while_then_ends_them_and_the_key_guards(
     start_server: Start, tiny_folder: Path
 ) -> None:
     env = {**os.environ, "WEAVE_ASYNC_SERVER_API_KEY": "s3cret"}
@@ -136,11 +136,17 @@ def test_sigterm_ends_open_streams_after_a_grace_and_the_key_guards(
         assert wrong.json()["error"]["code"] == "invalid_api_key"
         assert client.get("/health").status_code == 200
         client.headers["Authorization"] = "Bearer s3cret"
-        with client.stream("POST", "/v1/completions", json=body) as answer:
+        short_body = {**body, "max_tokens": 10}
+        with (
+            client.stream("POST", "/v1/completions", json=body) as answer,
+            client.stream("POST", "/v1/completions", json=short_body) as short,
+        ):
             lines = answer.iter_lines()
             next(lines)
             process.popen.send_signal(signal.SIGTERM)
+            short_lines = [line for line in short.iter_lines() if line]
             rest = [line for line in lines if line]
+    assert short_lines[-1] == "data: [DONE]"
     assert '"engine_stopped"' in rest[-1]
     assert process.popen.wait(10) == 143
     assert process.stderr() == ""
