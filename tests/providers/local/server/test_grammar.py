@@ -12,12 +12,12 @@ import jsonschema
 import pytest
 
 from providers.local.server.errors import InvalidRequest
+from providers.local.server.generation import RunningEngine
 from providers.local.server.grammar import MAX_COMPILED, MAX_SCHEMA_BYTES, GrammarCompiler
-from providers.local.server.paged import PagedEngine
 from providers.local.server.weights import Codec, LoadedModel
 from tiny_models import make_model, make_tokenizer
 
-from .test_paged import load_reciter, run
+from .test_engines import both_engines, load_reciter, run
 
 PERSON = {
     "type": "object",
@@ -162,8 +162,9 @@ def person_format(schema: Any = PERSON) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": described}
 
 
-def test_a_random_model_answers_in_the_schema_beside_others_that_are_free() -> None:
-    async def test(client: httpx.AsyncClient, _engine: PagedEngine) -> None:
+@both_engines
+def test_a_random_model_answers_in_the_schema_beside_others_that_are_free(kind: str) -> None:
+    async def test(client: httpx.AsyncClient, _engine: RunningEngine) -> None:
         free = {"seed": 5, "max_tokens": 20, "ignore_eos": True}
         alone = await chat(client, **free)
         shaped = [{"seed": n, "response_format": person_format()} for n in range(3)]
@@ -177,11 +178,12 @@ def test_a_random_model_answers_in_the_schema_beside_others_that_are_free() -> N
             jsonschema.validate(json.loads(choice["message"]["content"]), PERSON)
         assert await chat(client, **shaped[0]) == choices[1]
 
-    run(test, load_random())
+    run(kind, test, load_random())
 
 
-def test_a_json_object_is_an_object_however_its_tokens_are_weighed() -> None:
-    async def test(client: httpx.AsyncClient, _engine: PagedEngine) -> None:
+@both_engines
+def test_a_json_object_is_an_object_however_its_tokens_are_weighed(kind: str) -> None:
+    async def test(client: httpx.AsyncClient, _engine: RunningEngine) -> None:
         (brace,) = make_tokenizer().encode("}", add_special_tokens=False)
         choice = await chat(
             client, response_format={"type": "json_object"}, logit_bias={str(brace): 100}
@@ -189,11 +191,12 @@ def test_a_json_object_is_an_object_however_its_tokens_are_weighed() -> None:
         assert isinstance(json.loads(choice["message"]["content"]), dict)
         assert choice["finish_reason"] == "stop"
 
-    run(test, load_random())
+    run(kind, test, load_random())
 
 
-def test_refusals_of_a_response_format_name_it() -> None:
-    async def test(client: httpx.AsyncClient, _engine: PagedEngine) -> None:
+@both_engines
+def test_refusals_of_a_response_format_name_it(kind: str) -> None:
+    async def test(client: httpx.AsyncClient, _engine: RunningEngine) -> None:
         for wrong, more in (
             ("json", {}),
             ({"type": "xml"}, {}),
@@ -210,14 +213,15 @@ def test_refusals_of_a_response_format_name_it() -> None:
         answer = await client.post("/v1/chat/completions", json=body)
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, "ignore_eos")
 
-    run(test)
+    run(kind, test)
 
 
-def test_text_is_the_format_that_asks_for_nothing() -> None:
-    async def test(client: httpx.AsyncClient, _engine: PagedEngine) -> None:
+@both_engines
+def test_text_is_the_format_that_asks_for_nothing(kind: str) -> None:
+    async def test(client: httpx.AsyncClient, _engine: RunningEngine) -> None:
         asked = {"seed": 1, "max_tokens": 5}
         assert await chat(client, response_format={"type": "text"}, **asked) == await chat(
             client, **asked
         )
 
-    run(test)
+    run(kind, test)
