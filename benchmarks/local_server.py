@@ -79,6 +79,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--distinct", action="store_true", help="prompts that share nothing")
     parser.add_argument("--stream", action="store_true", help="as SSE, with the time to first text")
     parser.add_argument("--restart", action="store_true", help="start each stack anew every round")
+    parser.add_argument("--no-roofline", action="store_true", help="leave the ceilings out")
     parser.add_argument("--openvino-python", help="of an environment that has openvino-genai")
     parser.add_argument("--llama-server", help="the program [from PATH]")
     parser.add_argument("--vllm", help="the command of a CPU build [from PATH]")
@@ -134,7 +135,7 @@ def measured(given: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], s
         is_restarted=given.restart,
     )
     batches = {at for stack in given.chosen for at in stack.concurrencies(given.concurrency)}
-    roofline = measure_roofline(setting, sorted(batches))
+    roofline = None if given.no_roofline else measure_roofline(setting, sorted(batches))
     comparison = compare(given.chosen, conditions, setting, folder)
     about = {"machine": machine(given.threads), "model": given.model, "is_quick": given.quick}
     result = {**about, "conditions": asdict(conditions), **as_dict(comparison, roofline)}
@@ -179,7 +180,10 @@ def measure_roofline(setting: Setting, batches: Sequence[int]) -> dict[str, Any]
 def module(name: str, *arguments: str) -> str:
     """What one of ours printed, in a process of its own: torch is not to stay in this one."""
     command = [sys.executable, "-m", name, *arguments]
-    done = subprocess.run(command, cwd=HERE, stdout=subprocess.PIPE, text=True, check=True)
+    quiet = {**os.environ, "TQDM_DISABLE": "1"}
+    done = subprocess.run(
+        command, cwd=HERE, env=quiet, stdout=subprocess.PIPE, text=True, check=True
+    )
     return done.stdout
 
 

@@ -91,7 +91,7 @@ async def _ask(
             usage, ttft_s = await _read_stream(reply, sent_s)
             answers.ttft_s.append(ttft_s)
         else:
-            usage = (await reply.json())["usage"]
+            usage = json.loads(await reply.read())["usage"]
     answers.e2e_s.append(time.monotonic() - sent_s)
     answers.output_tokens.append(usage["completion_tokens"])
     answers.input_tokens.append(usage["prompt_tokens"])

@@ -33,6 +33,7 @@ class Model:
         attention = {"attn_implementation": "paged|sdpa"} if is_paged else {}
         number = getattr(torch, dtype)
         self._model = AutoModelForCausalLM.from_pretrained(folder, dtype=number, **attention).eval()
+        self._model.generation_config.eos_token_id = None  # it stands in for one that is None
 
     def encode(self, load: Load) -> list[list[int]]:
         texts = self._tokenizer.apply_chat_template(
