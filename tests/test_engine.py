@@ -52,7 +52,7 @@ def test_calls_and_answers_are_in_the_journal_before_the_next_request_goes_out()
 
 
 def test_one_slow_answer_holds_up_no_other_and_memory_stays_bounded() -> None:
-    num_rows = 3 * SMALLEST_WINDOW
+    num_rows = 2 * SMALLEST_WINDOW
     StragglerProvider.others = num_rows - 100
     run = run_of(recipe_of(num_rows, "doubles:StragglerProvider"))
     most_waiting = 0
@@ -81,7 +81,7 @@ def test_one_slow_answer_holds_up_no_other_and_memory_stays_bounded() -> None:
 
 
 def test_a_slow_reader_slows_the_asking_and_loses_nothing() -> None:
-    num_rows = 3 * SMALLEST_WINDOW
+    num_rows = 2 * SMALLEST_WINDOW
     run = run_of(recipe_of(num_rows))
 
     async def read_slowly() -> tuple[int, int]:

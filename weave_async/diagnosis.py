@@ -199,6 +199,8 @@ class _Examination:
         self.found["models"] = {self._shown(name): size for name, size in facts.models.items()}
         self._judge_models(facts.models)
         self._judge_clock(facts.clock_ahead_s)
+        if facts.runs_on:
+            self.ok("runs on", facts.runs_on)
         self.ways = facts.ways
         return True
 

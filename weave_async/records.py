@@ -362,9 +362,11 @@ class EndpointFacts:
     """What an endpoint says of itself for free: see ``interfaces.Inspectable``.
 
     ``models`` are its models with the tokens of their context. ``clock_ahead_s`` is how far its
-    clock is ahead of ours. ``ways`` are the things in which it is known to differ, in words.
+    clock is ahead of ours. ``ways`` are the things in which it is known to differ, in words, and
+    ``runs_on`` is what a server of our own has found to run on.
     """
 
     models: Mapping[str, int | None]
     clock_ahead_s: float | None = None
     ways: tuple[str, ...] = ()
+    runs_on: str = ""

@@ -57,8 +57,9 @@ class EndpointSettings(BaseModel):
 
 
 _KEYS = [name for name in EndpointSettings.model_fields if name != "options"]
-FOREIGN_VARIABLES = {"WEAVE_ASYNC_SERVER_API_KEY"}
-"""Ours, but read elsewhere: the local model server stands alone and reads its own key."""
+FOREIGN_VARIABLES = {"WEAVE_ASYNC_SERVER_API_KEY", "WEAVE_ASYNC_LOCAL_MEMORY_GB"}
+"""Ours, but read elsewhere: the local model server stands alone and reads its own key, and the
+provider that starts it knows what the machine has for all of them."""
 _FOR_ALL_ENDPOINTS = ("model", "rpm", "tpm", "max_concurrency", "timeout_s", "deadline_s", "mode")
 FALLBACK_PROVIDER = "openai_compatible"
 """The adapter of an endpoint that the environment names without saying which."""
@@ -335,7 +336,7 @@ def variable_of(endpoint: str, field: str) -> str:
 
 
 def variables() -> list[str]:
-    """The names this module reads for one endpoint, and the one that is read elsewhere.
+    """The names this module reads for one endpoint, and those that are read elsewhere.
 
     Presets that are installed from elsewhere have variables of their own.
     """

@@ -339,7 +339,7 @@ def test_rows_that_break_any_server_end_as_failed_and_nothing_else_does() -> Non
 
 # --- one of three is bad (N9) --------------------------------------------------------------------
 
-MINUTES = 6
+MINUTES = 4
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import anyio._backends._asyncio
+import httpcore2
 import httpx2
 import openai.resources.batches
 import openai.resources.files
 
 from faults import killing
+from providers.sdk import client
 from weave_async.batch import batching
 
-IMPORTED = (httpx2, openai.resources)
+IMPORTED = (anyio._backends, httpcore2, httpx2, openai.resources, client)
 """Before the fork, not in every child."""
 die_in_folder = killing.die_at
 killing.die_at = lambda step, folder: die_in_folder(step, folder / "batches")

@@ -121,7 +121,7 @@ def test_flags_reach_the_recipe_and_the_endpoint(weave_async: Program, recipe_fi
 
 
 def test_one_ctrl_c_lets_in_what_is_in_flight_and_the_next_run_goes_on(recipe_file: Path) -> None:
-    arguments = ("run", str(recipe_file), "-n", "400", "-c", "4", "-o", "out", "--json", *SLOW)
+    arguments = ("run", str(recipe_file), "-n", "120", "-c", "4", "-o", "out", "--json", *SLOW)
     process = start(*arguments)
     wait_for_answers(process, Path("out"), at_least=20)
     process.send_signal(signal.SIGINT)
@@ -130,11 +130,11 @@ def test_one_ctrl_c_lets_in_what_is_in_flight_and_the_next_run_goes_on(recipe_fi
     assert "Traceback" not in err
     summary = json.loads(out)
     assert summary["status"] == "interrupted"
-    assert summary["pending"] == 400 - count_answers(Path("out")) > 0
+    assert summary["pending"] == 120 - count_answers(Path("out")) > 0
     finished = start(*arguments)
     out, err = finished.communicate(timeout=60)
     assert finished.returncode == 0, err
-    assert json.loads(out)["recalled"] == 400 - summary["pending"]
+    assert json.loads(out)["recalled"] == 120 - summary["pending"]
 
 
 def test_sigterm_stops_as_gently_and_says_so_in_its_exit_code(recipe_file: Path) -> None:
@@ -195,7 +195,7 @@ def test_without_o_each_prompts_file_has_its_own_folder(weave_async: Program) ->
 
 
 def test_a_signal_that_was_ignored_stays_ignored(recipe_file: Path) -> None:
-    command = [sys.executable, "-m", "weave_async.cli", "run", str(recipe_file), "-n", "200"]
+    command = [sys.executable, "-m", "weave_async.cli", "run", str(recipe_file), "-n", "80"]
     process = subprocess.Popen(
         ["nohup", *command, "-c", "4", "-o", "out", *SLOW],
         stdout=subprocess.PIPE,
@@ -206,7 +206,7 @@ def test_a_signal_that_was_ignored_stays_ignored(recipe_file: Path) -> None:
     process.send_signal(signal.SIGHUP)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 0
-    assert out.startswith("Complete: 200 samples")
+    assert out.startswith("Complete: 80 samples")
 
 
 def test_a_second_ctrl_c_drops_what_is_in_flight(recipe_file: Path) -> None:
@@ -225,8 +225,8 @@ def test_a_second_ctrl_c_drops_what_is_in_flight(recipe_file: Path) -> None:
 
 
 def test_after_kill_9_the_next_run_loses_and_repeats_nothing(recipe_file: Path) -> None:
-    arguments = ("run", str(recipe_file), "-n", "400", "-c", "8", "--json", *SLOW)
-    for kill_at in (30, 120, 250):
+    arguments = ("run", str(recipe_file), "-n", "240", "-c", "8", "--json", *SLOW)
+    for kill_at in (30, 80, 150):
         process = start(*arguments, "-o", "killed")
         wait_for_answers(process, Path("killed"), at_least=kill_at)
         process.kill()
@@ -236,7 +236,7 @@ def test_after_kill_9_the_next_run_loses_and_repeats_nothing(recipe_file: Path) 
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert json.loads(out)["recalled"] == durable
-    assert count_answers(Path("killed")) == 400
+    assert count_answers(Path("killed")) == 240
     start(*arguments, "-o", "whole").communicate(timeout=60)
     assert Path("killed/samples.jsonl").read_bytes() == Path("whole/samples.jsonl").read_bytes()
 

@@ -327,6 +327,7 @@ def test_the_local_server_is_started_looked_at_and_ended(
     assert outcome.exit_code == 0
     assert check(finding, "request")["state"] == "ok"
     assert check(finding, "usage")["state"] == "ok"
+    assert "threads" in check(finding, "runs on")["says"]
 
 
 @pytest.mark.parametrize(("offset_s", "way"), [(3600.0, "ahead of ours"), (-3600.0, "behind ours")])

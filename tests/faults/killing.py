@@ -16,11 +16,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from weave_async.cli import progress, run
+from providers import openai_compatible
+from providers.transport import reqwest
+from weave_async.cli import loop, progress, run
 from weave_async.cli.main import main
+from weave_async.sinks import jsonl as jsonl_sink
+from weave_async.sources import jsonl as jsonl_source
 
 STEPS = ("open", "fsync", "fdatasync", "replace", "rename", "unlink", "truncate", "ftruncate")
-IMPORTED = (progress, run)
+IMPORTED = (openai_compatible, reqwest, loop, progress, run, jsonl_sink, jsonl_source)
 """Before the fork, not in every child."""
 
 

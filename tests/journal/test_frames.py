@@ -41,7 +41,7 @@ def end_of_last(blob: bytes) -> int:
 
 
 @given(records)
-@settings(deadline=None)
+@settings(max_examples=40)
 def test_records_come_back_as_they_went_in(written: list[dict[str, Any]]) -> None:
     blob = b"".join(map(frames.encode, written))
     assert scanned(blob) == written
@@ -49,7 +49,7 @@ def test_records_come_back_as_they_went_in(written: list[dict[str, Any]]) -> Non
 
 
 @given(records)
-@settings(deadline=None)
+@settings(max_examples=40)
 def test_each_frame_can_be_read_at_its_offset(written: list[dict[str, Any]]) -> None:
     file = BytesIO(b"".join(map(frames.encode, written)))
     offsets = [offset for offset, _ in frames.scan(file)]
@@ -58,7 +58,7 @@ def test_each_frame_can_be_read_at_its_offset(written: list[dict[str, Any]]) -> 
 
 
 @given(records, records)
-@settings(deadline=None)
+@settings(max_examples=40)
 def test_a_scan_can_begin_at_any_frame(
     before: list[dict[str, Any]], after: list[dict[str, Any]]
 ) -> None:

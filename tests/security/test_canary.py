@@ -10,7 +10,8 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,14 @@ from .conftest import keyed_providers, write_recipe
 from .watching import (
     CANARY,
     CORE,
+    Scene,
     Watched,
     descendants,
     places_of,
     traces_of,
     watch,
     watch_commands,
+    watch_scenes,
 )
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
@@ -51,6 +54,7 @@ COMMANDS = (
     ("verify", "out"),
     ("explain", "out", "1"),
 )
+MODEL = {"WEAVE_ASYNC_MODEL": "scripted-model", "OPENAI_LOG": "debug"}
 ECHOING = {"x-key": CANARY, "set-cookie": f"session={CANARY}", "www-authenticate": CANARY}
 
 
@@ -99,12 +103,35 @@ FAULTS: dict[str, Callable[[RecordedRequest], Reply]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What a fault came to, and what was asked while it was played."""
+
+    watched: Watched
+    folder: Path
+    requests: list[RecordedRequest]
+
+
+@pytest.fixture(scope="module", params=keyed_providers())
+def played(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Played]:
+    """All faults by name, one after the other in one process: most of its time is its start."""
+    env = {"WEAVE_ASYNC_PROVIDER": request.param, "WEAVE_ASYNC_API_KEY": CANARY, **MODEL}
+    with contextlib.ExitStack() as stack:
+        endpoints = [stack.enter_context(ScriptedEndpoint(answer)) for answer in FAULTS.values()]
+        place = tmp_path_factory.mktemp("place")
+        scenes = scenes_at([each.base_url for each in endpoints], place, COMMANDS)
+        watched = watch_scenes(scenes, folder=place, env=env)
+    return {
+        name: Played(seen, scene.folder, endpoint.requests)
+        for name, seen, scene, endpoint in zip(FAULTS, watched, scenes, endpoints, strict=True)
+    }
+
+
 @pytest.fixture(params=keyed_providers())
 def settings(request: pytest.FixtureRequest) -> dict[str, str]:
     return {"WEAVE_ASYNC_PROVIDER": request.param, "WEAVE_ASYNC_API_KEY": CANARY, **MODEL}
-
-
-MODEL = {"WEAVE_ASYNC_MODEL": "scripted-model", "OPENAI_LOG": "debug"}
 
 
 def require_no_trace(watched: Watched, folder: Path) -> None:
@@ -113,16 +140,12 @@ def require_no_trace(watched: Watched, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_no_command_leaves_a_trace_of_the_key(
-    place: Path, settings: dict[str, str], name: str
-) -> None:
-    with ScriptedEndpoint(FAULTS[name]) as endpoint:
-        settings["WEAVE_ASYNC_BASE_URL"] = endpoint.base_url
-        watched = watch_commands(*COMMANDS, folder=place, env=settings)
-        bearers = {request.headers.get("authorization") for request in endpoint.requests}
+def test_no_command_leaves_a_trace_of_the_key(played: dict[str, Played], name: str) -> None:
+    fault = played[name]
+    bearers = {request.headers.get("authorization") for request in fault.requests}
     assert bearers == {f"Bearer {CANARY}"}, "the key was not used"
-    assert set(watched.exit_codes) == {command[0] for command in COMMANDS}
-    require_no_trace(watched, place)
+    assert set(fault.watched.exit_codes) == {command[0] for command in COMMANDS}
+    require_no_trace(fault.watched, fault.folder)
 
 
 @pytest.mark.parametrize("hint", ["none", "retry-after"])
@@ -152,35 +175,51 @@ def test_an_endpoint_that_is_away_leaves_no_trace(place: Path, settings: dict[st
     require_no_trace(watched, place)
 
 
-@pytest.mark.parametrize("speaks_tls", [True, False])
-def test_a_tls_failure_leaves_no_trace(
-    place: Path, settings: dict[str, str], speaks_tls: bool
-) -> None:
-    context: ssl.SSLContext | None = None
-    if speaks_tls:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
-    with ScriptedEndpoint(ssl_context=context) as endpoint:
-        settings["WEAVE_ASYNC_BASE_URL"] = endpoint.base_url.replace("http:", "https:")
+def test_a_tls_failure_leaves_no_trace(place: Path, settings: dict[str, str]) -> None:
+    """A certificate that nobody vouches for, and a server that speaks no TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with ScriptedEndpoint(ssl_context=context) as strange, ScriptedEndpoint() as plain:
+        addresses = [each.base_url.replace("http:", "https:") for each in (strange, plain)]
+        scenes = scenes_at(addresses, place, COMMANDS[2:4])
         settings["WEAVE_ASYNC_TIMEOUT_S"] = "1"
-        watched = watch_commands(*COMMANDS[2:4], folder=place, env=settings)
-        assert not endpoint.requests
-    assert 0 not in watched.exit_codes.values()
-    require_no_trace(watched, place)
+        watched = watch_scenes(scenes, folder=place, env=settings)
+        assert not strange.requests
+        assert not plain.requests
+    for seen in watched:
+        assert 0 not in seen.exit_codes.values()
+        require_no_trace(seen, place)
 
 
-@pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_redirect_takes_the_key_nowhere(
-    place: Path, settings: dict[str, str], status: int
-) -> None:
-    with ScriptedEndpoint() as elsewhere:
+def test_a_redirect_takes_the_key_nowhere(place: Path, settings: dict[str, str]) -> None:
+    def redirecting(status: int) -> Callable[[RecordedRequest], Reply]:
+        return lambda request: scripts.redirect(location, status)
+
+    with ScriptedEndpoint() as elsewhere, contextlib.ExitStack() as stack:
         location = f"{elsewhere.base_url}/{CANARY}?key={CANARY}"
-        with ScriptedEndpoint(lambda request: scripts.redirect(location, status)) as endpoint:
-            settings["WEAVE_ASYNC_BASE_URL"] = endpoint.base_url
-            watched = watch_commands(*COMMANDS[:3], folder=place, env=settings)
-            assert endpoint.requests
+        endpoints = [
+            stack.enter_context(ScriptedEndpoint(redirecting(status)))
+            for status in (301, 302, 307, 308)
+        ]
+        scenes = scenes_at([each.base_url for each in endpoints], place, COMMANDS[:3])
+        watched = watch_scenes(scenes, folder=place, env=settings)
+        assert all(endpoint.requests for endpoint in endpoints)
         assert elsewhere.num_connections == 0
-    require_no_trace(watched, place)
+    for seen in watched:
+        require_no_trace(seen, place)
+
+
+def scenes_at(
+    base_urls: Sequence[str], place: Path, commands: Sequence[Sequence[str]]
+) -> list[Scene]:
+    """The same commands at each address, each in a folder of its own in ``place``."""
+    scenes = []
+    for number, base_url in enumerate(base_urls):
+        folder = place / f"scene-{number}"
+        folder.mkdir()
+        write_recipe(folder)
+        scenes.append(Scene(folder, {"WEAVE_ASYNC_BASE_URL": base_url}, commands))
+    return scenes
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -290,6 +329,7 @@ def test_a_proxy_of_the_options_leaves_no_trace_and_buys_nothing_again(place: Pa
 
 def test_the_local_server_is_not_told_the_keys_of_others(place: Path, tiny_folder: Path) -> None:
     """Neither in its command line nor in its environment."""
+    write_recipe(place, budget={"wall": "90s"})  # loading takes its time on a busy machine
     environments: set[bytes] = set()
     names = ("WEAVE_ASYNC_ENDPOINTS__FAST__API_KEY", "OPENAI_API_KEY", "GROQ_API_KEY")
     env = {

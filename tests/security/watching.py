@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -23,20 +23,27 @@ another way."""
 CORE = "cAnArY5d1e8b"
 """Found however the characters around it are written."""
 
-# As `weave-async …` for each list of arguments in turn, with all loggers of the process at DEBUG.
+# For each scene in turn, in its folder, with its variables: as `weave-async …` for each list of
+# arguments, with all loggers of the process at DEBUG.
 DRIVER = """
-import json, logging, sys
+import json, logging, os, sys
 logging.basicConfig(level=logging.DEBUG, stream=sys.stderr, force=True)
 from weave_async.cli.main import main
-for arguments in json.loads(sys.argv[1]):
-    sys.argv = ["weave-async", *arguments]
-    try:
-        main()
-        code = 0
-    except SystemExit as exited:
-        code = exited.code
-    print(json.dumps({"command": arguments[0], "exit_code": code}), flush=True)
+for folder, variables, commands in json.loads(sys.argv[1]):
+    os.chdir(folder)
+    os.environ.update(variables)
+    for arguments in commands:
+        sys.argv = ["weave-async", *arguments]
+        try:
+            main()
+            code = 0
+        except SystemExit as exited:
+            code = exited.code
+        print(json.dumps({"command": arguments[0], "exit_code": code}), flush=True)
+    for stream in (sys.stdout, sys.stderr):
+        print(END_OF_SCENE, file=stream, flush=True)
 """
+END_OF_SCENE = "--- end of scene ---"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +70,41 @@ def watch_commands(
     meanwhile: Callable[[subprocess.Popen[str]], None] | None = None,
 ) -> Watched:
     """Run these in turn, in one process in development mode, with every logger at DEBUG."""
-    arguments = [sys.executable, "-X", "dev", "-W", "ignore::ResourceWarning", "-c", DRIVER]
-    return watch([*arguments, json.dumps(commands)], folder=folder, env=env, meanwhile=meanwhile)
+    return watch(
+        _driven([Scene(folder, {}, commands)]), folder=folder, env=env, meanwhile=meanwhile
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Commands that are run in a folder of their own, with variables of their own."""
+
+    folder: Path
+    variables: Mapping[str, str]
+    """Nothing secret: they are in the command line."""
+    commands: Sequence[Sequence[str]]
+
+
+def watch_scenes(scenes: Sequence[Scene], *, folder: Path, env: Mapping[str, str]) -> list[Watched]:
+    """Play these in turn, as ``watch_commands``, all in one process; gives what each left.
+
+    What the process says after the last scene, and how it ends, is told with the last one.
+    """
+    watched = watch(_driven(scenes), folder=folder, env=env)
+    assert watched.exit_code == 0, watched.err
+    outs, errs = (text.split(f"{END_OF_SCENE}\n") for text in (watched.out, watched.err))
+    assert len(outs) == len(errs) == len(scenes) + 1
+    for texts in (outs, errs):
+        rest = texts.pop()
+        texts[-1] += rest
+    return [replace(watched, out=out, err=err) for out, err in zip(outs, errs, strict=True)]
+
+
+def _driven(scenes: Sequence[Scene]) -> list[str]:
+    told = [(str(each.folder), dict(each.variables), each.commands) for each in scenes]
+    code = DRIVER.replace("END_OF_SCENE", repr(END_OF_SCENE))
+    arguments = [sys.executable, "-X", "dev", "-W", "ignore::ResourceWarning", "-c", code]
+    return [*arguments, json.dumps(told)]
 
 
 def watch(

@@ -11,6 +11,8 @@ from .server import API_KEY_VARIABLE, serve
 
 HUMAN = {
     "loading": "loading {model} …",
+    "progress": "  {message}",
+    "warning": "warning: {message}",
     "loaded": "loaded in {seconds} s ({device}, {dtype}, {threads} threads)",
     "ready": "serving {model} at {url}/v1",
     "error": "error: {message}",
@@ -29,7 +31,7 @@ def _write_json(event: dict[str, Any]) -> None:
 
 
 def _write_human(event: dict[str, Any]) -> None:
-    stream = sys.stderr if event["event"] == "error" else sys.stdout
+    stream = sys.stderr if event["event"] in ("error", "warning") else sys.stdout
     stream.write(HUMAN[event["event"]].format(**event) + "\n")
     stream.flush()
 
@@ -50,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", help="auto (default), cpu, cuda or cuda:N")
     parser.add_argument("--dtype", help="auto (default), bfloat16, float16 or float32")
     parser.add_argument(
-        "--max-concurrency", type=_count, help="sequences generated at once (default 32)"
+        "--max-concurrency", type=_count, help="sequences generated at once (default 64)"
     )
     parser.add_argument(
         "--max-queue", type=int, help="sequences that may wait; then 429 (default 256)"
@@ -63,7 +65,8 @@ def _parser() -> argparse.ArgumentParser:
         type=_count,
         help="room of the KV cache (default 1024 per concurrent sequence)",
     )
-    parser.add_argument("--threads", type=_count, help="CPU threads of a step (default: torch's)")
+    parser.add_argument("--threads", type=_count, help="CPU threads of a step (default: the cores)")
+    parser.add_argument("--engine", help="auto (default), slots or transformers")
     parser.add_argument(
         "--exit-on-stdin-close", action="store_true", help="exit when the parent process is gone"
     )

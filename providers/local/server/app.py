@@ -14,12 +14,13 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .answer import Answer
 from .errors import ApiError, BodyTooLarge, InvalidRequest, Unauthorized
+from .generation import GenerationGroup, GenerationRequest
 from .protocol import ChatRequest, CompletionRequest, parse_chat, parse_completion
 from .replies import ChatReply, CompletionReply, Reply
 from .service import ServedModel, Service
@@ -42,6 +43,7 @@ def build_app(service: Service, *, api_key: str | None, allowed_hosts: Sequence[
             Route("/v1/models", partial(_models, service)),
             Route("/v1/models/{name:path}", partial(_model, service)),
             Route("/health", partial(_health, service)),
+            Route("/metrics", partial(_metrics, service)),
         ],
         middleware=middleware,
         exception_handlers={
@@ -74,30 +76,42 @@ class _GenerateEndpoint:
             asked = self.parse(await _read_body(Request(scope, receive)))
             service = self._service
             service.require_model(asked.model)
-            service.engine.require_room(self.num_prompts(asked) * asked.params.n)
+            service.require_room(self.num_prompts(asked) * asked.params.n)
             prompts = await service.encode(partial(self.encode, asked))
-            requests = service.plan(prompts, asked.params)
-            with service.engine.submit(requests) as group:
-                answer = Answer(
-                    reply=self.reply_type(service.model.name, service.model.fingerprint),
-                    group=group,
-                    readers=[
-                        TextReader(service.model.codec.decode, asked.params.stops, r.end_ids)
-                        for r in requests
-                    ],
-                    input_tokens=sum(map(len, prompts)),
-                )
-                if asked.delivery.stream:
-                    response: Response = StreamingResponse(
-                        answer.events(include_usage=asked.delivery.include_usage),
-                        media_type="text/event-stream",
-                        headers={"Cache-Control": "no-cache"},
-                    )
+            delivery = asked.delivery
+            # Whoever needs no news before the end costs the event loop nothing until then.
+            incremental = delivery.stream or bool(asked.params.stops)
+            requests = service.plan(prompts, asked.params, incremental=incremental)
+            with service.generate(requests) as group:
+                answer = self._answer(asked, requests, group, sum(map(len, prompts)))
+                if delivery.stream:
+                    sending = _send_events(send, answer, include_usage=delivery.include_usage)
+                    await _unless_client_leaves(receive, sending)
                 else:
-                    response = _json(await _unless_client_leaves(receive, answer.whole()))
-                await response(scope, receive, send)
+                    body = await _unless_client_leaves(receive, answer.whole())
+                    await _json(body)(scope, receive, send)
         except ClientDisconnect:
             return  # nobody is left to be told anything; leaving the `with` cancelled the rest
+        except ApiError as exc:
+            self._service.metrics.answered_with_error(exc.status_code)
+            raise
+
+    def _answer(
+        self,
+        asked: Any,
+        requests: Sequence[GenerationRequest],
+        group: GenerationGroup,
+        input_tokens: int,
+    ) -> Answer:
+        model, params = self._service.model, asked.params
+        vocabulary = model.codec.vocabulary
+        return Answer(
+            reply=self.reply_type(model.name, model.fingerprint, vocabulary),
+            group=group,
+            readers=[TextReader(vocabulary, params.stops, r.end_ids) for r in requests],
+            input_tokens=input_tokens,
+            with_logprobs=params.sampling.num_logprobs is not None,
+        )
 
 
 class _ChatEndpoint(_GenerateEndpoint):
@@ -125,6 +139,19 @@ class _CompletionEndpoint(_GenerateEndpoint):
     def encode(self, asked: CompletionRequest) -> list[Sequence[int]]:
         codec = self._service.model.codec
         return [codec.encode(p) if isinstance(p, str) else p for p in asked.prompts]
+
+
+async def _send_events(send: Send, answer: Answer, *, include_usage: bool) -> None:
+    async def write(events: bytes) -> None:
+        await send({"type": "http.response.body", "body": events, "more_body": True})
+
+    headers = [
+        (b"content-type", b"text/event-stream; charset=utf-8"),
+        (b"cache-control", b"no-cache"),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await answer.write_events(write, include_usage=include_usage)
+    await send({"type": "http.response.body"})
 
 
 async def _models(service: Service, request: Request) -> Response:
@@ -157,6 +184,11 @@ async def _health(service: Service, request: Request) -> Response:
         "failure": state.failure,
     }
     return _json(body, status_code=200 if state.failure is None else 503)
+
+
+async def _metrics(service: Service, request: Request) -> Response:
+    text = service.metrics.render(service.engine.state())
+    return Response(text, media_type="text/plain; version=0.0.4")
 
 
 async def _read_body(request: Request) -> bytes:

@@ -7,6 +7,7 @@ ApiError
 ├── BodyTooLarge     413
 ├── QueueFull        429  with Retry-After
 ├── GenerationFailed 500  this request broke (NaN logits, …); others go on
+├── OutOfMemory      503  it does not fit, even alone; others go on
 └── EngineStopped    503  nothing will be generated any more by this process
 """
 
@@ -85,6 +86,11 @@ class QueueFull(ApiError):
 
 class GenerationFailed(ApiError):
     code = "generation_failed"
+
+
+class OutOfMemory(ApiError):
+    status_code = 503
+    code = "out_of_memory"
 
 
 class EngineStopped(ApiError):

@@ -6,15 +6,16 @@ Nothing here knows torch, transformers or HTTP. An engine is anything that satis
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Literal, Protocol
 
 from .errors import ApiError
 
 FinishReason = Literal["stop", "length"]
+Outcome = Literal["stop", "length", "cancelled", "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +39,18 @@ class Sampling:
     seeded: bool = False
     choice: int = 0  # tells apart the sequences of one HTTP request, which share its seed
 
-    def uniform(self, position: int) -> float:
-        """The random number in [0, 1) that picks the token at `position`.
-
-        There is no generator state, so neither the batch that a sequence shares nor a restart of
-        it half-way changes what it draws.
-        """
-        digest = blake2b(f"{self.seed}:{self.choice}:{position}".encode(), digest_size=8).digest()
-        return (int.from_bytes(digest) >> 11) / 2**53
-
 
 class Matcher(Protocol):
     """Where one sequence stands in its grammar. Belongs to the thread that generates."""
 
-    def accept(self, token: int) -> None: ...
+    def allowed(self) -> bytes:
+        """What may come next: a bit for each token of the vocabulary, the lowest one first. None
+        is set when the grammar has run into a limit: the sequence cannot go on."""
+        ...
+
+    def accept(self, token: int) -> None:
+        """Move on past a token that was allowed."""
+        ...
 
 
 class Grammar(Protocol):
@@ -93,7 +92,11 @@ class GenerationRequest:
 
 @dataclass(slots=True, eq=False)
 class Generation:
-    """One sequence being generated: written by the engine, read through its group."""
+    """One sequence being generated: written by the engine, read through its group.
+
+    Its moments are read off the monotonic clock of this process, where the engine knows of them,
+    else where the event loop hears; None: it has not come to that.
+    """
 
     id: str
     request: GenerationRequest
@@ -102,10 +105,18 @@ class Generation:
     logprobs: list[TokenLogprobs] = field(default_factory=list)  # one a token, where asked for
     finish_reason: FinishReason | None = None
     error: ApiError | None = None
+    submitted_s: float = field(default_factory=time.monotonic)
+    admitted_s: float | None = None
+    first_token_s: float | None = None
+    ended_s: float | None = None
 
     @property
     def done(self) -> bool:
         return self.finish_reason is not None or self.error is not None
+
+    def admit(self) -> None:
+        """The engine takes it up: its wait is over."""
+        self.admitted_s = time.monotonic()
 
     def extend(
         self,
@@ -113,14 +124,19 @@ class Generation:
         finish_reason: FinishReason | None,
         logprobs: Sequence[TokenLogprobs] = (),
     ) -> None:
+        if self.first_token_s is None:
+            self.first_token_s = time.monotonic()
         self.tokens.extend(tokens)
         self.logprobs.extend(logprobs)
         self.finish_reason = finish_reason
+        if finish_reason is not None:
+            self.ended_s = time.monotonic()
         if self.request.incremental or finish_reason is not None:
             self.changed.set()
 
     def fail(self, error: ApiError) -> None:
         self.error = error
+        self.ended_s = time.monotonic()
         self.changed.set()
 
 
@@ -159,7 +175,18 @@ class GenerationGroup:
     def leave(self, index: int) -> None:
         """Stop reading one member and generating it: its reader found a stop string."""
         self._left.add(index)
+        self._members[index].ended_s = time.monotonic()
         self._cancel(self._members[index])
+
+    def outcomes(self) -> Iterator[tuple[Generation, Outcome]]:
+        """How each member ended. Ask once nothing reads the group any more."""
+        for index, member in enumerate(self._members):
+            if index in self._left:
+                yield member, "stop"
+            elif member.error is not None:
+                yield member, "error"
+            else:
+                yield member, member.finish_reason or "cancelled"
 
     async def __aiter__(self) -> AsyncIterator[Progress]:
         """Yield until every member ended or was left. Raises the first member's error met."""
@@ -182,11 +209,27 @@ class GenerationGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class Capacity:
+    """What an engine may hold at once. Sequences, except `kv_tokens`: room of the KV cache."""
+
+    max_concurrency: int
+    max_queue: int
+    kv_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class EngineState:
+    """What the engine holds now and has done since its start. Kept as counts: asking is cheap."""
+
     num_running: int
     num_waiting: int
     generated_tokens: int
     failure: str | None  # why nothing can be generated any more; None while all is well
+    kv_tokens_used: int = 0
+    kv_tokens_total: int = 0
+    prompt_tokens: int = 0  # of the prompts admitted, those found in the prefix cache included
+    prefix_tokens_reused: int = 0  # of `prompt_tokens`, those that were not computed again
+    num_steps: int = 0
 
 
 class Engine(Protocol):
@@ -206,3 +249,19 @@ class Engine(Protocol):
         ...
 
     def state(self) -> EngineState: ...
+
+
+class RunningEngine(Engine, Protocol):
+    """What the process needs besides."""
+
+    def start(self) -> None:
+        """Begin to generate, with news to the running event loop. Returns at once."""
+        ...
+
+    def abort(self, failure: str) -> None:
+        """Fail everything unfinished and accept nothing more; the first reason given stays."""
+        ...
+
+    async def stop(self) -> None:
+        """Abort, and wait until no step runs any more."""
+        ...

@@ -13,8 +13,8 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
+import torch
 from transformers import GenerationConfig
 from transformers.generation.configuration_utils import ContinuousBatchingConfig
 from transformers.generation.continuous_batching.continuous_api import (
@@ -26,31 +26,19 @@ from transformers.generation.continuous_batching.requests import GenerationOutpu
 
 from .errors import ApiError, EngineStopped, GenerationFailed, InvalidRequest, QueueFull
 from .generation import (
+    Capacity,
     EngineState,
     FinishReason,
     Generation,
     GenerationGroup,
     GenerationRequest,
 )
-from .sampling import RowSampler
+from .paged_sampler import PagedRow, RowSampler
 from .weights import LoadedModel
 
 PAGE_TOKENS = 32  # KV cache page: small pages waste little at the end of short sequences
 BATCH_TOKENS = 512  # most tokens in one step, so a long prompt delays the others' next token little
 STOP_TIMEOUT_S = 10.0  # a step on a slow CPU with a full prefill takes about a second
-
-
-@dataclass(frozen=True, slots=True)
-class Capacity:
-    """What the engine may hold at once. Sequences, except `kv_tokens`: room of the KV cache."""
-
-    max_concurrency: int
-    max_queue: int
-    kv_tokens: int
-
-    @property
-    def kv_pages(self) -> int:
-        return math.ceil(self.kv_tokens / PAGE_TOKENS)
 
 
 class PagedEngine:
@@ -61,11 +49,13 @@ class PagedEngine:
         self._capacity = capacity
         self._waiting: deque[Generation] = deque()
         self._running: dict[str, Generation] = {}
-        self._free_pages = capacity.kv_pages
+        self._num_pages = math.ceil(capacity.kv_tokens / PAGE_TOKENS)
+        self._free_pages = self._num_pages
         self._generated_tokens = 0
         self._failure: str | None = None
         self._ids = itertools.count()
-        self._sampler = RowSampler()
+        self._rows: dict[str, PagedRow] = {}  # of the running ones
+        self._sampler = RowSampler(loaded.vocab_size, torch.device(loaded.device))
         self._router = _LoopRouter(self._on_outputs)
         self._status = _LoopStatus(self._on_thread_end)
         self._manager = self._make_manager(loaded)
@@ -74,7 +64,7 @@ class PagedEngine:
         return (
             f"<PagedEngine {len(self._running)}/{self._capacity.max_concurrency} running, "
             f"{len(self._waiting)}/{self._capacity.max_queue} waiting, "
-            f"{self._free_pages}/{self._capacity.kv_pages} pages free>"
+            f"{self._free_pages}/{self._num_pages} pages free>"
         )
 
     def _make_manager(self, loaded: LoadedModel) -> ContinuousBatchingManager:
@@ -83,7 +73,7 @@ class PagedEngine:
             GenerationConfig(do_sample=False, eos_token_id=-1),  # type: ignore[no-untyped-call]
             ContinuousBatchingConfig(
                 page_size=PAGE_TOKENS,
-                num_blocks=self._capacity.kv_pages,
+                num_blocks=self._num_pages,
                 max_batch_tokens=max(BATCH_TOKENS, self._capacity.max_concurrency),
                 max_requests_per_batch=self._capacity.max_concurrency,
                 # Reusing another request's prefix changes the shape of the prefill and so the last
@@ -162,13 +152,15 @@ class PagedEngine:
             generation = self._waiting.popleft()
             self._free_pages -= pages
             self._running[generation.id] = generation
+            row = self._rows[generation.id] = _row(generation.request)
+            generation.admit()
             self._manager.add_request(
                 list(generation.request.prompt_ids),
                 request_id=generation.id,
                 max_new_tokens=generation.request.max_tokens,
                 streaming=True,
                 eos_token_id=list(generation.request.end_ids) or -1,
-                sampling=generation.request.sampling,
+                row=row,
             )
 
     def _cancel(self, generation: Generation) -> None:
@@ -186,7 +178,7 @@ class PagedEngine:
             self._admit()
 
     def _release(self, generation: Generation) -> None:
-        del self._running[generation.id]
+        del self._running[generation.id], self._rows[generation.id]
         self._free_pages += _pages(generation.request)
 
     def _on_outputs(self, outputs: Sequence[GenerationOutput]) -> None:
@@ -199,19 +191,21 @@ class PagedEngine:
                 self._cancel(generation)
                 generation.fail(error)
                 continue
-            new = output.generated_tokens[len(generation.tokens) :]
-            self._generated_tokens += len(new)
+            new = slice(len(generation.tokens), len(output.generated_tokens))
+            logprobs = self._rows[generation.id].logprobs[new]
+            self._generated_tokens += new.stop - new.start
             if output.is_finished():
                 self._release(generation)
-            generation.extend(new, _finish_reason(output, generation.request))
+            finish_reason = _finish_reason(output, generation.request)
+            generation.extend(output.generated_tokens[new], finish_reason, logprobs)
         self._admit()
 
     def _error_in(self, output: GenerationOutput) -> ApiError | None:
-        if output.request_id in self._sampler.poisoned:
-            self._sampler.poisoned.discard(output.request_id)
+        if self._rows[output.request_id].poisoned:
             return GenerationFailed(
-                "the model produced logits that are not numbers (NaN or infinite); its weights "
-                "are damaged or its dtype overflows: try another --dtype"
+                "the model produced logits that are not numbers (NaN or infinite), or the "
+                "grammar and the bias of this request left no token to say; in the first case its "
+                "weights are damaged or its dtype overflows: try another --dtype"
             )
         if output.status == RequestStatus.FAILED:
             return GenerationFailed(f"generation failed: {output.error}")
@@ -226,9 +220,14 @@ class PagedEngine:
         self._failure = self._failure or failure
         unfinished = [*self._running.values(), *self._waiting]
         self._running.clear()
+        self._rows.clear()
         self._waiting.clear()
         for generation in unfinished:
             generation.fail(EngineStopped(f"generation was broken off: {self._failure}"))
+
+
+def _row(request: GenerationRequest) -> PagedRow:
+    return PagedRow(request, matcher=request.grammar.matcher() if request.grammar else None)
 
 
 def _pages(request: GenerationRequest) -> int:

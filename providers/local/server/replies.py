@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .generation import FinishReason
+from .logprobs import chat_logprobs, completion_logprobs
+from .text import ShownToken
+from .vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +28,13 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """One whole completion."""
+class Piece:
+    """What one sequence adds to its answer, or all of it. `tokens`: None if nobody asked."""
 
+    index: int
     text: str
-    finish_reason: FinishReason
+    finish_reason: FinishReason | None = None
+    tokens: Sequence[ShownToken] | None = None
 
 
 class Reply:
@@ -38,7 +44,8 @@ class Reply:
     object: ClassVar[str]
     chunk_object: ClassVar[str]
 
-    def __init__(self, model: str, fingerprint: str) -> None:
+    def __init__(self, model: str, fingerprint: str, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
         self._head = {
             "id": f"{self.id_prefix}-{uuid.uuid4().hex}",
             "created": int(time.time()),
@@ -46,11 +53,11 @@ class Reply:
             "system_fingerprint": fingerprint,
         }
 
-    def whole(self, choices: list[Choice], usage: Usage) -> dict[str, Any]:
+    def whole(self, choices: Sequence[Piece], usage: Usage) -> dict[str, Any]:
         return {
             **self._head,
             "object": self.object,
-            "choices": [self._choice(index, choice) for index, choice in enumerate(choices)],
+            "choices": [self._choice(piece) for piece in choices],
             "usage": usage.body(),
         }
 
@@ -58,8 +65,8 @@ class Reply:
         """The chunks sent before any text."""
         return []
 
-    def chunk(self, index: int, text: str, finish_reason: FinishReason | None) -> dict[str, Any]:
-        return self._chunk([self._delta(index, text, finish_reason)])
+    def chunk(self, piece: Piece) -> dict[str, Any]:
+        return self._chunk([self._delta(piece)])
 
     def usage_chunk(self, usage: Usage) -> dict[str, Any]:
         return {**self._chunk([]), "usage": usage.body()}
@@ -67,10 +74,10 @@ class Reply:
     def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {**self._head, "object": self.chunk_object, "choices": choices}
 
-    def _choice(self, index: int, choice: Choice) -> dict[str, Any]:
+    def _choice(self, piece: Piece) -> dict[str, Any]:
         raise NotImplementedError
 
-    def _delta(self, index: int, text: str, finish_reason: FinishReason | None) -> dict[str, Any]:
+    def _delta(self, piece: Piece) -> dict[str, Any]:
         raise NotImplementedError
 
 
@@ -80,27 +87,21 @@ class ChatReply(Reply):
     chunk_object = "chat.completion.chunk"
 
     def openings(self, num_choices: int) -> list[dict[str, Any]]:
-        return [
-            self._chunk([_chat_delta(index, {"role": "assistant", "content": ""}, None)])
-            for index in range(num_choices)
-        ]
+        delta = {"role": "assistant", "content": ""}
+        return [self._chunk([_choice(index, delta=delta)]) for index in range(num_choices)]
 
-    def _choice(self, index: int, choice: Choice) -> dict[str, Any]:
-        return {
-            "index": index,
-            "message": {"role": "assistant", "content": choice.text, "refusal": None},
-            "logprobs": None,
-            "finish_reason": choice.finish_reason,
-        }
+    def _choice(self, piece: Piece) -> dict[str, Any]:
+        message = {"role": "assistant", "content": piece.text, "refusal": None}
+        logprobs = self._logprobs(piece)
+        return _choice(piece.index, piece.finish_reason, message=message, logprobs=logprobs)
 
-    def _delta(self, index: int, text: str, finish_reason: FinishReason | None) -> dict[str, Any]:
-        return _chat_delta(index, {"content": text} if text else {}, finish_reason)
+    def _delta(self, piece: Piece) -> dict[str, Any]:
+        delta = {"content": piece.text} if piece.text else {}
+        logprobs = self._logprobs(piece)
+        return _choice(piece.index, piece.finish_reason, delta=delta, logprobs=logprobs)
 
-
-def _chat_delta(
-    index: int, delta: dict[str, str], finish_reason: FinishReason | None
-) -> dict[str, Any]:
-    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+    def _logprobs(self, piece: Piece) -> dict[str, Any] | None:
+        return None if piece.tokens is None else chat_logprobs(piece.tokens, self._vocabulary)
 
 
 class CompletionReply(Reply):
@@ -108,8 +109,16 @@ class CompletionReply(Reply):
     object = "text_completion"
     chunk_object = "text_completion"
 
-    def _choice(self, index: int, choice: Choice) -> dict[str, Any]:
-        return self._delta(index, choice.text, choice.finish_reason)
+    def _choice(self, piece: Piece) -> dict[str, Any]:
+        logprobs = None
+        if piece.tokens is not None:
+            logprobs = completion_logprobs(piece.tokens, self._vocabulary)
+        return _choice(piece.index, piece.finish_reason, text=piece.text, logprobs=logprobs)
 
-    def _delta(self, index: int, text: str, finish_reason: FinishReason | None) -> dict[str, Any]:
-        return {"index": index, "text": text, "logprobs": None, "finish_reason": finish_reason}
+    _delta = _choice
+
+
+def _choice(
+    index: int, finish_reason: FinishReason | None = None, *, logprobs: Any = None, **said: Any
+) -> dict[str, Any]:
+    return {"index": index, **said, "logprobs": logprobs, "finish_reason": finish_reason}

@@ -1,145 +1,208 @@
-"""Picking the next token of each row of a batch, each row by its own rules.
+"""Picking the next token of every row of a batch in one go, each row by its own rules.
 
-One seeded uniform number decides a row (inverse CDF), so a seed costs nothing per vocabulary entry
-and rows cannot influence each other. A row that asks for no truncation is never sorted.
+In order: the client's `logit_bias`, penalties (see penalties.py), the grammar, then greedy or a
+draw with its cuts (see draws.py). The numbers that decide a draw are a function of (seed, choice,
+position) alone: neither the batch that a sequence shares nor a restart of it half-way changes what
+it draws.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from operator import is_
+from typing import Protocol
 
 import torch
-from transformers import LogitsProcessorList
-from transformers.generation.continuous_batching.cb_logits_processors import (
-    ContinuousBatchingLogitsProcessorList,
-)
 
-from .generation import Sampling
+from .draws import CHUNK, Chunked, Draws, advance
+from .generation import GenerationRequest, Matcher, Sampling, TokenLogprobs
+from .penalties import Penalties, is_penalised
 
-if TYPE_CHECKING:
-    from transformers.generation.continuous_batching.requests import FutureRequestState
+GREEDY_BELOW = 1e-5  # temperatures under this are 0, as in vLLM: their inverse overflows
 
-# A nucleus rarely needs more candidates than this; when it does, the whole row is sorted.
-# Measured on 2 CPU cores, 32 rows of 49152: topk(1024) is several times cheaper than a full sort.
-NUCLEUS_GUESS = 1024
+
+class Row(Protocol):
+    """What is read of a running sequence. `tokens` are those generated so far."""
+
+    @property
+    def request(self) -> GenerationRequest: ...
+    @property
+    def tokens(self) -> Sequence[int]: ...
+    @property
+    def matcher(self) -> Matcher | None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    request_id: str
-    sampling: Sampling
-    position: int
+class Sampled:
+    """One entry a row. Where `finite` is False the logits had NaN or +inf, or the row's grammar
+    and bias left no token: the token means nothing."""
+
+    tokens: list[int]
+    finite: list[bool]
+    logprobs: list[TokenLogprobs | None]
 
 
-class RowSampler(ContinuousBatchingLogitsProcessorList):
-    """Stands in for the manager's list of logits processors and leaves it only the argmax to do.
+class Sampler:
+    """Made for one model; called by one thread.
 
-    Kept on the host between `prepare_tensor_args` and `__call__` are the rows of one batch. That
-    is sound because the engine runs the manager without its asynchronous double buffering and
-    without CUDA graphs, which would replay a captured `__call__`.
+    What it knows of rows is kept between calls and rebuilt only when other rows are passed, so a
+    row must be the same object at each step.
     """
 
-    def __init__(self) -> None:
-        super().__init__(LogitsProcessorList())
-        self.do_processing = True
-        # Requests whose logits were not finite: the engine fails them instead of showing tokens
-        # drawn from garbage. Written by the generation thread, emptied by the event loop.
-        self.poisoned: set[str] = set()
-        self._rows: list[_Row] = []
+    def __init__(self, vocab_size: int, device: torch.device) -> None:
+        self._vocab_size = vocab_size
+        self._device = device
+        self._scratch = torch.empty(0, device=device)
+        self._plan = _Plan((), vocab_size, device, None)
 
-    def check_kwargs(self, kwargs: dict[str, Any]) -> None:
-        """The engine is the only caller and passes `sampling` always; nothing to check."""
+    def __repr__(self) -> str:
+        return f"<Sampler {len(self._plan.rows)} rows of {self._vocab_size}>"
 
-    def prepare_tensor_args(
-        self, requests_in_batch: list[FutureRequestState], arg_storage: torch.Tensor
-    ) -> torch.Tensor:
-        self._rows = [
-            _Row(
-                request.state.request_id,
-                request.state.logit_processor_kwargs["sampling"],
-                request.state.position_offset,
-            )
-            for request in requests_in_batch
-            if request.has_new_token
-        ]
-        return arg_storage
+    @torch.inference_mode()
+    def sample(self, logits: torch.Tensor, rows: Sequence[Row]) -> Sampled:
+        """`logits` (B, vocab), in row order; may be overwritten. Matchers are read, not moved on:
+        whoever keeps a token lets its matcher `accept` it."""
+        if not rows:
+            return Sampled([], [], [])
+        plan = self._plan_for(rows)
+        values = self._in_chunks(logits)  # (B, padded vocab), fp32
+        report = plan.report(values) if len(plan.reported) else None
+        plan.edit(values[:, : self._vocab_size])
+        picks, finite = plan.pick(Chunked.of(values))
+        tokens, oks = torch.stack((picks, finite.to(picks.dtype))).tolist()
+        logprobs = report(picks) if report else [None] * len(rows)
+        return Sampled(tokens, [bool(ok) for ok in oks], logprobs)
 
-    def __call__(
-        self, input_ids: torch.Tensor, scores: torch.Tensor, logits_processor_args: torch.Tensor
-    ) -> torch.Tensor:
-        """Raise the picked token of each sampled row to +inf; `scores` is (B, vocab).
+    def _plan_for(self, rows: Sequence[Row]) -> _Plan:
+        known = self._plan.rows
+        if len(known) != len(rows) or not all(map(is_, known, rows)):
+            self._plan = _Plan(tuple(rows), self._vocab_size, self._device, self._plan.penalties)
+        return self._plan
 
-        B may exceed the rows known: each request whose prompt is not wholly read yet adds one row
-        of padding at the end, and nothing is made of its scores.
-        """
-        finite = torch.isfinite(scores[: len(self._rows)].amax(dim=-1)).tolist()
-        self.poisoned.update(
-            row.request_id for row, ok in zip(self._rows, finite, strict=True) if not ok
+    def _in_chunks(self, logits: torch.Tensor) -> torch.Tensor:
+        """In fp32 and a width that divides into chunks, copied only if they are not yet."""
+        num_rows, width = logits.shape
+        if logits.dtype == torch.float32 and width % CHUNK == 0 and logits.is_contiguous():
+            return logits
+        if self._scratch.size(0) < num_rows:  # fresh memory at each step would be slower
+            padded = -(-width // CHUNK) * CHUNK
+            self._scratch = torch.full((num_rows, padded), -torch.inf, device=self._device)
+        values = self._scratch[:num_rows]
+        values[:, :width] = logits
+        return values
+
+
+class _Plan:
+    """What a batch of rows asks for, as tensors."""
+
+    def __init__(
+        self,
+        rows: tuple[Row, ...],
+        vocab_size: int,
+        device: torch.device,
+        before: Penalties | None,
+    ) -> None:
+        self.rows = rows
+        self._device = device
+        samplings = [row.request.sampling for row in rows]
+        self._keys = _keys(samplings, device)
+        drawn = [i for i, s in enumerate(samplings) if s.temperature >= GREEDY_BELOW]
+        greedy = sorted(set(range(len(rows))) - set(drawn))
+        self._greedy = torch.tensor(greedy, dtype=torch.long, device=device)
+        self._draws = Draws(drawn, [samplings[i] for i in drawn], device) if drawn else None
+        self._bias = _Bias(samplings, device) if any(s.logit_bias for s in samplings) else None
+        penalised = [i for i, row in enumerate(rows) if is_penalised(row.request)]
+        self.penalties = (
+            Penalties(penalised, [rows[i] for i in penalised], vocab_size, device, before)
+            if penalised
+            else None
         )
-        drawn = [
-            index
-            for index, row in enumerate(self._rows)
-            if finite[index] and row.sampling.temperature > 0
+        matchers = [(i, row.matcher) for i, row in enumerate(rows) if row.matcher is not None]
+        self._masks = _Masks(matchers, device) if matchers else None
+        reported = [i for i, s in enumerate(samplings) if s.num_logprobs is not None]
+        self.reported = torch.tensor(reported, dtype=torch.long, device=device)
+
+    def edit(self, logits: torch.Tensor) -> None:
+        """Bias, penalties and grammars, in place; `logits` is (B, vocab)."""
+        if self._bias is not None:
+            self._bias.apply(logits)
+        if self.penalties is not None:
+            self.penalties.update()
+            self.penalties.apply(logits)
+        if self._masks is not None:
+            self._masks.apply(logits)
+
+    def pick(self, logits: Chunked) -> tuple[torch.Tensor, torch.Tensor]:
+        """A token a row, and whether it means anything: (B,) each."""
+        finite = logits.maxima.amax(dim=-1).isfinite()
+        if self._draws is None:
+            return logits.best(self._greedy), finite
+        positions = torch.tensor([len(row.tokens) for row in self.rows], device=self._device)
+        drawn = self._draws.rows
+        picks = torch.empty(len(self.rows), dtype=torch.long, device=self._device)
+        picks[drawn] = self._draws(logits, advance(self._keys, positions)[drawn])
+        if len(self._greedy):
+            picks[self._greedy] = logits.best(self._greedy)
+        return picks, finite
+
+    def report(self, values: torch.Tensor) -> Callable[[torch.Tensor], list[TokenLogprobs | None]]:
+        """Read the model's own logits before they are edited; log probabilities once picked."""
+        own = values[self.reported]  # (L, padded vocab), a copy
+        total = own.logsumexp(dim=-1, keepdim=True)
+        wanted = [self.rows[i].request.sampling.num_logprobs or 0 for i in self.reported.tolist()]
+        top = own.topk(min(max(wanted), own.size(-1)), dim=-1)
+
+        def picked(picks: torch.Tensor) -> list[TokenLogprobs | None]:
+            tokens = picks[self.reported]
+            logprobs = (own.gather(-1, tokens.unsqueeze(-1)) - total).squeeze(-1).tolist()
+            ids, values = top.indices.tolist(), (top.values - total).tolist()
+            found: list[TokenLogprobs | None] = [None] * len(self.rows)
+            for n, (place, token) in enumerate(
+                zip(self.reported.tolist(), tokens.tolist(), strict=True)
+            ):
+                best = tuple(zip(ids[n], values[n], strict=True))[: wanted[n]]
+                found[place] = TokenLogprobs(token, logprobs[n], best)
+            return found
+
+        return picked
+
+
+def _keys(samplings: Sequence[Sampling], device: torch.device) -> torch.Tensor:
+    """What tells the draws of one sequence from those of every other: (B,) int64."""
+    seeds = torch.tensor([s.seed for s in samplings], dtype=torch.long, device=device)
+    choices = torch.tensor([s.choice for s in samplings], dtype=torch.long, device=device)
+    return advance(advance(seeds, 0), choices)
+
+
+class _Bias:
+    """`logit_bias`: added to the logits of single tokens."""
+
+    def __init__(self, samplings: Sequence[Sampling], device: torch.device) -> None:
+        entries = [
+            (row, token, bias)
+            for row, sampling in enumerate(samplings)
+            for token, bias in sampling.logit_bias.items()
         ]
-        if drawn:
-            rows = [self._rows[index] for index in drawn]
-            picks = draw(
-                scores[drawn],
-                [row.sampling for row in rows],
-                [row.sampling.uniform(row.position) for row in rows],
-            )
-            scores[drawn, picks] = torch.inf
-        return scores
+        rows, tokens, biases = zip(*entries, strict=True)
+        self._at = (torch.tensor(rows, device=device), torch.tensor(tokens, device=device))
+        self._biases = torch.tensor(biases, dtype=torch.float32, device=device)
+
+    def apply(self, logits: torch.Tensor) -> None:
+        logits.index_put_(self._at, self._biases, accumulate=True)
 
 
-def draw(
-    logits: torch.Tensor, samplings: Sequence[Sampling], uniforms: Sequence[float]
-) -> torch.Tensor:
-    """One token per row of `logits` (B, vocab). Order of cuts: temperature, top_k, then top_p."""
-    device = logits.device
-    temperature = torch.tensor([s.temperature for s in samplings], device=device)
-    logits = logits / temperature.unsqueeze(-1)
-    uniform = torch.tensor(uniforms, dtype=torch.float64, device=device).unsqueeze(-1)  # (B, 1)
+class _Masks:
+    """Grammars: everything that a row must not say next becomes -inf."""
 
-    cut = [i for i, s in enumerate(samplings) if s.top_p < 1 or 0 < s.top_k < logits.size(-1)]
-    if not cut:
-        return _invert(logits.softmax(dim=-1), uniform)
-    picks = torch.empty(len(samplings), dtype=torch.long, device=device)
-    picks[cut] = _draw_cut(logits[cut], [samplings[i] for i in cut], uniform[cut])
-    if whole := sorted(set(range(len(samplings))) - set(cut)):
-        picks[whole] = _invert(logits[whole].softmax(dim=-1), uniform[whole])
-    return picks
+    def __init__(self, matchers: Sequence[tuple[int, Matcher]], device: torch.device) -> None:
+        self._matchers = [matcher for _, matcher in matchers]
+        self._rows = torch.tensor([row for row, _ in matchers], device=device)
+        self._bits = 2 ** torch.arange(8, dtype=torch.uint8, device=device)
 
-
-def _draw_cut(
-    logits: torch.Tensor, samplings: Sequence[Sampling], uniform: torch.Tensor
-) -> torch.Tensor:
-    """As `draw`, among the candidates that top_k and top_p leave."""
-    vocab = logits.size(-1)
-    top_k = torch.tensor([s.top_k or vocab for s in samplings], device=logits.device).unsqueeze(-1)
-    top_p = torch.tensor([s.top_p for s in samplings], device=logits.device).unsqueeze(-1)
-    total = logits.logsumexp(dim=-1, keepdim=True)
-
-    width = min(vocab, max(s.top_k or NUCLEUS_GUESS for s in samplings))
-    values, ids = logits.topk(width, dim=-1)  # (B, width), best first
-    probs = (values - total).exp()
-    if bool(((probs.sum(dim=-1, keepdim=True) < top_p) & (top_k > width)).any()):
-        values, ids = logits.sort(dim=-1, descending=True)
-        probs = (values - total).exp()
-
-    rank = torch.arange(probs.size(-1), device=logits.device)
-    probs = probs.masked_fill(rank >= top_k, 0.0)
-    # top_p is a share of what top_k left; where there is no top_k, of everything.
-    mass = probs.sum(dim=-1, keepdim=True).where(top_k <= probs.size(-1), 1.0)
-    before = probs.cumsum(dim=-1) - probs
-    probs = probs.masked_fill((before >= top_p * mass) & (rank > 0), 0.0)
-    return ids.gather(-1, _invert(probs, uniform).unsqueeze(-1)).squeeze(-1)
-
-
-def _invert(probs: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
-    """The index where each row's cumulated probability passes `uniform`; rows need not sum to 1."""
-    cumulated = probs.cumsum(dim=-1, dtype=torch.float64)
-    passed = torch.searchsorted(cumulated, uniform * cumulated[:, -1:], right=True)
-    return passed.squeeze(-1).clamp_(max=probs.size(-1) - 1)
+    def apply(self, logits: torch.Tensor) -> None:
+        allowed = bytearray().join(matcher.allowed() for matcher in self._matchers)
+        packed = torch.frombuffer(allowed, dtype=torch.uint8).to(logits.device)
+        packed = packed.view(len(self._matchers), -1, 1)  # (G, vocab / 8 and some, 1)
+        banned = ((packed & self._bits) == 0).flatten(1)[:, : logits.size(-1)]  # (G, vocab)
+        logits[self._rows] = logits[self._rows].masked_fill_(banned, -torch.inf)

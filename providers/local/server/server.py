@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import math
 import os
@@ -12,17 +13,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
 from .app import build_app
+from .background import in_background
+from .checkpoint import inspect
+from .conversion import look_up
+from .generation import Capacity, RunningEngine
+from .machine import usable_cores
+from .progress import Progress
 from .service import ServedModel, Service
 from .shutdown import Stopped, calling_on_signals, exit_when_stdin_closes, stopping_on_signals
-from .source import WeightsError, find
+from .source import TooLittleMemory, WeightsError, find, require_known
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import: only `_load` does it
-    from .paged import PagedEngine
     from .weights import LoadedModel
 
 API_KEY_VARIABLE = "WEAVE_ASYNC_SERVER_API_KEY"
@@ -49,6 +56,7 @@ class _Options:
     max_context: int | None
     kv_tokens: int | None
     threads: int | None
+    engine: str
 
 
 class StartError(Exception):
@@ -66,11 +74,12 @@ def serve(
     port: int = 8000,
     device: str = "auto",
     dtype: str = "auto",
-    max_concurrency: int = 32,
+    max_concurrency: int = 64,
     max_queue: int = 256,
     max_context: int | None = None,
     kv_tokens: int | None = None,
     threads: int | None = None,
+    engine: str = "auto",
     exit_on_stdin_close: bool = False,
     on_event: OnEvent | None = None,
 ) -> int:
@@ -78,7 +87,7 @@ def serve(
 
     `port=0` takes any free one. `max_context` defaults to what the model was made for, `kv_tokens`
     (room of the KV cache, shared by all requests) to 1024 for each concurrent one, `threads` to
-    torch's own choice.
+    the cores that we may use.
 
     The key, if one is wanted, comes from the environment (`WEAVE_ASYNC_SERVER_API_KEY`). Signals
     are handled only when called from the main thread. Never raises for a failed start: that is
@@ -96,15 +105,17 @@ def serve(
         max_context=max_context,
         kv_tokens=kv_tokens,
         threads=threads,
+        engine=engine,
     )
     _quieten_libraries()
     if exit_on_stdin_close:
         threading.Thread(target=exit_when_stdin_closes, daemon=True).start()
     try:
         with stopping_on_signals(), contextlib.closing(_bind(options)) as listener:
-            served, engine = _load(options, emit)
-            with Service(served, engine) as service:
-                return asyncio.run(_listen(options, service, engine, listener, emit))
+            with _collector_resting():
+                served, running = _load(options, emit)
+            with Service(served, running) as service:
+                return asyncio.run(_listen(options, service, running, listener, emit))
     except StartError as exc:
         emit({"event": "error", "message": str(exc), "exit_code": exc.exit_code})
         return exc.exit_code
@@ -150,29 +161,40 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _load(options: _Options, emit: OnEvent) -> tuple[ServedModel, PagedEngine]:
+def _load(options: _Options, emit: OnEvent) -> tuple[ServedModel, RunningEngine]:
     """Seconds of work: import torch, read the weights, allocate the KV cache."""
     emit({"event": "loading", "model": options.model})
     began = time.monotonic()
+    progress = Progress(emit)
     try:
+        require_known(options.device, options.dtype)
         source = find(options.model)  # before the slow imports: a wrong name fails at once
-        import torch
+        looked_up = in_background(partial(look_up, source.gguf)) if source.gguf else None
+        if source.location and not source.gguf:
+            inspect(source.location)
+        with progress.step("importing", "importing torch and transformers"):
+            import torch
 
-        from .paged import Capacity, PagedEngine
-        from .weights import load
+            from .engines import ENGINES, make_engine
+            from .weights import load
 
-        if options.threads is not None:
-            torch.set_num_threads(options.threads)
-        loaded = load(source, options.device, options.dtype)
+        if options.engine not in ENGINES:
+            raise WeightsError(f"unknown engine {options.engine!r}; known: {', '.join(ENGINES)}")
+
+        torch.set_num_threads(options.threads or min(torch.get_num_threads(), usable_cores()))
+        loaded = load(source, options.device, options.dtype, progress, looked_up)
+        context_tokens, kv_tokens = _size(options, loaded.context_tokens)
+        capacity = Capacity(options.max_concurrency, options.max_queue, kv_tokens)
+        warn = partial(_warn, emit)
+        with progress.step("loading", "laying out weights and KV cache"):
+            engine = make_engine(options.engine, loaded, capacity, warn)
+    except TooLittleMemory as exc:
+        raise StartError(str(exc), EXIT_UNAVAILABLE) from exc
     except WeightsError as exc:
         raise StartError(str(exc), EXIT_CONFIG) from exc
     except ImportError as exc:
         raise StartError(f"{exc}; run: pip install 'weave-async[local]'", EXIT_CONFIG) from exc
-    context_tokens, kv_tokens = _size(options, loaded.context_tokens)
-    try:
-        capacity = Capacity(options.max_concurrency, options.max_queue, kv_tokens)
-        engine = PagedEngine(loaded, capacity)
-    except (RuntimeError, ValueError) as exc:  # out of memory, an attention it cannot page, …
+    except (RuntimeError, ValueError, OSError) as exc:  # out of memory, …
         raise StartError(
             f"no room for a KV cache of {kv_tokens} tokens, or this model cannot be batched: "
             f"{str(exc).partition(chr(10))[0]}; try a smaller --kv-tokens",
@@ -188,6 +210,24 @@ def _load(options: _Options, emit: OnEvent) -> tuple[ServedModel, PagedEngine]:
         }
     )
     return _describe(loaded, context_tokens), engine
+
+
+@contextlib.contextmanager
+def _collector_resting() -> Iterator[None]:
+    """What a start allocates stays: looking through it for garbage costs a sixth of the imports.
+
+    Nor is it looked through later, between two steps of a generation.
+    """
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
+
+
+def _warn(emit: OnEvent, message: str) -> None:
+    emit({"event": "warning", "message": message})
 
 
 def _size(options: _Options, model_context: int) -> tuple[int, int]:
@@ -213,7 +253,7 @@ def _describe(loaded: LoadedModel, context_tokens: int) -> ServedModel:
 async def _listen(
     options: _Options,
     service: Service,
-    engine: PagedEngine,
+    engine: RunningEngine,
     listener: socket.socket,
     emit: OnEvent,
 ) -> int:
@@ -231,6 +271,7 @@ async def _listen(
                 allowed_hosts=_allowed_hosts(options.host),
             ),
             lifespan="off",
+            http="h11",  # httptools, where it is installed, reads headers of any length
             ws="none",
             log_config=None,
             log_level="error",

@@ -2,45 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import codecs
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-# A character spans at most 4 bytes and so 4 tokens. More tokens than this without a whole
-# character are invalid bytes, not an unfinished character: they are let through as U+FFFD.
-MAX_PENDING = 8
-
-Decode = Callable[[Sequence[int]], str]
+from .generation import TokenLogprobs
+from .vocabulary import Vocabulary
 
 
 class Detokenizer:
-    """Text of a growing sequence. Holds back a character until all of its tokens are there.
+    """Text of a growing sequence. Holds back a character until all of its bytes are there.
 
-    Decodes a short window, not the whole sequence: what came before the window is needed only
-    because some tokenizers drop the space that opens a text.
+    Bytes that can never become a character are U+FFFD. It does not matter how the tokens are
+    split over calls.
     """
 
-    def __init__(self, decode: Decode) -> None:
-        self._decode = decode
-        self._context: list[int] = []  # tokens whose text went out with the last piece
-        self._pending: list[int] = []
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._begun = False
 
-    def push(self, token: int) -> str:
-        self._pending.append(token)
-        before = self._decode(self._context)
-        text = self._decode([*self._context, *self._pending])
-        if len(text) <= len(before):
-            return ""
-        if text.endswith(REPLACEMENT) and len(self._pending) <= MAX_PENDING:
-            return ""
-        self._context, self._pending = self._pending, []
-        return text[len(before) :]
-
-    def flush(self) -> str:
-        """Whole characters held back because a character after them never got finished."""
-        before = self._decode(self._context)
-        text = self._decode([*self._context, *self._pending])
-        self._context, self._pending = [], []
-        return text[len(before) :].rstrip(REPLACEMENT)
+    def push(self, tokens: Sequence[int]) -> str:
+        pieces = list(map(self._vocabulary.piece, tokens))
+        if not self._begun:
+            # The first token with any text opens it.
+            for at, piece in enumerate(pieces):
+                if piece:
+                    pieces[at] = self._vocabulary.opening(tokens[at])
+                    self._begun = True
+                    break
+        return self._decoder.decode(b"".join(pieces))
 
 
 class StopScanner:
@@ -48,12 +40,15 @@ class StopScanner:
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = stops
+        self._first_characters = {stop[0] for stop in stops}
         self._held = ""
         self.stopped = False
 
     def push(self, text: str) -> str:
         if self.stopped:
             return ""
+        if not self._held and self._first_characters.isdisjoint(text):
+            return text  # most pieces: no stop string begins in them
         text = self._held + text
         found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
         if found:
@@ -76,33 +71,67 @@ def _overlap(text: str, stop: str) -> int:
     return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)
 
 
+@dataclass(frozen=True, slots=True)
+class ShownToken:
+    """A token whose text went out, and the number of characters before it."""
+
+    logprobs: TokenLogprobs
+    offset: int
+
+
 class TextReader:
     """One sequence's tokens to its text. Tokens in `silent_ids` (its end) are counted, not shown.
 
     A character left unfinished by the last token is dropped: half a character is no text.
     """
 
-    def __init__(self, decode: Decode, stops: Sequence[str], silent_ids: frozenset[int]) -> None:
-        self._detokenizer = Detokenizer(decode)
-        self._scanner = StopScanner(stops)
+    def __init__(
+        self, vocabulary: Vocabulary, stops: Sequence[str], silent_ids: frozenset[int]
+    ) -> None:
+        self._detokenizer = Detokenizer(vocabulary)
+        self._scanner = StopScanner(stops) if stops else None
         self._silent_ids = silent_ids
+        self._num_decoded = 0  # characters
+        self._num_shown = 0  # characters
+        self._unshown: deque[ShownToken] = deque()
         self.num_tokens = 0
 
     @property
     def stopped(self) -> bool:
-        return self._scanner.stopped
+        return self._scanner is not None and self._scanner.stopped
 
-    def push(self, tokens: Sequence[int]) -> str:
+    def push(self, tokens: Sequence[int], logprobs: Sequence[TokenLogprobs] = ()) -> str:
         """The text these tokens add; tokens after a stop string are neither read nor counted."""
+        if self._scanner is None and not logprobs:
+            self.num_tokens += len(tokens)
+            return self._detokenizer.push([t for t in tokens if t not in self._silent_ids])
         text = ""
-        for token in tokens:
+        for at, token in enumerate(tokens):
             if self.stopped:
                 break
             self.num_tokens += 1
             if token not in self._silent_ids:
-                text += self._scanner.push(self._detokenizer.push(token))
+                if logprobs:
+                    self._unshown.append(ShownToken(logprobs[at], self._num_decoded))
+                decoded = self._detokenizer.push((token,))
+                self._num_decoded += len(decoded)
+                text += self._scanner.push(decoded) if self._scanner else decoded
+        self._num_shown += len(text)
         return text
 
     def flush(self) -> str:
         """The text still held back, once no more tokens will come."""
-        return self._scanner.push(self._detokenizer.flush()) + self._scanner.flush()
+        text = self._scanner.flush() if self._scanner else ""
+        self._num_shown += len(text)
+        return text
+
+    def take_shown(self, *, ended: bool) -> list[ShownToken]:
+        """The tokens, of those with logprobs, whose text began to show since the last call.
+
+        At the end also those that never made a whole character, but none that a stop string hides.
+        """
+        everything = ended and not self.stopped
+        shown = []
+        while self._unshown and (everything or self._unshown[0].offset < self._num_shown):
+            shown.append(self._unshown.popleft())
+        return shown

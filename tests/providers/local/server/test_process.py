@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,7 +32,7 @@ def test_a_missing_folder_is_one_clear_line(start_server: Start, tmp_path: Path)
 def test_pickled_weights_are_refused(start_server: Start, tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"trap")
     process = start_server("--model", str(tmp_path), "--port", "0")
-    assert "no .safetensors file" in process.wait_for("error")["message"]
+    assert "holds no model.safetensors" in process.wait_for("error")["message"]
     assert process.popen.wait(20) == 78
 
 
@@ -42,8 +44,47 @@ def test_damaged_weights_are_refused(
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(b"\xff" * 8 + weights.read_bytes()[8:])  # a header of 2**64 - 1 bytes
     process = start_server("--model", str(tmp_path), "--port", "0")
-    assert "cannot load" in process.wait_for("error")["message"]
+    assert "model.safetensors is damaged" in process.wait_for("error")["message"]
     assert process.popen.wait(30) == 78
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--device", "gpu"), ("--device", "cuda:x"), ("--dtype", "int8")]
+)
+def test_a_misspelt_option_is_said_before_anything_is_imported(
+    start_server: Start, option: str, value: str
+) -> None:
+    process = start_server(option, value, "--port", "0")
+    events = [process.next_event(), process.next_event()]
+    assert [event["event"] for event in events] == ["loading", "error"]
+    assert f"unknown {option[2:]} {value!r}; known: auto, " in events[1]["message"]
+    assert process.popen.wait(20) == 78
+
+
+def test_too_little_memory_is_one_clear_line(
+    start_server: Start, tiny_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "huge"))
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"hidden_size": 1 << 20, "vocab_size": 1 << 24}
+    (folder / "config.json").write_text(json.dumps(config))
+    process = start_server("--model", str(folder), "--port", "0")
+    event = process.wait_for("error")
+    assert event["message"].startswith("huge needs about ")
+    assert process.popen.wait(30) == event["exit_code"] == 69
+    assert process.stderr() == ""
+
+
+def test_the_steps_of_a_start_are_told(start_server: Start, tiny_folder: Path) -> None:
+    process = start_server(*tiny_options(tiny_folder))
+    events = [process.next_event()]
+    while events[-1]["event"] != "ready":
+        events.append(process.next_event())
+    told = [event["step"] for event in events if event["event"] == "progress"]
+    assert list(dict.fromkeys(told)) == ["importing", "loading"]
+    assert [event["event"] for event in events if event["event"] != "progress"] == [
+        *("loading", "loaded", "ready")
+    ]
 
 
 def test_a_taken_port_is_named_before_the_model_loads(start_server: Start) -> None:

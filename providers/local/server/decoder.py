@@ -1,0 +1,278 @@
+"""A model as the engine runs it: a batch in, logits out, keys and values into the cache.
+
+`FusedDecoder` is the Llama family in as few operations as it takes. Every other architecture keeps
+transformers' own code (`HookedDecoder`), with packed layers and our attention in the place of its.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AttentionInterface
+
+from .attention import attend
+from .batch import LENGTH_STEP, Attended, Batch
+from .kv_cache import KVCache
+from .linear import Linear, PackedLinear, exact_sizes, linear, pack_linears
+
+FUSED_TYPES = {"llama", "mistral", "qwen2", "qwen3"}
+ATTENTION_NAME = "weave_async_cells"
+PROBE_TOKENS = 12
+LAYERS_MEASURED = 16  # the linear layers of the first blocks: those of the others are alike
+PROBE_TOLERANCE = 0.25  # logits; bf16 rounds to 0.06 at 16, a wrong mask is off by several
+
+
+class Unsupported(Exception):
+    """This architecture needs something that the engine does not do; the message says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    vocab_size: int
+    dtype: torch.dtype
+    device: torch.device
+
+    def make_cache(self, num_tokens: int) -> KVCache:
+        return KVCache(
+            num_layers=self.num_layers,
+            num_kv_heads=self.num_kv_heads,
+            head_dim=self.head_dim,
+            num_tokens=num_tokens,
+            dtype=self.dtype,
+            device=self.device,
+        )
+
+
+class Decoder(Protocol):
+    sizes: Sizes
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The logits (picked, vocab) after each picked row. Writes into the batch's cache."""
+        ...
+
+    def exact_sizes(self) -> list[int]:
+        """See `linear.exact_sizes`. Empty where it is not measured: off the CPU."""
+        ...
+
+
+def make_decoder(model: Any) -> Decoder:
+    """Takes the model over: its linear layers are moved out of it. Raises `Unsupported`."""
+    return FusedDecoder(model) if _is_fusable(model) else HookedDecoder(model)
+
+
+def _sizes(model: Any) -> Sizes:
+    config = model.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or [])
+    if kinds - {"full_attention", "sliding_attention"}:
+        raise Unsupported(f"{type(model).__name__} has layers of the kinds {sorted(kinds)}")
+    heads = config.num_attention_heads
+    return Sizes(
+        num_layers=config.num_hidden_layers,
+        num_heads=heads,
+        num_kv_heads=getattr(config, "num_key_value_heads", None) or heads,
+        head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+        vocab_size=config.vocab_size,
+        dtype=model.dtype,
+        device=model.device,
+    )
+
+
+class FusedDecoder:
+    def __init__(self, model: Any) -> None:
+        self.sizes = _sizes(model)
+        body = model.model
+        self._rotary = body.rotary_emb
+        self._head = linear(model.lm_head.weight, model.lm_head.bias)
+        self._embedding = body.embed_tokens.weight.detach().clone()  # (vocab, hidden)
+        self._layers = [_FusedLayer(layer, self.sizes) for layer in body.layers]
+        self._norm = _Norm(body.norm)
+
+    @torch.inference_mode()
+    def forward(self, batch: Batch) -> Tensor:
+        x = functional.embedding(batch.ids, self._embedding)  # (T, hidden)
+        cos, sin = self._rotary(x, batch.positions.unsqueeze(0))  # (1, T, head_dim)
+        half = self.sizes.head_dim // 2
+        cos, sin = cos[0].unsqueeze(1), sin[0].unsqueeze(1)
+        sin = torch.cat((-sin[..., :half], sin[..., half:]), dim=-1)
+        for number, layer in enumerate(self._layers):
+            x = layer(x, batch, number, cos, sin)
+        logits: Tensor = self._head(self._norm(x[batch.picked]))
+        return logits[: batch.num_picked]
+
+    def exact_sizes(self) -> list[int]:
+        if self.sizes.device.type != "cpu":
+            return []
+        return exact_sizes([*self._layers[0].linears(), self._head], self.sizes.dtype)
+
+
+class _FusedLayer:
+    """norm → attention → + → norm → gated MLP → +, for x (T, hidden)."""
+
+    def __init__(self, layer: Any, sizes: Sizes) -> None:
+        attention, mlp = layer.self_attn, layer.mlp
+        self._heads, self._kv_heads = sizes.num_heads, sizes.num_kv_heads
+        self._half = sizes.head_dim // 2
+        self._norm_in = _Norm(layer.input_layernorm)
+        self._norm_mid = _Norm(layer.post_attention_layernorm)
+        self._qkv = _joined(attention.q_proj, attention.k_proj, attention.v_proj)
+        self._norm_q = _Norm(attention.q_norm) if hasattr(attention, "q_norm") else None
+        self._norm_k = _Norm(attention.k_norm) if hasattr(attention, "k_norm") else None
+        self._out = _moved(attention.o_proj)
+        self._gate, self._up = _moved(mlp.gate_proj), _moved(mlp.up_proj)
+        self._down = _moved(mlp.down_proj)
+        self._scale = float(attention.scaling)
+
+    def __call__(self, x: Tensor, batch: Batch, number: int, cos: Tensor, sin: Tensor) -> Tensor:
+        heads, kv_heads = self._heads, self._kv_heads
+        qkv = self._qkv(self._norm_in(x)).view(x.size(0), heads + 2 * kv_heads, -1)
+        qk = qkv[:, : heads + kv_heads]
+        if self._norm_q is not None and self._norm_k is not None:
+            qk = torch.cat((self._norm_q(qk[:, :heads]), self._norm_k(qk[:, heads:])), dim=1)
+        # x·cos + rotate_half(x)·sin: rolling by half and a sign in `sin` rotate the halves
+        qk = torch.addcmul(qk * cos, qk.roll(self._half, dims=-1), sin)
+        qkv[:, heads : heads + kv_heads] = qk[:, heads:]
+        batch.cache.layers[number].index_copy_(1, batch.places, qkv[:, heads:].transpose(0, 1))
+        found = attend(qk[:, :heads], batch, number, scale=self._scale)
+        x = self._out.plus(found, x)
+        y = self._norm_mid(x)
+        return self._down.plus(self._up.times(y, self._gate.silu(y)), x)
+
+    def linears(self) -> list[Linear]:
+        return [self._qkv, self._out, self._gate, self._up, self._down]
+
+
+class HookedDecoder:
+    """transformers' own forward, with its attention led to our cache. Probed before it is trusted:
+    an architecture whose attention is more than softmax(qk)v would come out as nonsense."""
+
+    def __init__(self, model: Any) -> None:
+        self.sizes = _sizes(model)
+        self._model = model
+        probe = torch.arange(1, PROBE_TOKENS + 1, device=model.device) % self.sizes.vocab_size
+        expected = _plain_logits(model, probe)
+        AttentionInterface.register(ATTENTION_NAME, _hooked_attention)
+        try:
+            model.set_attn_implementation(ATTENTION_NAME)
+            found = self.forward(_probe_batch(probe, self.sizes))
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as exc:
+            raise Unsupported(f"{type(model).__name__}: {exc}") from exc
+        if not torch.allclose(found.float(), expected.float(), rtol=0.1, atol=PROBE_TOLERANCE):
+            raise Unsupported(f"{type(model).__name__} attends in a way of its own")
+        pack_linears(model)
+
+    @torch.inference_mode()
+    def forward(self, batch: Batch) -> Tensor:
+        logits: Tensor = self._model(
+            input_ids=batch.ids.unsqueeze(0),
+            position_ids=batch.positions.unsqueeze(0),
+            use_cache=False,
+            logits_to_keep=batch.picked,
+            batch=batch,
+        ).logits
+        return logits[0, : batch.num_picked]
+
+    def exact_sizes(self) -> list[int]:
+        packed = [layer for layer in self._model.modules() if isinstance(layer, PackedLinear)]
+        return exact_sizes(packed[:LAYERS_MEASURED] + packed[-1:], self.sizes.dtype)
+
+
+def _hooked_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    batch: Batch,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """As transformers calls it: query (1, heads, T, head_dim), key and value (1, kv_heads, …)."""
+    given = {name for name, value in others.items() if value is not None and value is not False}
+    unknown = given - _HARMLESS
+    if unknown:
+        raise ValueError(f"attention with {', '.join(sorted(unknown))}")
+    number: int = module.layer_idx  # type: ignore[assignment]
+    both = torch.cat((key[0], value[0]))  # (2 * kv_heads, T, head_dim)
+    batch.cache.layers[number].index_copy_(1, batch.places, both)
+    scale = query.size(-1) ** -0.5 if scaling is None else float(scaling)
+    found = attend(query[0].transpose(0, 1), batch, number, scale=scale, window=sliding_window)
+    return found.unsqueeze(0), None
+
+
+_HARMLESS = {"dropout", "is_causal", "output_attentions", "position_ids", "use_cache"}
+
+
+def _plain_logits(model: Any, ids: Tensor) -> Tensor:
+    with torch.inference_mode():
+        logits: Tensor = model(input_ids=ids.unsqueeze(0), use_cache=False).logits
+    return logits[0]
+
+
+def _probe_batch(ids: Tensor, sizes: Sizes) -> Batch:
+    """One prompt, read at once, with the logits of each of its tokens."""
+    positions = torch.arange(PROBE_TOKENS, device=sizes.device)
+    cache = sizes.make_cache(num_tokens=LENGTH_STEP)
+    part = Attended(
+        rows=slice(0, PROBE_TOKENS),
+        num_spans=1,
+        queries=PROBE_TOKENS,
+        first=0,
+        stride=LENGTH_STEP,
+        length=LENGTH_STEP,
+        positions=positions.unsqueeze(0),
+    )
+    return Batch(ids, positions, positions, [part], positions, PROBE_TOKENS, cache)
+
+
+def _is_fusable(model: Any) -> bool:
+    config = model.config
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    return (
+        config.model_type in FUSED_TYPES
+        and config.hidden_act == "silu"
+        and kinds == {"full_attention"}
+        and (config.model_type != "mistral" or config.sliding_window is None)
+        and type(model.lm_head) is nn.Linear
+    )
+
+
+def _joined(*layers: nn.Linear) -> Linear:
+    """Layers that read the same input, as one."""
+    biases = [layer.bias for layer in layers if layer.bias is not None]
+    bias = torch.cat(tuple(biases)) if biases else None
+    joined = linear(torch.cat(tuple(layer.weight for layer in layers)), bias)
+    for layer in layers:
+        _empty(layer)
+    return joined
+
+
+def _moved(layer: nn.Linear) -> Linear:
+    moved = linear(layer.weight, layer.bias)
+    _empty(layer)
+    return moved
+
+
+def _empty(layer: nn.Linear) -> None:
+    """Let go of a weight that now lies packed elsewhere: a model is not to be held twice."""
+    layer.weight = nn.Parameter(layer.weight.new_empty(0), requires_grad=False)
+
+
+class _Norm:
+    """Root mean square norm over the last axis (https://arxiv.org/abs/1910.07467)."""
+
+    def __init__(self, norm: Any) -> None:
+        self._weight = norm.weight.detach().clone()
+        self._eps = float(norm.variance_epsilon)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return functional.rms_norm(x, self._weight.shape, self._weight, self._eps)
