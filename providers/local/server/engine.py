@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -64,7 +65,31 @@ class News:
 class BatchingEngine:
     """An `Engine` (see generation.py). `start` and all later calls belong to one event loop."""
 
-    def __init__(self, decoder: Decoder, capacity: Capacity) -> None:
+    @classmethod
+    def on_one_thread(
+        cls, make_decoder: Callable[[], Decoder], capacity: Capacity, num_threads: int
+    ) -> BatchingEngine:
+        """Made by the thread that will run it, which thus is the only one with a pool of helpers.
+
+        A second pool, even an idle one, makes a process have more threads than there are cores,
+        and OpenMP then puts helpers to sleep between any two operations: every step takes 1.6
+        times as long. The caller has torch use one thread as long as it works with it itself.
+        """
+        thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
+
+        def make() -> BatchingEngine:
+            torch.set_num_threads(num_threads)
+            return cls(make_decoder(), capacity, thread)
+
+        try:
+            return thread.submit(make).result()
+        except BaseException:
+            thread.shutdown(wait=False)
+            raise
+
+    def __init__(
+        self, decoder: Decoder, capacity: Capacity, thread: ThreadPoolExecutor | None = None
+    ) -> None:
         """Takes the room of the KV cache: here, and not at the first request, memory runs out."""
         self._decoder = decoder
         self._capacity = capacity
@@ -86,7 +111,8 @@ class BatchingEngine:
         self._woken = threading.Condition()
         self._stopping = False
         self._running: dict[str, Running] = {}  # the engine thread's view
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread = thread or ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._ended: Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __repr__(self) -> str:
@@ -97,14 +123,16 @@ class BatchingEngine:
     def start(self) -> None:
         """Start the generation thread and bring its news to the running event loop."""
         self._loop = asyncio.get_running_loop()
-        self._thread.start()
+        self._ended = self._thread.submit(self._run)
 
     async def stop(self) -> None:
         """Fail what is unfinished, end the thread and wait for it: at most one step long."""
         self.abort("the server is stopping")
         self._stopping = True
         self._tell(lambda: None)
-        await asyncio.to_thread(self._thread.join, STOP_TIMEOUT_S)
+        self._thread.shutdown(wait=False)
+        if self._ended is not None:
+            await asyncio.wait([asyncio.wrap_future(self._ended)], timeout=STOP_TIMEOUT_S)
 
     def state(self) -> EngineState:
         # Those cancelled just now are no longer counted, though a step with them may be under way.

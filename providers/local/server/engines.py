@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+
+import torch
 
 from .decoder import Unsupported, make_decoder
 from .engine import BatchingEngine
@@ -16,19 +19,29 @@ ENGINES = ("auto", OWN, TRANSFORMERS)
 
 
 def make_engine(
-    kind: str, loaded: LoadedModel, capacity: Capacity, warn: Callable[[str], None]
+    kind: str,
+    loaded: LoadedModel,
+    capacity: Capacity,
+    num_threads: int,
+    warn: Callable[[str], None],
 ) -> RunningEngine:
-    """`auto` falls back on transformers' own continuous batching where ours cannot run the model.
+    """Generates with `num_threads`. `auto` falls back on transformers' own continuous batching where ours cannot run the model.
 
     Raises `WeightsError` for what cannot be served so, RuntimeError and ValueError where memory
     runs out.
     """
     if kind == TRANSFORMERS:
-        return PagedEngine(loaded, capacity)
+        return _transformers_own(loaded, capacity, num_threads)
+    make = partial(make_decoder, loaded.model)
     try:
-        return BatchingEngine(make_decoder(loaded.model), capacity)
+        return BatchingEngine.on_one_thread(make, capacity, num_threads)
     except Unsupported as exc:
         if kind == OWN:
             raise WeightsError(f"engine {OWN!r} does not run this model: {exc}") from exc
         warn(f"served by transformers' own batching, which is slower: {exc}")
-        return PagedEngine(loaded, capacity)
+        return _transformers_own(loaded, capacity, num_threads)
+
+
+def _transformers_own(loaded: LoadedModel, capacity: Capacity, num_threads: int) -> PagedEngine:
+    torch.set_num_threads(num_threads)
+    return PagedEngine(loaded, capacity)

@@ -181,13 +181,14 @@ def _load(options: _Options, emit: OnEvent) -> tuple[ServedModel, RunningEngine]
         if options.engine not in ENGINES:
             raise WeightsError(f"unknown engine {options.engine!r}; known: {', '.join(ENGINES)}")
 
-        torch.set_num_threads(options.threads or min(torch.get_num_threads(), usable_cores()))
+        num_threads = options.threads or min(torch.get_num_threads(), usable_cores())
+        torch.set_num_threads(1)  # see BatchingEngine.on_one_thread
         loaded = load(source, options.device, options.dtype, progress, looked_up)
         context_tokens, kv_tokens = _size(options, loaded.context_tokens)
         capacity = Capacity(options.max_concurrency, options.max_queue, kv_tokens)
         warn = partial(_warn, emit)
         with progress.step("loading", "laying out weights and KV cache"):
-            engine = make_engine(options.engine, loaded, capacity, warn)
+            engine = make_engine(options.engine, loaded, capacity, num_threads, warn)
     except TooLittleMemory as exc:
         raise StartError(str(exc), EXIT_UNAVAILABLE) from exc
     except WeightsError as exc:
@@ -206,7 +207,7 @@ def _load(options: _Options, emit: OnEvent) -> tuple[ServedModel, RunningEngine]
             "seconds": round(time.monotonic() - began, 3),
             "device": loaded.device,
             "dtype": loaded.dtype,
-            "threads": torch.get_num_threads(),
+            "threads": num_threads,
         }
     )
     return _describe(loaded, context_tokens), engine

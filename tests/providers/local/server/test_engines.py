@@ -41,7 +41,7 @@ def load_reciter() -> LoadedModel:
 async def serving(
     kind: str, loaded: LoadedModel, kv_tokens: int
 ) -> AsyncIterator[tuple[httpx.AsyncClient, RunningEngine]]:
-    engine = make_engine(kind, loaded, Capacity(8, 8, kv_tokens), pytest.fail)
+    engine = make_engine(kind, loaded, Capacity(8, 8, kv_tokens), 1, pytest.fail)
     model = ServedModel(
         loaded.served_name, loaded.codec, loaded.end_ids, loaded.vocab_size, 256, "test", 0
     )
