@@ -92,8 +92,12 @@ class FusedDecoder:
         self._rotary = body.rotary_emb
         self._head = linear(model.lm_head.weight, model.lm_head.bias)
         self._embedding = body.embed_tokens.weight.detach().clone()  # (vocab, hidden)
-        self._layers = [_FusedLayer(layer, self.sizes) for layer in body.layers]
+        self._layers: list[_FusedLayer] = []
+        for layer in body.layers:
+            self._layers.append(_FusedLayer(layer, self.sizes))
+            _let_go(layer)
         self._norm = _Norm(body.norm)
+        _let_go(model)
 
     @torch.inference_mode()
     def forward(self, batch: Batch) -> Tensor:
@@ -125,9 +129,9 @@ class _FusedLayer:
         self._qkv = _joined(attention.q_proj, attention.k_proj, attention.v_proj)
         self._norm_q = _Norm(attention.q_norm) if hasattr(attention, "q_norm") else None
         self._norm_k = _Norm(attention.k_norm) if hasattr(attention, "k_norm") else None
-        self._out = _moved(attention.o_proj)
-        self._gate, self._up = _moved(mlp.gate_proj), _moved(mlp.up_proj)
-        self._down = _moved(mlp.down_proj)
+        self._out = _packed(attention.o_proj)
+        self._gate, self._up = _packed(mlp.gate_proj), _packed(mlp.up_proj)
+        self._down = _packed(mlp.down_proj)
         self._scale = float(attention.scaling)
 
     def __call__(self, x: Tensor, batch: Batch, number: int, cos: Tensor, sin: Tensor) -> Tensor:
@@ -250,21 +254,18 @@ def _joined(*layers: nn.Linear) -> Linear:
     """Layers that read the same input, as one."""
     biases = [layer.bias for layer in layers if layer.bias is not None]
     bias = torch.cat(tuple(biases)) if biases else None
-    joined = linear(torch.cat(tuple(layer.weight for layer in layers)), bias)
-    for layer in layers:
-        _empty(layer)
-    return joined
+    return linear(torch.cat(tuple(layer.weight for layer in layers)), bias)
 
 
-def _moved(layer: nn.Linear) -> Linear:
-    moved = linear(layer.weight, layer.bias)
-    _empty(layer)
-    return moved
+def _let_go(module: nn.Module) -> None:
+    """Of the weights that lie packed elsewhere now. One tensor that stays would keep the whole
+    file of weights in memory."""
+    for parameter in module.parameters():
+        parameter.data = parameter.data.new_empty(0)
 
 
-def _empty(layer: nn.Linear) -> None:
-    """Let go of a weight that now lies packed elsewhere: a model is not to be held twice."""
-    layer.weight = nn.Parameter(layer.weight.new_empty(0), requires_grad=False)
+def _packed(layer: nn.Linear) -> Linear:
+    return linear(layer.weight, layer.bias)
 
 
 class _Norm:

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 PACKED_FOR_ROWS = 64  # the batch that the layout is made for; others run on it as well
 REFERENCE_ROWS = 128
-SIZES_TRIED = (1, 16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512)
+SIZES_TRIED = (1, 16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256)
 
 
 class Linear(Protocol):
