@@ -29,12 +29,13 @@ def _attend(
     queries: Tensor, part: Attended, room: Tensor, scale: float, window: int | None
 ) -> Tensor:
     num_heads, head_dim = queries.shape[1:]
-    kv_heads = room.size(0) // 2
-    # (num_spans, 2 * kv_heads, length, head_dim), where it lies
+    width = room.size(1)  # 2 * kv_heads: keys, then values
+    kv_heads = width // 2
+    # (num_spans, width, length, head_dim), where it lies
     seen = room.as_strided(
-        (part.num_spans, room.size(0), part.length, head_dim),
-        (part.stride * head_dim, room.stride(0), head_dim, 1),
-        room.storage_offset() + part.first * head_dim,
+        (part.num_spans, width, part.length, head_dim),
+        (part.stride * room.stride(0), head_dim, room.stride(0), 1),
+        room.storage_offset() + part.first * room.stride(0),
     )
     mask = part.mask(window, queries.dtype)
     grouped = num_heads != kv_heads

@@ -143,7 +143,7 @@ class _FusedLayer:
         # x·cos + rotate_half(x)·sin: rolling by half and a sign in `sin` rotate the halves
         qk = torch.addcmul(qk * cos, qk.roll(self._half, dims=-1), sin)
         qkv[:, heads : heads + kv_heads] = qk[:, heads:]
-        batch.cache.layers[number].index_copy_(1, batch.places, qkv[:, heads:].transpose(0, 1))
+        batch.cache.layers[number].index_copy_(0, batch.places, qkv[:, heads:])
         found = attend(qk[:, :heads], batch, number, scale=self._scale)
         x = self._out.plus(found, x)
         y = self._norm_mid(x)
@@ -207,7 +207,7 @@ def _hooked_attention(
         raise ValueError(f"attention with {', '.join(sorted(unknown))}")
     number: int = module.layer_idx  # type: ignore[assignment]
     both = torch.cat((key[0], value[0]))  # (2 * kv_heads, T, head_dim)
-    batch.cache.layers[number].index_copy_(1, batch.places, both)
+    batch.cache.layers[number].index_copy_(0, batch.places, both.transpose(0, 1))
     scale = query.size(-1) ** -0.5 if scaling is None else float(scaling)
     found = attend(query[0].transpose(0, 1), batch, number, scale=scale, window=sliding_window)
     return found.unsqueeze(0), None

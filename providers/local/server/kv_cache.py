@@ -109,8 +109,9 @@ class KVCache:
     ) -> None:
         self.num_tokens = num_tokens
         self.num_kv_heads = num_kv_heads
-        shape = (num_layers, 2 * num_kv_heads, num_tokens + 1, head_dim)
-        self._room = _zeros(shape, dtype, device)  # a layer's keys, then its values
+        # A token's keys, then its values. Those of a sequence lie together, so it fills its pages.
+        shape = (num_layers, num_tokens + 1, 2 * num_kv_heads, head_dim)
+        self._room = _zeros(shape, dtype, device)
         self.layers = list(self._room.unbind())
 
     @property
@@ -119,13 +120,11 @@ class KVCache:
 
     def copy(self, source: int, target: int, num_tokens: int) -> None:
         """Of every layer, the `num_tokens` from `source` on to `target` on."""
-        self._room[:, :, target : target + num_tokens] = self._room[
-            :, :, source : source + num_tokens
-        ]
+        self._room[:, target : target + num_tokens] = self._room[:, source : source + num_tokens]
 
     def clear(self, first: int, num_tokens: int) -> None:
         """Zeros, where NaN may have been written: a mask does not keep those out."""
-        self._room[:, :, first : first + num_tokens] = 0
+        self._room[:, first : first + num_tokens] = 0
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:

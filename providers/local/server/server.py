@@ -23,7 +23,7 @@ from .background import in_background
 from .checkpoint import inspect
 from .conversion import look_up
 from .generation import Capacity, RunningEngine
-from .machine import usable_cores
+from .machine import return_freed_memory, usable_cores
 from .progress import Progress
 from .service import ServedModel, Service
 from .shutdown import Stopped, calling_on_signals, exit_when_stdin_closes, stopping_on_signals
@@ -189,6 +189,7 @@ def _load(options: _Options, emit: OnEvent) -> tuple[ServedModel, RunningEngine]
         warn = partial(_warn, emit)
         with progress.step("loading", "laying out weights and KV cache"):
             engine = make_engine(options.engine, loaded, capacity, num_threads, warn)
+            return_freed_memory()
     except TooLittleMemory as exc:
         raise StartError(str(exc), EXIT_UNAVAILABLE) from exc
     except WeightsError as exc:
