@@ -25,7 +25,8 @@ def make_engine(
     num_threads: int,
     warn: Callable[[str], None],
 ) -> RunningEngine:
-    """Generates with `num_threads`. `auto` falls back on transformers' own continuous batching where ours cannot run the model.
+    """Generates with `num_threads`. `auto` falls back on transformers' own continuous batching
+    where ours cannot run the model.
 
     Raises `WeightsError` for what cannot be served so, RuntimeError and ValueError where memory
     runs out.
