@@ -25,7 +25,6 @@ from .decoder import Decoder
 from .errors import (
     ApiError,
     EngineStopped,
-    GenerationFailed,
     InvalidRequest,
     OutOfMemory,
     QueueFull,
@@ -38,6 +37,7 @@ from .generation import (
     GenerationGroup,
     GenerationRequest,
     TokenLogprobs,
+    nothing_to_say,
 )
 from .kv_cache import Cells
 from .sampling import Sampled, Sampler
@@ -284,7 +284,7 @@ class BatchingEngine:
         if not sampled.finite[number]:
             self._cache.clear(chunk.span.first, chunk.span.capacity)
             self._end(running)
-            return News(generation, [], [], error=_NOT_FINITE)
+            return News(generation, [], [], error=nothing_to_say(running.matcher))
         token = sampled.tokens[number]
         if not running.tokens:
             generation.first_token_s = time.monotonic()
@@ -339,12 +339,6 @@ class BatchingEngine:
             self._loop.call_soon_threadsafe(call, argument)
         except RuntimeError:  # the loop is closed: nobody is left to be told
             self._stopping = True
-
-
-_NOT_FINITE = GenerationFailed(
-    "the model produced logits that are not numbers (NaN or infinite); its weights "
-    "are damaged or its dtype overflows: try another --dtype"
-)
 
 
 def _step_tokens(max_concurrency: int, exact_sizes: Sequence[int]) -> int:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from .errors import ApiError
+from .errors import ApiError, GenerationFailed, InvalidRequest
 
 FinishReason = Literal["stop", "length"]
 Outcome = Literal["stop", "length", "cancelled", "error"]
@@ -43,6 +43,11 @@ class Sampling:
 class Matcher(Protocol):
     """Where one sequence stands in its grammar. Belongs to the thread that generates."""
 
+    @property
+    def failure(self) -> str | None:
+        """Why nothing may come any more although the text is not whole; None while all is well."""
+        ...
+
     def allowed(self) -> bytes:
         """What may come next: a bit for each token of the vocabulary, the lowest one first. None
         is set when the grammar has run into a limit: the sequence cannot go on."""
@@ -57,6 +62,22 @@ class Grammar(Protocol):
     """What a sequence may say, compiled; many sequences may share one."""
 
     def matcher(self) -> Matcher: ...
+
+
+def nothing_to_say(matcher: Matcher | None) -> ApiError:
+    """Why a sequence has no next token. A schema that ran into a limit would do so again: that is
+    the client's to change, and no reason to try once more."""
+    if matcher is not None and matcher.failure is not None:
+        return InvalidRequest(
+            f"this schema cannot be kept to up to the end of a text: {matcher.failure}; "
+            "make it simpler",
+            param="response_format",
+            code="invalid_schema",
+        )
+    return GenerationFailed(
+        "the model produced logits that are not numbers (NaN or infinite); its weights "
+        "are damaged or its dtype overflows: try another --dtype"
+    )
 
 
 @dataclass(frozen=True, slots=True)

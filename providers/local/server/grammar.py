@@ -95,6 +95,10 @@ class GrammarCompiler:
 
     def json_schema(self, schema: Mapping[str, Any] | bool) -> JsonGrammar:
         """Raises `InvalidRequest` for a schema that is too large, wrong or beyond llguidance."""
+        if isinstance(schema, bool):  # llguidance takes objects alone, these are their equals
+            if not schema:
+                raise _refused("'false' allows no text at all")
+            schema = {}
         try:
             key = orjson.dumps(schema)  # in the client's order, which is that of the answer
         except orjson.JSONEncodeError as exc:
@@ -113,7 +117,10 @@ class GrammarCompiler:
     def _compile(self, schema: str) -> LLMatcher:
         if '"x-guidance"' in schema:  # llguidance reads its own options there, regexes among them
             raise _refused("'x-guidance' is not read here")
-        grammar = LLMatcher.grammar_from_json_schema(schema, overrides=LAYOUT)
+        try:
+            grammar = LLMatcher.grammar_from_json_schema(schema, overrides=LAYOUT)
+        except ValueError as exc:
+            raise _refused(str(exc)) from exc
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=LIMITS)
         if not matcher.is_error():
             matcher.compute_bitmask()  # some limits are met only here, and it is the slowest step

@@ -32,6 +32,7 @@ from .generation import (
     Generation,
     GenerationGroup,
     GenerationRequest,
+    nothing_to_say,
 )
 from .paged_sampler import PagedRow, RowSampler
 from .weights import LoadedModel
@@ -202,11 +203,7 @@ class PagedEngine:
 
     def _error_in(self, output: GenerationOutput) -> ApiError | None:
         if self._rows[output.request_id].poisoned:
-            return GenerationFailed(
-                "the model produced logits that are not numbers (NaN or infinite), or the "
-                "grammar and the bias of this request left no token to say; in the first case its "
-                "weights are damaged or its dtype overflows: try another --dtype"
-            )
+            return nothing_to_say(self._rows[output.request_id].matcher)
         if output.status == RequestStatus.FAILED:
             return GenerationFailed(f"generation failed: {output.error}")
         return None

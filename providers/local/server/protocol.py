@@ -20,6 +20,7 @@ MAX_N = 8
 MAX_PROMPTS = 64
 MAX_BIASES = 1024
 MAX_ID_DIGITS = 9
+LEAST_REPETITION_PENALTY = 0.01  # logits are divided by it: by much less, they overflow
 MAX_CHAT_LOGPROBS = 20
 MAX_COMPLETION_LOGPROBS = 5
 
@@ -147,7 +148,7 @@ def _sampling(fields: Fields, num_logprobs: int | None, *, seeded: bool) -> Samp
         presence_penalty=fields.take_float("presence_penalty", -2.0, 2.0, default=0.0),
         frequency_penalty=fields.take_float("frequency_penalty", -2.0, 2.0, default=0.0),
         repetition_penalty=fields.take_float(
-            "repetition_penalty", 0.0, 10.0, default=1.0, above_low=True
+            "repetition_penalty", LEAST_REPETITION_PENALTY, 10.0, default=1.0
         ),
         logit_bias=_logit_bias(fields.take("logit_bias")),
         num_logprobs=num_logprobs,

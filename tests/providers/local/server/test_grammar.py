@@ -87,17 +87,23 @@ def test_a_schema_is_compiled_once_and_few_are_kept(compiler: GrammarCompiler) -
         ({"type": "string", "pattern": "("}, "regex"),
         ({"$ref": "http://127.0.0.1:1/x.json"}, "does not fetch"),
         ({"$ref": "#"}, "NoExtension"),
+        (False, "no text"),
         ({"x-guidance": {"whitespace_pattern": "x*"}, "type": "object"}, "x-guidance"),
         ({"description": "x" * MAX_SCHEMA_BYTES}, "bytes"),
     ],
     ids=lambda value: str(value)[:40],
 )
 def test_a_schema_that_cannot_be_kept_to_is_refused(
-    compiler: GrammarCompiler, schema: dict[str, Any], why: str
+    compiler: GrammarCompiler, schema: dict[str, Any] | bool, why: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=why) as refused:
         compiler.json_schema(schema)
     assert (refused.value.param, refused.value.code) == ("response_format", "invalid_schema")
+
+
+def test_the_schema_true_is_any_json(compiler: GrammarCompiler) -> None:
+    anything = compiler.json_schema({}).matcher().allowed()
+    assert compiler.json_schema(True).matcher().allowed() == anything
 
 
 def deep(levels: int) -> dict[str, Any]:
@@ -214,6 +220,22 @@ def test_refusals_of_a_response_format_name_it(kind: str) -> None:
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, "ignore_eos")
 
     run(kind, test)
+
+
+@both_engines
+def test_a_schema_that_runs_into_a_limit_within_a_text_is_the_one_to_blame(kind: str) -> None:
+    many = {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(2000)}}
+
+    async def test(client: httpx.AsyncClient, engine: RunningEngine) -> None:
+        body = {"model": "reciter", "messages": [{"role": "user", "content": "x"}], "seed": 1}
+        body |= {"max_tokens": 50, "response_format": person_format(many)}
+        answer = await client.post("/v1/chat/completions", json=body)
+        assert answer.status_code == 400, answer.text
+        assert answer.json()["error"]["code"] == "invalid_schema"
+        assert "max is" in answer.json()["error"]["message"]
+        assert engine.state().num_running == 0
+
+    run(kind, test, load_random())
 
 
 @both_engines

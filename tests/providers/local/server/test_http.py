@@ -211,6 +211,7 @@ def test_neutral_values_and_harmless_fields_are_accepted(client: httpx.Client) -
         ("presence_penalty", 2.5),
         ("frequency_penalty", "much"),
         ("repetition_penalty", 0),
+        ("repetition_penalty", 1e-300),
         ("logit_bias", {"100000": 1}),
         ("logprobs", 2),
         ("temperature", "hot"),
