@@ -65,6 +65,8 @@ class News:
 class BatchingEngine:
     """An `Engine` (see generation.py). `start` and all later calls belong to one event loop."""
 
+    name = "slots"
+
     @classmethod
     def on_one_thread(
         cls, make_decoder: Callable[[], Decoder], capacity: Capacity, num_threads: int

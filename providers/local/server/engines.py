@@ -14,7 +14,7 @@ from .paged import PagedEngine
 from .source import WeightsError
 from .weights import LoadedModel
 
-OWN, TRANSFORMERS = "slots", "transformers"
+OWN, TRANSFORMERS = BatchingEngine.name, PagedEngine.name
 ENGINES = ("auto", OWN, TRANSFORMERS)
 
 

@@ -275,6 +275,8 @@ class Engine(Protocol):
 class RunningEngine(Engine, Protocol):
     """What the process needs besides."""
 
+    name: str  # as `--engine` calls it
+
     def start(self) -> None:
         """Begin to generate, with news to the running event loop. Returns at once."""
         ...

@@ -45,6 +45,8 @@ STOP_TIMEOUT_S = 10.0  # a step on a slow CPU with a full prefill takes about a 
 class PagedEngine:
     """An `Engine` (see generation.py). `start` and all later calls belong to one event loop."""
 
+    name = "transformers"
+
     def __init__(self, loaded: LoadedModel, capacity: Capacity) -> None:
         """Allocates the KV cache: here, and not at the first request, is where memory runs out."""
         self._capacity = capacity

@@ -39,6 +39,7 @@ KV_TOKENS_EACH = 1024  # default share of the KV cache for one concurrent reques
 GRACE_S = 2.0  # how long requests under way may go on once the server was told to stop
 KEEP_ALIVE_S = 75  # longer than clients keep idle connections, so they are the ones to close them
 MAX_CONNECTIONS = 2048
+MOST_THREADS = 1024
 SPIN_COUNT = 20_000
 """How often an OpenMP helper looks for work before it sleeps. By default it goes on for so long that
 on a busy machine one spins where another should compute: steps were seen to take 30 times as long."""
@@ -185,6 +186,8 @@ def _load(options: _Options, emit: OnEvent) -> tuple[ServedModel, RunningEngine]
             raise WeightsError(f"unknown engine {options.engine!r}; known: {', '.join(ENGINES)}")
 
         num_threads = options.threads or min(torch.get_num_threads(), usable_cores())
+        if num_threads > MOST_THREADS:
+            raise WeightsError(f"{num_threads} threads; at most {MOST_THREADS}, best the cores")
         torch.set_num_threads(1)  # see BatchingEngine.on_one_thread
         loaded = load(source, options.device, options.dtype, progress, looked_up)
         context_tokens, kv_tokens = _size(options, loaded.context_tokens)
@@ -214,7 +217,7 @@ def _load(options: _Options, emit: OnEvent) -> tuple[ServedModel, RunningEngine]
             "threads": num_threads,
         }
     )
-    return _describe(loaded, context_tokens), engine
+    return _describe(loaded, engine, context_tokens), engine
 
 
 @contextlib.contextmanager
@@ -242,15 +245,15 @@ def _size(options: _Options, model_context: int) -> tuple[int, int]:
     return min(context, kv_tokens), kv_tokens
 
 
-def _describe(loaded: LoadedModel, context_tokens: int) -> ServedModel:
-    # Same fingerprint and seed, same text, as far as the batch it shared was the same, too.
+def _describe(loaded: LoadedModel, engine: RunningEngine, context_tokens: int) -> ServedModel:
+    # Same fingerprint and seed, same text.
     return ServedModel(
         name=loaded.served_name,
         codec=loaded.codec,
         end_ids=loaded.end_ids,
         vocab_size=loaded.vocab_size,
         context_tokens=context_tokens,
-        fingerprint=f"transformers_{loaded.dtype}_{loaded.device}".replace(":", ""),
+        fingerprint=f"{engine.name}_{loaded.dtype}_{loaded.device}".replace(":", ""),
         created=int(time.time()),
     )
 
