@@ -43,11 +43,14 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
-def pick_attention(device: torch.device) -> str:
-    """Flash attention only where it is installed: nothing is fetched from the hub at run time."""
+def pick_attention(device: torch.device) -> str | None:
+    """Flash attention only where it is installed: nothing is fetched from the hub at run time.
+
+    None leaves it to transformers: torch's own wherever the architecture takes it.
+    """
     if device.type == "cuda" and importlib.util.find_spec("flash_attn"):
         return "flash_attention_2"
-    return "sdpa"
+    return None
 
 
 def free_on(device: torch.device) -> int | None:

@@ -41,8 +41,8 @@ KEEP_ALIVE_S = 75  # longer than clients keep idle connections, so they are the 
 MAX_CONNECTIONS = 2048
 MOST_THREADS = 1024
 SPIN_COUNT = 20_000
-"""How often an OpenMP helper looks for work before it sleeps. By default it goes on for so long that
-on a busy machine one spins where another should compute: steps were seen to take 30 times as long."""
+"""How often an OpenMP helper looks for work before it sleeps. By default it goes on for so long
+that, on a busy machine, it spins where another should compute: a step takes 30 times as long."""
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
