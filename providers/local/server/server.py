@@ -112,15 +112,18 @@ def serve(
         engine=engine,
     )
     _prepare_libraries()
+    signals: list[int] = []
     if exit_on_stdin_close:
         threading.Thread(target=exit_when_stdin_closes, daemon=True).start()
     try:
-        with stopping_on_signals(), contextlib.closing(_bind(options)) as listener:
+        with stopping_on_signals(signals), contextlib.closing(_bind(options)) as listener:
             with _collector_resting():
                 served, running = _load(options, emit)
             with Service(served, running) as service:
                 return asyncio.run(_listen(options, service, running, listener, emit))
     except StartError as exc:
+        if signals:
+            return 128 + signals[0]
         emit({"event": "error", "message": str(exc), "exit_code": exc.exit_code})
         return exc.exit_code
     except Stopped as exc:

@@ -22,10 +22,14 @@ class Stopped(BaseException):
 
 
 @contextlib.contextmanager
-def stopping_on_signals() -> Iterator[None]:
-    """While the model loads: raise `Stopped` out of whatever is going on."""
+def stopping_on_signals(received: list[int]) -> Iterator[None]:
+    """While the model loads: raise `Stopped` out of whatever is going on.
+
+    In the middle of an import, an extension module may make an ImportError of it: ask `received`.
+    """
 
     def stop(signum: int, frame: FrameType | None) -> None:
+        received.append(signum)
         raise Stopped(signum)
 
     if threading.current_thread() is not threading.main_thread():

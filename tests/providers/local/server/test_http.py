@@ -60,7 +60,7 @@ def test_chat_answers_in_openai_shape(client: httpx.Client) -> None:
     assert reply["id"].startswith("chatcmpl-")
     assert reply["object"] == "chat.completion"
     assert reply["model"] == "tiny"
-    assert reply["system_fingerprint"] == "transformers_float32_cpu"
+    assert reply["system_fingerprint"] == "slots_float32_cpu"
     assert reply["choices"][0]["message"]["role"] == "assistant"
     assert reply["choices"][0]["finish_reason"] == "length"
     # "<|start|>user\nhello<|end|><|start|>assistant\n": 3 special tokens and 20 bytes
