@@ -101,7 +101,7 @@ def make_batch(
         positions=tensor[1],
         places=tensor[2],
         attended=attended,
-        picked=torch.tensor(picked, device=device),
+        picked=torch.tensor(picked, dtype=torch.long, device=device),  # none have no dtype
         num_picked=num_picked,
         cache=cache,
     )

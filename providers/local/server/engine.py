@@ -244,6 +244,8 @@ class BatchingEngine:
 
     def _drop(self, generation_id: str) -> None:
         if (running := self._running.pop(generation_id, None)) is not None:
+            if not running.tokens:
+                self._clear_if_broken(running)
             self._scheduler.remove(running)
 
     def _step(self) -> None:
@@ -259,6 +261,7 @@ class BatchingEngine:
         except (MemoryError, RuntimeError) as exc:
             if not _is_out_of_memory(exc):
                 raise
+            self._scheduler.undo(step)
             self._shrink(exc)
             return
         self._scheduler.computed(step)
@@ -285,6 +288,7 @@ class BatchingEngine:
         generation, request = running.generation, running.request
         if not sampled.finite[number]:
             self._cache.clear(chunk.span.first, chunk.span.capacity)
+            chunk.span.num_computed = 0  # zeros are no prefix for anybody
             self._end(running)
             return News(generation, [], [], error=nothing_to_say(running.matcher))
         token = sampled.tokens[number]
@@ -308,6 +312,15 @@ class BatchingEngine:
         told, running.num_told = running.num_told, len(running.tokens)
         return News(generation, running.tokens[told:], running.logprobs[told:], finish_reason)
 
+    def _clear_if_broken(self, running: Running) -> None:
+        """No token was picked yet from what is in the cache, so nobody knows whether it is NaN,
+        which would reach whoever has the room next."""
+        if (span := running.span) is not None and not self._cache.is_finite(
+            span.first, running.num_tokens
+        ):
+            self._cache.clear(span.first, running.num_tokens)
+            span.num_computed = 0
+
     def _end(self, running: Running) -> None:
         del self._running[running.generation.id]
         self._scheduler.remove(running)
@@ -318,6 +331,7 @@ class BatchingEngine:
         self._steps_since_shrinking = 0
         if len(running) == 1:
             (alone,) = running
+            self._clear_if_broken(alone)
             self._end(alone)
             error = OutOfMemory(f"this sequence alone is too much for the memory: {cause}")
             self._post(self._deliver, [News(alone.generation, [], [], error=error)])
@@ -325,6 +339,8 @@ class BatchingEngine:
         kept = math.ceil(len(running) / 2)
         logger.warning("out of memory in a step of %d sequences: on with %d", len(running), kept)
         self._scheduler.max_running = kept
+        for each in running[kept:]:
+            self._clear_if_broken(each)
         self._scheduler.preempt(len(running) - kept)
 
     def _regrow(self) -> None:
@@ -360,10 +376,11 @@ def _is_exact(step: Step) -> bool:
 
 
 def _make_cells(capacity: Capacity) -> Cells:
-    """Each an even share of the room, in whole steps of length."""
+    """Each an even share of the room, in whole steps of length. Rounded up: a sequence that fills
+    all of `kv_tokens` must find room, or it would wait for ever, and all others behind it."""
     share = capacity.kv_tokens // capacity.max_concurrency
     cell_tokens = max(share // LENGTH_STEP, 1) * LENGTH_STEP
-    return Cells(max(capacity.kv_tokens // cell_tokens, 1), cell_tokens)
+    return Cells(math.ceil(capacity.kv_tokens / cell_tokens), cell_tokens)
 
 
 def _is_out_of_memory(exc: Exception) -> bool:

@@ -122,6 +122,11 @@ class KVCache:
         """Of every layer, the `num_tokens` from `source` on to `target` on."""
         self._room[:, target : target + num_tokens] = self._room[:, source : source + num_tokens]
 
+    def is_finite(self, first: int, num_tokens: int) -> bool:
+        """Asked when memory ran out, so in small pieces."""
+        layers = (layer[first : first + num_tokens] for layer in self.layers)
+        return all(bool(layer.isfinite().all()) for layer in layers)
+
     def clear(self, first: int, num_tokens: int) -> None:
         """Zeros, where NaN may have been written: a mask does not keep those out."""
         self._room[:, first : first + num_tokens] = 0

@@ -119,6 +119,13 @@ class Scheduler:
             if chunk.start < len(prompt_ids) <= chunk.end:
                 self._prefixes.prefer(prompt_ids, chunk.span)
 
+    def undo(self, step: Step) -> None:
+        """The step failed, perhaps before all was copied: what was to be copied is computed."""
+        targets = {copy.target for copy in step.copies}
+        for sequence in self.running:
+            if sequence.span is not None and sequence.span.first in targets:
+                sequence.span.num_computed = 0
+
     def remove(self, sequence: Sequence) -> None:
         """Finished, failed or cancelled, wherever it stands; harmless when it is gone already."""
         if sequence.span is not None:
@@ -177,8 +184,8 @@ class Scheduler:
         Attention runs over adjacent cells in one go. One move a step is enough, and costs little.
         """
         last = max(self.running, key=_place, default=None)
-        if last is None or last.span is None or last.num_computed == 0:
-            return []
+        if last is None or last.span is None or not last.tokens or last.num_computed == 0:
+            return []  # what no token was picked from yet may be NaN, and would stay behind
         lower = self.cells.lend(last.span.capacity, below=last.span.first)
         if lower is None:
             return []

@@ -71,6 +71,8 @@ HOOKED: dict[str, dict[str, Any]] = {
 LEFT_TO_TRANSFORMERS: dict[str, dict[str, Any]] = {
     "gemma2": {"head_dim": 12, "attn_logit_softcapping": 0.5},
     "bloom": {"n_layer": 2, "n_head": 4},
+    # attends twice in each layer, to other values: wrong only once it reads what it kept
+    "diffllama": {},
 }
 
 
