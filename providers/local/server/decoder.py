@@ -74,7 +74,9 @@ def _sizes(model: Any) -> Sizes:
     kinds = set(getattr(config, "layer_types", None) or [])
     if kinds - {"full_attention", "sliding_attention"}:
         raise Unsupported(f"{type(model).__name__} has layers of the kinds {sorted(kinds)}")
-    heads = config.num_attention_heads
+    heads = getattr(config, "num_attention_heads", None)
+    if not heads:
+        raise Unsupported(f"{type(model).__name__} has no attention heads")
     return Sizes(
         num_layers=config.num_hidden_layers,
         num_heads=heads,

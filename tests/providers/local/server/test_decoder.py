@@ -163,3 +163,11 @@ def test_auto_takes_our_engine_where_it_can_and_says_so_where_it_cannot() -> Non
     another = tiny("gemma2", LEFT_TO_TRANSFORMERS["gemma2"])
     with pytest.raises(WeightsError, match="'slots' does not run this model"):
         make_engine("slots", loaded(another), capacity, 1, warnings.append)
+
+
+def test_a_model_without_attention_is_refused_by_name() -> None:
+    config = AutoConfig.for_model(
+        "rwkv", vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, attention_hidden_size=32
+    )
+    with pytest.raises(Unsupported, match="RwkvForCausalLM has no attention heads"):
+        make_decoder(AutoModelForCausalLM.from_config(config).eval())

@@ -105,7 +105,9 @@ def test_the_end_token_ends_the_text_and_is_counted(kind: str) -> None:
 @both_engines
 def test_characters_of_several_tokens_are_streamed_whole(kind: str) -> None:
     async def test(client: httpx.AsyncClient, _engine: RunningEngine) -> None:
-        assert await stream_texts(client) == [*AFTER_G, ""]
+        pieces = await stream_texts(client)  # steps that are quicker than the reader come as one
+        assert "".join(pieces) == AFTER_G
+        assert len(pieces) > 1
         # cut in the middle of 漢 (3 tokens): nothing of it is shown, streamed or not
         assert "".join(await stream_texts(client, max_tokens=4)) == "a "
         reply = await recite(client, max_tokens=4)
