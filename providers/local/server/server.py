@@ -26,7 +26,13 @@ from .generation import Capacity, RunningEngine
 from .machine import return_freed_memory, usable_cores
 from .progress import Progress
 from .service import ServedModel, Service
-from .shutdown import Stopped, calling_on_signals, exit_when_stdin_closes, stopping_on_signals
+from .shutdown import (
+    Stopped,
+    calling_on_signals,
+    exit_when_stdin_closes,
+    exiting_on_signals,
+    stopping_on_signals,
+)
 from .source import TooLittleMemory, WeightsError, find, require_known
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import: only `_load` does it
@@ -112,18 +118,15 @@ def serve(
         engine=engine,
     )
     _prepare_libraries()
-    signals: list[int] = []
     if exit_on_stdin_close:
         threading.Thread(target=exit_when_stdin_closes, daemon=True).start()
     try:
-        with stopping_on_signals(signals), contextlib.closing(_bind(options)) as listener:
+        with stopping_on_signals(), contextlib.closing(_bind(options)) as listener:
             with _collector_resting():
                 served, running = _load(options, emit)
             with Service(served, running) as service:
                 return asyncio.run(_listen(options, service, running, listener, emit))
     except StartError as exc:
-        if signals:
-            return 128 + signals[0]
         emit({"event": "error", "message": str(exc), "exit_code": exc.exit_code})
         return exc.exit_code
     except Stopped as exc:
@@ -179,7 +182,8 @@ def _load(options: _Options, emit: OnEvent) -> tuple[ServedModel, RunningEngine]
         looked_up = in_background(partial(look_up, source.gguf)) if source.gguf else None
         if source.location and not source.gguf:
             inspect(source.location)
-        with progress.step("importing", "importing torch and transformers"):
+        importing = progress.step("importing", "importing torch and transformers")
+        with importing, exiting_on_signals():
             import torch
 
             from .engines import ENGINES, make_engine

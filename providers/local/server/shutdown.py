@@ -22,25 +22,39 @@ class Stopped(BaseException):
 
 
 @contextlib.contextmanager
-def stopping_on_signals(received: list[int]) -> Iterator[None]:
-    """While the model loads: raise `Stopped` out of whatever is going on.
-
-    In the middle of an import, an extension module may make an ImportError of it: ask `received`.
-    """
+def stopping_on_signals() -> Iterator[None]:
+    """While the model loads: raise `Stopped` out of whatever is going on."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
-        received.append(signum)
         raise Stopped(signum)
 
+    with _handling_signals(stop):
+        yield
+
+
+@contextlib.contextmanager
+def exiting_on_signals() -> Iterator[None]:
+    """While extension modules are imported: end at once. There is nothing to clean up yet, and an
+    exception out of their C++ would come out as an ImportError, or abort the process."""
+
+    def leave(signum: int, frame: FrameType | None) -> None:
+        os._exit(128 + signum)
+
+    with _handling_signals(leave):
+        yield
+
+
+@contextlib.contextmanager
+def _handling_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {signum: signal.signal(signum, stop) for signum in STOP_SIGNALS}
+    before = {signum: signal.signal(signum, handler) for signum in STOP_SIGNALS}
     try:
         yield
     finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+        for signum, earlier in before.items():
+            signal.signal(signum, earlier)
 
 
 @contextlib.contextmanager
