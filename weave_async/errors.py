@@ -10,6 +10,7 @@
     ├── StorageError                74  a write or a sync failed
     ├── RunLockedError              75  somebody else is writing this run
     ├── BudgetError                 1   the tokens or the money of the run are spent
+    ├── ConsultationError           69  a stage asked a model, and has no answer: caught there
     └── ProviderError               69  .retryable .retry_after_s .status_code .stops_endpoint
         │                               .may_be_billed
         ├── ConnectError                retryable   refused, DNS; reset before any answer: billed?
@@ -65,6 +66,10 @@ class RunFolderError(WeaveError):
 
 class StorageError(WeaveError):
     exit_code = 74
+
+
+class ConsultationError(WeaveError):
+    exit_code = 69
 
 
 class RunLockedError(WeaveError):

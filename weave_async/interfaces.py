@@ -8,25 +8,28 @@ part is a dataclass whose fields are its options: the recipe's keys are checked 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import ClassVar, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 from weave_async.errors import ProviderError
 from weave_async.records import (
     Api,
     BadRow,
     Chunk,
+    Consulted,
     Endpoint,
     EndpointFacts,
     Failure,
+    Message,
     Request,
     Response,
     Row,
     Sample,
+    SamplingParams,
     Verdict,
 )
 
@@ -174,10 +177,68 @@ class Noise(Protocol):
     def __call__(self, text: str, rng: Random) -> str: ...
 
 
+class EditingNoise(Protocol):
+    """A noise that says where it changes what, and so may look at the whole text.
+
+    ``passage`` is a ``noise.edits.Passage`` and the edits are ``noise.edits.Edit``: none may touch
+    what is protected there. A field called ``rate`` is the share of its sites that it changes; it
+    is halved where a text has lost its meaning.
+
+    ``rewrites: ClassVar[frozenset[str]]`` names kinds of spans, otherwise protected, that it
+    writes in another way with the same value.
+    """
+
+    def edits(self, passage: Any, rng: Random) -> Iterable[Any]: ...
+
+
 class Validator(Protocol):
-    """A rule that one sample passes or not, whatever the others are."""
+    """A rule that one sample passes or not, whatever the others are.
+
+    A rule that takes microseconds and cannot hang says so, ``is_light: ClassVar[bool] = True``: it
+    runs on the event loop. Others run in worker processes, under a deadline. ``columns_read``, if
+    there is such an attribute, names the columns or attributes of the prompt that it needs.
+    """
 
     def __call__(self, sample: Sample) -> Verdict: ...
+
+
+class Consult(Protocol):
+    """Asks an endpoint something about one sample: within limits and budget, and journalled.
+
+    The same question about the same sample is never bought twice; ``draw`` makes it another one.
+    ``whom`` is one of those that the part names in ``consults``. Raises ``ConsultationError`` if
+    there is no answer to be had to this question.
+    """
+
+    async def __call__(
+        self,
+        whom: Consulted,
+        messages: Sequence[Message],
+        *,
+        params: SamplingParams,
+        draw: int = 0,
+        schema: Mapping[str, Any] | None = None,
+    ) -> Response: ...
+
+
+class ConsultingNoise(Protocol):
+    """A noise that has a text rewritten by a model, as a paraphrase."""
+
+    @property
+    def consults(self) -> Sequence[Consulted]:
+        """Whom it may ask."""
+
+    async def rewritten(self, text: str, rng: Random, consult: Consult) -> str: ...
+
+
+class ConsultingValidator(Protocol):
+    """A rule that asks a model, as a judge does."""
+
+    @property
+    def consults(self) -> Sequence[Consulted]:
+        """Whom it may ask."""
+
+    async def verdict(self, sample: Sample, consult: Consult) -> Verdict: ...
 
 
 class Selector(Protocol):
@@ -187,7 +248,11 @@ class Selector(Protocol):
 
 
 class Stage(Protocol):
-    """What the engine sees: samples in, the same number of samples out, in the same order."""
+    """What the engine sees: samples in, samples out, in the same order.
+
+    Noise may put copies of a sample behind it; what could not be judged, since the run was stopped
+    on the way to a model, is left out.
+    """
 
     @property
     def kind(self) -> str:

@@ -30,6 +30,7 @@ from weave_async.interfaces import BatchApi, BatchProvider, Provider, Sink, Sour
 from weave_async.journal.calls import NOBODY, Seller
 from weave_async.journal.journal import Journal
 from weave_async.metrics import RunMetrics
+from weave_async.noise.lock import MeaningLock
 from weave_async.noise.spans import ProtectedSpans
 from weave_async.plan import Plan
 from weave_async.pricing import Price, price_of
@@ -374,7 +375,7 @@ def _noise_stage(part: Part, terms: Sequence[str], seed: int) -> NoiseStage:
     if not isinstance(probability, int | float) or not 0 <= probability <= 1:
         raise RecipeError(f"noise '{part.name}': probability is 0 to 1, not {probability!r}")
     spans = ProtectedSpans([*terms, *protect])
-    return NoiseStage(part.name, noise, spans, seed, field, probability)
+    return NoiseStage(part.name, noise, MeaningLock(spans), seed, field, probability)
 
 
 def _refuse_shared_address(names: Sequence[str], settings: Settings) -> None:

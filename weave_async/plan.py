@@ -63,10 +63,10 @@ class Inspection:
 
 
 _Messages = tuple[Message, ...]
-_Drawn = tuple[_Messages, _Messages, dict[str, Any], dict[str, Any], int, str]
+_Drawn = tuple[_Messages, _Messages, dict[str, Any], dict[str, Any], int, str, Mapping[str, Any]]
 """What the samples of a group share: messages, the same as they are sent, attributes, drawn
-parameters, the number of the endpoint in the mix, and the row's name. A plain tuple: one is made
-for every row."""
+parameters, the number of the endpoint in the mix, the row's name, and its columns. A plain tuple:
+one is made for every row."""
 
 
 class Plan:
@@ -281,11 +281,11 @@ class Plan:
         params.update(row.params)
         messages = self._renderer.messages(row, attributes, examples)
         sent = self._renderer.with_examples(messages, examples, attributes)
-        return messages, sent, attributes, params, number, _name_of(row.origin)
+        return messages, sent, attributes, params, number, _name_of(row.origin), row.values
 
     def _sample(self, ordinal: int, prompt_id: str, sample_index: int, drawn: _Drawn) -> Sample:
         recipe = self._recipe
-        messages, sent, attributes, drawn_params, number, origin = drawn
+        messages, sent, attributes, drawn_params, number, origin, columns = drawn
         endpoint = self._endpoints[number]
         seed = seed_for(recipe.seed, prompt_id, sample_index, "request") >> (64 - SEED_BITS)
         given = {
@@ -302,7 +302,7 @@ class Plan:
             api=recipe.generate.api,
             schema=self._schema,
         )
-        prompt = Prompt(prompt_id, sample_index, messages, attributes, origin)
+        prompt = Prompt(prompt_id, sample_index, messages, attributes, origin, columns)
         return Sample(ordinal, prompt, request, endpoint.name, seed)
 
     def _draw_attributes(self, prompt_id: str, sample_index: int) -> dict[str, Any]:

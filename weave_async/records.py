@@ -62,6 +62,12 @@ class Prompt:
     messages: tuple[Message, ...]
     attributes: Mapping[str, Any]
     origin: str
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """The source's row, for the rules that compare an answer with it."""
+
+    def value_of(self, name: str) -> Any:
+        """The attribute of that name, or else the column; raises ``KeyError`` if it has neither."""
+        return self.attributes[name] if name in self.attributes else self.columns[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +198,16 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A judgement on one sample. ``reason`` is a short code, ``evidence`` is what it rests on."""
+    """A judgement on one sample. ``reason`` is a short code, ``evidence`` is what it rests on.
+
+    A rule that mends what it finds, as where it blacks out an address, passes the sample with the
+    ``messages`` that are to take the place of its own.
+    """
 
     passed: bool
     reason: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    messages: tuple[Message, ...] | None = None
 
 
 ACCEPTED = Verdict(passed=True)
@@ -225,12 +236,35 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleVerdict:
+    """A verdict that stays with its sample: a judge's score, or all verdicts where one asked."""
+
+    rule: str
+    passed: bool
+    reason: str
+    evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TextChange:
+    """One stretch of a text that noise has replaced. ``start`` counts characters before it."""
+
+    start: int
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class NoiseEdit:
-    """What one noiser did to one message: the text before it, so that the pair can be rebuilt."""
+    """What one noiser did to one message, as changes in order, which do not overlap.
+
+    Their offsets are those of the text that this noiser was given: undoing a message's edits from
+    the last to the first brings back the clean text (``noise.edits.undone``).
+    """
 
     noise: str
     message_index: int
-    clean: str
+    changes: tuple[TextChange, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +274,9 @@ class Sample:
     ``ordinal`` is its place in the order of asking, which is the order of the output.
     ``messages`` are what a trainer will see: noise changes them, ``request`` stays as sent.
     A sample ends as exactly one of written, rejected (``rejection``) or failed (``failure``).
+    Noise may make several samples of one answer: ``copy`` counts those beside the first.
+    ``verdicts`` are those worth keeping; ``repairs`` is how often a model was told of a rejection
+    and answered again.
     """
 
     ordinal: int
@@ -252,6 +289,9 @@ class Sample:
     edits: tuple[NoiseEdit, ...] = ()
     rejection: Rejection | None = None
     failure: Failure | None = None
+    copy: int = 0
+    verdicts: tuple[RuleVerdict, ...] = ()
+    repairs: int = 0
 
     def answered(
         self,
@@ -284,8 +324,14 @@ class Sample:
         )
 
     @property
-    def sample_id(self) -> str:
+    def answer_id(self) -> str:
+        """The sample that was asked for; the journal keeps its answer under this name."""
         return f"{self.prompt.prompt_id}-{self.prompt.sample_index}"
+
+    @property
+    def sample_id(self) -> str:
+        """``answer_id``, and which copy of it this is: ``3f…-0``, ``3f…-0~1``."""
+        return f"{self.answer_id}~{self.copy}" if self.copy else self.answer_id
 
     @property
     def completion(self) -> str:
@@ -324,6 +370,14 @@ class Endpoint:
     def public_options(self) -> dict[str, Any]:
         """What may be stored, and is part of what is asked: a proxy or a certificate is neither."""
         return {k: v for k, v in self.options.items() if k not in self.private_options}
+
+
+@dataclass(frozen=True, slots=True)
+class Consulted:
+    """Whom a stage asks: an endpoint as in the mix, ``None`` for the first of the mix."""
+
+    endpoint: str | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

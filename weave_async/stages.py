@@ -16,7 +16,7 @@ import orjson
 
 from weave_async.interfaces import Noise, Selector, Stage, Validator
 from weave_async.metrics import StageTimes
-from weave_async.noise.spans import ProtectedSpans
+from weave_async.noise.lock import MeaningLock
 from weave_async.records import Message, NoiseEdit, Rejection, Sample, Verdict
 from weave_async.seeding import rng_for
 from weave_async.validation.json_answer import unfenced
@@ -57,7 +57,7 @@ class NoiseStage:
 
     name: str
     noise: Noise
-    spans: ProtectedSpans
+    lock: MeaningLock
     run_seed: int
     field: NoiseField = "prompt"
     probability: float = 1.0
@@ -78,11 +78,11 @@ class NoiseStage:
         for index, message in enumerate(messages):
             if message.role != role:
                 continue
-            noisy = self.spans.change_between(message.content, lambda free: self.noise(free, rng))
-            noisy.encode()  # a lone surrogate would break the file: it is this noise's fault
-            if noisy != message.content:
-                messages[index] = Message(message.role, noisy)
-                edits.append(NoiseEdit(self.name, index, message.content))
+            varied = self.lock.vary(self.noise, message.content, rng)
+            varied.text.encode()  # a lone surrogate would break the file: it is this noise's fault
+            if varied.changes:
+                messages[index] = Message(message.role, varied.text)
+                edits.append(NoiseEdit(self.name, index, varied.changes))
         return replace(sample, messages=tuple(messages), edits=tuple(edits))
 
 

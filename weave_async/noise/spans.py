@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+
+from weave_async.noise.edits import Passage, Span
 
 _WHOLE = re.compile(
     r"```.*?```|`[^`\n]+`"  # code
@@ -15,8 +17,6 @@ _WHOLE = re.compile(
 _TOKEN = re.compile(r"\S+")
 _TELLING = re.compile(r"\d|@[^@]*\.\w")  # in a token: amounts, dates, order codes; addresses
 
-Span = tuple[int, int]
-
 
 class ProtectedSpans:
     """Splits a text into what may change and what may not. ``terms`` are matched as whole words."""
@@ -27,16 +27,12 @@ class ProtectedSpans:
         pattern = rf"(?<!\w)(?=({either})(?!\w))"
         self._terms = re.compile(pattern, re.IGNORECASE) if either else None
 
-    def change_between(self, text: str, change: Callable[[str], str]) -> str:
-        """``text`` with ``change`` applied to each stretch between protected spans."""
-        pieces, free_from = [], 0
-        for start, end in _merged(self._spans(text)):
-            pieces += [change(text[free_from:start]), text[start:end]]
-            free_from = end
-        pieces.append(change(text[free_from:]))
-        return "".join(pieces)
+    def passage(self, text: str, sample_seed: int = 0, rewrites: Collection[str] = ()) -> Passage:
+        """The text with what is protected in it, all but spans of the kinds in ``rewrites``."""
+        spans = [Span(start, end, "protected") for start, end in _merged(self._spans(text))]
+        return Passage(text, spans, sample_seed)
 
-    def _spans(self, text: str) -> Iterator[Span]:
+    def _spans(self, text: str) -> Iterator[tuple[int, int]]:
         yield from (match.span() for match in _WHOLE.finditer(text))
         for token in _TOKEN.finditer(text):
             if _TELLING.search(token.group()):
@@ -45,7 +41,7 @@ class ProtectedSpans:
             yield from (match.span(1) for match in self._terms.finditer(text))
 
 
-def _merged(spans: Iterable[Span]) -> Iterator[Span]:
+def _merged(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """The same stretches in order, with those that overlap or touch as one."""
     start = end = -1
     for next_start, next_end in sorted(spans):

@@ -8,8 +8,11 @@ rarely it hits the first letter, and what a wrong letter is replaced by.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
+
+from weave_async.noise.edits import Edit, Passage
 
 _KINDS = ("delete", "insert", "substitute", "transpose")
 _KIND_WEIGHTS = (0.335, 0.280, 0.198, 0.186)
@@ -52,12 +55,11 @@ class TyposNoise:
         if not 0 <= self.rate <= 0.2:
             raise ValueError("rate must be between 0 and 0.2 typos per character")
 
-    def __call__(self, text: str, rng: Random) -> str:
-        def maybe_misspelt(word: re.Match[str]) -> str:
-            letters = word.group()
-            return _misspell(letters, rng) if rng.random() < self.rate * len(letters) else letters
-
-        return _WORD.sub(maybe_misspelt, text)
+    def edits(self, passage: Passage, rng: Random) -> Iterator[Edit]:
+        for start, end in passage.words:
+            word = passage.text[start:end]
+            if _WORD.fullmatch(word) and rng.random() < self.rate * len(word):
+                yield Edit(start, end, _misspell(word, rng))
 
 
 def _misspell(word: str, rng: Random) -> str:
