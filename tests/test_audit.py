@@ -182,7 +182,9 @@ def test_a_row_that_nobody_answered_is_found(run_folder: Path, key: str) -> None
     [
         lambda row: row["messages"][-1].update(content="Made up."),
         lambda row: row["messages"].pop(),
-        lambda row: row["lineage"]["noise"].append({"message_index": 1, "clean": "Made up."}),
+        lambda row: row["lineage"]["noise"].append(
+            noise_edit(0, "Made up.", row["messages"][-1]["content"])
+        ),
     ],
     ids=["another text", "no text", "another clean text"],
 )
@@ -193,12 +195,19 @@ def test_a_row_that_says_what_nobody_answered_is_found(
     assert broken(run_folder) == [SAID]
 
 
+def noise_edit(start: int, before: str, after: str) -> dict[str, Any]:
+    change = {"start": start, "before": before, "after": after}
+    return {"noise": "typos", "message_index": 1, "changes": [change]}
+
+
 def test_noise_on_the_answer_is_no_damage_while_the_clean_text_is_there(run_folder: Path) -> None:
     def make_noisy(row: dict[str, Any]) -> None:
         clean = row["messages"][-1]["content"]
         row["messages"][-1]["content"] = "twice noisy"
-        edits = [{"message_index": 1, "clean": text} for text in (clean, "once noisy")]
-        row["lineage"]["noise"] += edits
+        row["lineage"]["noise"] += [
+            noise_edit(0, clean, "once noisy"),
+            noise_edit(0, "once", "twice"),
+        ]
 
     change_row(run_folder, make_noisy)
     assert broken(run_folder) == []

@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from weave_async.blame import code_of
-from weave_async.dispatch import Dispatcher, Unsent
+from weave_async.dispatch import Dispatcher
 from weave_async.errors import (
     AuthenticationError,
     BadResponseError,
@@ -27,6 +27,7 @@ from weave_async.errors import (
     RecipeError,
     RequestRefusedError,
     ServerError,
+    Unsent,
 )
 from weave_async.flow.budget import Budget, Cost
 from weave_async.flow.retry import Backoff

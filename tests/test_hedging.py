@@ -12,8 +12,8 @@ import pytest
 
 from faulty_provider import FaultyProvider, row
 from weave_async.blame import Tries
-from weave_async.dispatch import Dispatcher, Unsent
-from weave_async.errors import ProviderError, RequestRefusedError, ServerError
+from weave_async.dispatch import Dispatcher
+from weave_async.errors import ProviderError, RequestRefusedError, ServerError, Unsent
 from weave_async.flow.budget import Budget, Cost
 from weave_async.flow.retry import Backoff
 from weave_async.hedging import LEAST_ANSWERS, Hedging

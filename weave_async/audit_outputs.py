@@ -15,6 +15,8 @@ from weave_async.findings import Audit, Check
 from weave_async.journal import entries
 from weave_async.journal.index import Index, place_of
 from weave_async.journal.segments import FrameReader
+from weave_async.noise.edits import undone
+from weave_async.records import TextChange
 from weave_async.rundir import OUTPUTS, RunFolder, open_regular
 
 EVERY_FILE = "every file is the one that was published"
@@ -130,8 +132,10 @@ class OutputPass:
         try:
             row = orjson.loads(line)
             sample_id, lineage = row["sample_id"], row["lineage"]
-            place = question(sample_id.encode(), lineage["request_id"].encode())
-            said = None if stem == "failed" else _answer_in(row)
+            answer_id = sample_id.partition("~")[0]  # copies are of one answer
+            place = question(answer_id.encode(), lineage["request_id"].encode())
+            is_as_answered = stem != "failed" and not _is_mended(lineage)
+            said = _answer_in(row) if is_as_answered else None
             max_tokens = lineage["params"].get("max_tokens")
             if not isinstance(max_tokens, int | None):
                 raise TypeError("max_tokens is no number")
@@ -145,13 +149,13 @@ class OutputPass:
             return
         self._num_answered += 1
         try:
-            answer = self._answer_to(place, sample_id, lineage["request_id"], max_tokens)
+            answer = self._answer_to(place, answer_id, lineage["request_id"], max_tokens)
         except RunFolderError as error:
             self._answered.fail(f"{where}: {error}")
             return
         if answer is None:
             self._answered.fail(f"{where}: no answer to {sample_id} is in the journal")
-        elif said != answer:
+        elif is_as_answered and said != answer:
             self._said.fail(f"{where}: {sample_id} was answered otherwise")
 
     def _answer_to(
@@ -168,13 +172,22 @@ class OutputPass:
 
 
 def _answer_in(row: Mapping[str, Any]) -> str | None:
-    """The answer as it came: what noise has made of it stands in the row, the clean text beside."""
+    """The answer as it came: what noise has made of it is undone."""
     last = len(row["messages"]) - 1
-    for edit in row["lineage"].get("noise", ()):
-        if edit["message_index"] == last:  # the first noise had what came; later ones had noise
-            return str(edit["clean"])
     message = row["messages"][last]
-    return message["content"] if message["role"] == "assistant" else None
+    if message["role"] != "assistant":
+        return None
+    text: str = message["content"]
+    for edit in reversed(row["lineage"].get("noise", ())):
+        if edit["message_index"] == last:
+            text = undone(text, [TextChange(**change) for change in edit["changes"]])
+    return text
+
+
+def _is_mended(lineage: Mapping[str, Any]) -> bool:
+    """Whether a rule has changed the answer, or a model has mended it: no noise that we undo."""
+    mended = any(verdict["mended"] for verdict in lineage.get("verdicts", ()))
+    return mended or bool(lineage.get("repairs", 0))
 
 
 def _stem_of(name: str) -> str:

@@ -25,6 +25,7 @@ from weave_async.errors import (
     RateLimitError,
     RecipeError,
     RequestTooLargeError,
+    Unsent,
     WeaveError,
 )
 from weave_async.estimate import TokenEstimate, most_input_tokens
@@ -37,10 +38,6 @@ from weave_async.interfaces import AttemptLog, Provider
 from weave_async.pricing import Price
 from weave_async.records import Endpoint, Failure, Request, Response
 from weave_async.summary import EndpointAccount
-
-
-class Unsent(Exception):
-    """The request was not sent, or will not be sent again, because the run is stopping."""
 
 
 class TurnedAway(Exception):

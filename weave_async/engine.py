@@ -26,12 +26,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from weave_async.asking.asker import Asker
-from weave_async.dispatch import Dispatcher, Unsent
-from weave_async.errors import RunFolderError, WeaveError
+from weave_async.dispatch import Dispatcher
+from weave_async.errors import RunFolderError, Unsent, WeaveError
 from weave_async.journal.journal import Journal
 from weave_async.metrics import RunMetrics
 from weave_async.records import Sample
-from weave_async.stages import Pipeline
+from weave_async.stages.batches import BatchesUnderWay
+from weave_async.stages.pipeline import Pipeline
 
 BATCH = 128
 """Samples that go through the stages together, at most: the loop belongs to the network again
@@ -95,6 +96,7 @@ class Engine:
         self._accept = accept
         self._ordered = Reordering(places, plan, self._recall)
         self._num_out = 0  # asked for, and not delivered or shelved
+        self._num_replaying = 0  # from the journal, on their way through the stages
         self._held: Sample | None = None  # the next one to ask for, looked at already
         self._cursor = 0
         self._num_ahead = _num_there_at_first(places)  # from ``_cursor`` on
@@ -102,6 +104,7 @@ class Engine:
         self._delivered = asyncio.Event()
         self._gaps_are_final = False
         self._workers: list[asyncio.Task[None]] = []
+        self._staging = BatchesUnderWay[Batch](self._process, pipeline.max_batches)
         self._abandoned = False
         self.stopping = False
         self.stopped_by: WeaveError | None = None
@@ -153,6 +156,7 @@ class Engine:
         self._abandoned = True
         for worker in self._workers:
             worker.cancel()
+        self._staging.drop()
 
     def _is_sending(self, worker: asyncio.Task[None]) -> bool:
         dispatchers = self._dispatchers.values()
@@ -284,30 +288,57 @@ class Engine:
         except Exception as error:
             self.stop(because=error if isinstance(error, WeaveError) else None)
             return error
+        finally:
+            await self._staging.close()
         return None
 
     async def _deliver_in_order(self) -> None:
         while True:
             gaps_are_final = self._gaps_are_final
-            while (batch := self._next_batch()).samples:
-                samples = await self._pipeline.process(batch.samples)
-                with self._metrics.stage_times.timed("output", len(samples)):
-                    for sample in samples:
-                        if not self._has_enough:
-                            self._metrics.recalled += self._places[sample.ordinal] == RECALLED
-                            self._deliver(sample)
-                await self._hand_on()
-                self._num_out -= batch.num_from_memory
-                self._delivered.set()
-                self._delivered.clear()
-                self._make_room(batch.num_from_memory)
-                await asyncio.sleep(0)  # many batches may be ready: the network has its turn too
-            if self._has_enough and not self.stopping:
-                self.stop()
-            if gaps_are_final:
-                return
-            await self._arrived.wait()
             self._arrived.clear()
+            self._begin_batches()
+            if self._staging:
+                staged = await self._staging.first_or(self._arrived)
+                if staged is not None:
+                    await self._deliver_batch(*staged)
+            elif gaps_are_final:
+                return
+            else:
+                await self._arrived.wait()
+            if self._has_enough:
+                self._staging.drop()
+                if not self.stopping:
+                    self.stop()
+
+    async def _process(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+        """The samples after the stages; what those could not be asked about stays pending."""
+        try:
+            return await self._pipeline.process(samples)
+        except WeaveError as error:
+            self.stop(because=error)
+            return []
+
+    def _begin_batches(self) -> None:
+        """Send as many batches on their way through the stages as are ready, and have room."""
+        while self._staging.has_room and (batch := self._next_batch()).samples:
+            self._num_replaying += batch.num_from_journal
+            self._staging.begin(batch, batch.samples)
+
+    async def _deliver_batch(self, batch: Batch, samples: Sequence[Sample]) -> None:
+        samples = self._pipeline.select(samples)
+        with self._metrics.stage_times.timed("output", len(samples)):
+            for sample in samples:
+                if not self._has_enough:
+                    is_recalled = self._places[sample.ordinal] == RECALLED
+                    self._metrics.recalled += is_recalled and not sample.copy
+                    self._deliver(sample)
+        await self._hand_on()
+        self._num_out -= batch.num_from_memory
+        self._num_replaying -= batch.num_from_journal
+        self._delivered.set()
+        self._delivered.clear()
+        self._make_room(batch.num_from_memory)
+        await asyncio.sleep(0)  # many batches may be ready: the network has its turn too
 
     def _next_batch(self) -> Batch:
         if self._has_enough:
@@ -329,13 +360,15 @@ class Engine:
         """
         if self._accept is None:
             return True
-        under_way = self._num_out + self._ordered.num_shelved - self._num_ahead
+        in_journal = self._ordered.num_shelved - self._num_ahead
+        under_way = self._num_out + self._num_replaying + in_journal
         return self._metrics.written + under_way < self._accept
 
     @property
     def has_left_answers_behind(self) -> bool:
         """Whether ``abandon`` came before all that the journal holds was delivered."""
-        return self._abandoned and not self._has_enough and self._ordered.num_shelved > 0
+        is_behind = self._ordered.num_shelved > 0 or self._staging.num_dropped > 0
+        return self._abandoned and not self._has_enough and is_behind
 
     @property
     def _has_enough(self) -> bool:
@@ -354,6 +387,10 @@ class Batch:
 
     samples: list[Sample] = field(default_factory=list)
     num_from_memory: int = 0
+
+    @property
+    def num_from_journal(self) -> int:
+        return len(self.samples) - self.num_from_memory
 
 
 class Reordering:

@@ -48,6 +48,13 @@ class WeaveError(Exception):
     exit_code: ClassVar[int] = 70
 
 
+class Unsent(Exception):
+    """The request was not sent, or will not be sent again, because the run is stopping.
+
+    None of the tree: nobody is told of it, and the sample stays pending.
+    """
+
+
 class UsageError(WeaveError):
     exit_code = 2
 

@@ -15,10 +15,10 @@ import orjson
 from weave_async.errors import InputError, RecipeError, UsageError
 from weave_async.journal import entries
 from weave_async.journal.segments import Segment, list_segments, not_ours
-from weave_async.parts import stages_of
+from weave_async.parts import selectors_of, stage_spec_of
 from weave_async.recipe import Recipe
 from weave_async.rundir import OUTPUTS, RunFolder
-from weave_async.stages import JudgingStage, NoiseStage
+from weave_async.stages.building import stages_of
 
 MAX_MATCHES_NAMED = 5
 _PLACE = re.compile(r"(?P<file>.+):(?P<line>[0-9]{1,18})")
@@ -196,8 +196,9 @@ def _add_calls(explanation: Explanation, segments: list[Segment]) -> None:
     """The answer that was used, or else the first there is, and every call for this sample."""
     request_id = explanation.lineage.get("request_id")
     answers = []
-    for segment, offset, entry in _entries(segments, explanation.sample_id.encode()):
-        if entry["kind"] == "answer" and entry["sample_id"] == explanation.sample_id:
+    answer_id = explanation.sample_id.partition("~")[0]  # copies are of one answer
+    for segment, offset, entry in _entries(segments, answer_id.encode()):
+        if entry["kind"] == "answer" and entry["sample_id"] == answer_id:
             answers.append((segment, offset, entry))
     asked = [request_id] if request_id else [entry["request_id"] for *_, entry in answers]
     # Of several completions in one request, the calls are known by the request that was sent.
@@ -206,11 +207,10 @@ def _add_calls(explanation: Explanation, segments: list[Segment]) -> None:
     explanation.attempts = _attempts(segments, [*asked, *filter(None, sent)])
     max_tokens = explanation.lineage.get("params", {}).get("max_tokens")
     for segment, offset, entry in answers:
-        sample_id = explanation.sample_id
         if entry["request_id"] in asked and (
             not request_id
             or entries.fits(
-                entry, sample_id=sample_id, request_id=request_id, max_tokens=max_tokens
+                entry, sample_id=answer_id, request_id=request_id, max_tokens=max_tokens
             )
         ):
             explanation.answer = entry["response"]
@@ -258,19 +258,19 @@ def _stages(recipe: Path, found: _Found) -> list[StageVerdict]:
     if found.stem == "failed":
         return []
     try:
-        stages = list(stages_of(Recipe.load(recipe)))
+        loaded = Recipe.load(recipe)
+        stages = [*stages_of(stage_spec_of(loaded)), *selectors_of(loaded)]
     except RecipeError as error:  # a part that is not installed here
         return [StageVerdict("recipe", recipe.name, "unknown", {"why": str(error)})]
     row, is_rejected = found.row, False
     verdicts = []
     for stage in stages:
-        if isinstance(stage, NoiseStage):
-            kind, name, detail = "noise", stage.name, _edits(row, stage.name)
-            verdict = f"changed {len(detail)}" if detail else "passed"
-        elif isinstance(stage, JudgingStage):
-            kind, name, detail, verdict = stage.kind, stage.name, {}, "passed"
+        kind, name = stage.kind, stage.name
+        if kind == "noise":
+            detail = _edits(row, name)
+            verdict = f"changed {len(detail)}" if detail else "left as it was"
         else:
-            kind, name, detail, verdict = stage.kind, stage.name, {}, "passed"
+            detail, verdict = _kept_verdict(row, name)
         if is_rejected:
             verdict, detail = "not reached", {}
         elif (row.get("stage"), row.get("rule")) == (kind, name):
@@ -280,10 +280,22 @@ def _stages(recipe: Path, found: _Found) -> list[StageVerdict]:
     return verdicts
 
 
+def _kept_verdict(row: Mapping[str, Any], name: str) -> tuple[dict[str, Any], str]:
+    """What a rule that has let the row pass has said of it."""
+    for told in row["lineage"].get("verdicts", ()):
+        if told["rule"] == name:
+            verdict = "passed" if told["passed"] else "rejected"
+            reason = f": {told['reason']}" if told["reason"] else ""
+            return orjson.loads(told["evidence"]), f"{verdict}{reason}"
+    return {}, "passed"
+
+
 def _edits(row: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Message by message, what the noise found there."""
+    """Message by message, what the noise has changed there."""
     return {
-        f"message {edit['message_index']} was": edit["clean"]
+        f"message {edit['message_index']}": ", ".join(
+            f"{change['before']!r} → {change['after']!r}" for change in edit["changes"]
+        )
         for edit in row["lineage"].get("noise", ())
         if edit["noise"] == name
     }

@@ -81,8 +81,10 @@ def _num_samples(folder: RunFolder, recipe: Recipe) -> int | None:
     manifest = folder.read_manifest()
     if manifest is None or recipe.accept is not None:
         return None
-    asked = manifest.get("asked")
-    return asked if isinstance(asked, int) and asked > 0 else None
+    asked, copies = manifest.get("asked"), manifest.get("copies", 0)
+    if not isinstance(asked, int) or not isinstance(copies, int):
+        return None
+    return asked - copies if asked > copies else None
 
 
 def _api_of(endpoint: Endpoint) -> BatchApi:
@@ -101,7 +103,7 @@ def _chooser(folder: RunFolder, only: Only) -> Callable[[Sample], bool]:
         return lambda sample: True
     stems = ("samples",) if only == "written" else OUTPUTS
     found = {hash(sample_id) for stem in stems for sample_id in _sample_ids_in(folder, stem)}
-    return lambda sample: (hash(sample.sample_id) in found) == (only == "written")
+    return lambda sample: (hash(sample.answer_id) in found) == (only == "written")
 
 
 def _sample_ids_in(folder: RunFolder, stem: str) -> Iterator[str]:
@@ -112,7 +114,7 @@ def _sample_ids_in(folder: RunFolder, stem: str) -> Iterator[str]:
     with open_regular(path) as rows:
         for number, row in enumerate(rows, 1):
             try:
-                yield orjson.loads(row)["sample_id"]
+                yield orjson.loads(row)["sample_id"].partition("~")[0]  # copies are of one answer
             except (KeyError, TypeError, ValueError) as error:
                 raise InputError(
                     f"{path}:{number} is no row of ours: {error!r}; try `verify`"

@@ -1,6 +1,10 @@
 """What a run counts while it goes on, and what the figures mean.
 
 - ``asked``: samples this run is to end with; ``written + rejected + failed + pending == asked``.
+- ``copies``: those of them that noise has made beside the first one of an answer; they are counted
+  as they come.
+- ``varied``, ``changes``, ``unvaried``: by noise, the texts that it has changed; how many changes
+  that were; and the samples that it was to change and left as they were, by the reason.
 - ``recallable``: samples whose answer an earlier run in the same folder has already bought;
   ``recalled``: those of them that have reached their end.
 - ``e2e_s``: from the send of a request to the last byte of its answer, on the client's monotonic
@@ -10,15 +14,17 @@
   written in order.
 - ``answers_per_s``: ``asked_now`` per second of this run's wall time.
 - ``output_tokens``: as endpoints report them; ``None`` counts as nothing.
-- ``StageTime``: what a stage, or the writing, has taken. ``cpu_s`` is that of the main thread;
-  ``wall_s`` is more where the stage waited, or the machine was busy with something else.
+- ``StageTime``: what a stage, or the writing, has taken. ``cpu_s`` is that of the main thread,
+  or of the worker processes; ``wall_s`` is more where the stage waited, or the machine was busy
+  with something else.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import quantiles
@@ -27,6 +33,9 @@ from typing import Any
 from weave_async.flow.lag import LagProbe
 from weave_async.records import Sample, Usage
 
+logger = logging.getLogger(__name__)
+
+SAMPLES_BEFORE_A_LOOK = 100
 _RECENT = 1000
 
 
@@ -42,6 +51,13 @@ class StageTime:
 class StageTimes(dict[str, StageTime]):
     """A ledger of time, by stage, in the order of the journey."""
 
+    def add(self, stage: str, time: StageTime) -> None:
+        """Add what a stage has taken elsewhere."""
+        account = self.setdefault(stage, StageTime())
+        account.num_samples += time.num_samples
+        account.wall_s += time.wall_s
+        account.cpu_s += time.cpu_s
+
     @contextmanager
     def timed(self, stage: str, num_samples: int) -> Iterator[None]:
         """Add what happens inside to the stage's account."""
@@ -53,6 +69,63 @@ class StageTimes(dict[str, StageTime]):
             account.num_samples += num_samples
             account.wall_s += time.perf_counter() - wall_s
             account.cpu_s += time.thread_time() - cpu_s
+
+
+class RuleWatch:
+    """How many samples each rule has judged, and refused; names those that decide nothing.
+
+    A sample is judged by every rule up to the one that refuses it, so that the refusals alone tell
+    all the figures. ``rules`` are their names in the order in which they are applied.
+    """
+
+    def __init__(self, rules: Iterable[tuple[str, str]]) -> None:
+        self._rules = list(rules)
+        self._refused: Counter[tuple[str, str]] = Counter()
+        self._num_judged = 0
+        self._to_look_at = list(self._rules)
+
+    def __repr__(self) -> str:
+        return f"<RuleWatch {self._num_judged} judged, {self._refused.total()} refused>"
+
+    def count(self, samples: Iterable[Sample]) -> None:
+        """Take samples after validation. Logs, once, a rule that refuses all or nothing."""
+        for sample in samples:
+            if sample.failure is not None:
+                continue
+            self._num_judged += 1
+            if (rejection := sample.rejection) is not None:
+                self._refused[rejection.stage, rejection.rule] += 1
+        if self._to_look_at and self._num_judged >= SAMPLES_BEFORE_A_LOOK:
+            self._look()
+
+    def as_dict(self) -> dict[str, dict[str, int]]:
+        """``judged`` and ``refused`` by rule."""
+        return {
+            name: {"judged": judged, "refused": self._refused[kind, name]}
+            for (kind, name), judged in self._judged()
+        }
+
+    def _judged(self) -> Iterator[tuple[tuple[str, str], int]]:
+        left = self._num_judged
+        for rule in self._rules:
+            yield rule, left
+            left -= self._refused[rule]
+
+    def _look(self) -> None:
+        due = {rule: n for rule, n in self._judged() if n >= SAMPLES_BEFORE_A_LOOK}
+        for kind, name in [rule for rule in self._to_look_at if rule in due]:
+            judged, refused = due[kind, name], self._refused[kind, name]
+            if refused == judged:
+                logger.warning(
+                    "%s '%s' has rejected all of the first %d samples: is it set too strictly? "
+                    "`weave-async preview` shows why",
+                    kind,
+                    name,
+                    judged,
+                )
+            elif not refused:
+                logger.info("%s '%s' has rejected none of the first %d samples", kind, name, judged)
+        self._to_look_at = [rule for rule in self._to_look_at if rule not in due]
 
 
 @dataclass(slots=True)
@@ -71,6 +144,11 @@ class RunMetrics:
     rejected: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
     retries: Counter[str] = field(default_factory=Counter)
+    copies: int = 0
+    varied: Counter[str] = field(default_factory=Counter)
+    changes: Counter[str] = field(default_factory=Counter)
+    unvaried: Counter[str] = field(default_factory=Counter)
+    rule_watch: RuleWatch = field(default_factory=lambda: RuleWatch(()))
     failure_examples: dict[str, str] = field(default_factory=dict)
     num_retryable_failures: int = 0
     tokens: dict[str, list[int]] = field(default_factory=dict)
@@ -123,7 +201,11 @@ class RunMetrics:
 
     @property
     def eta_s(self) -> float | None:
-        return (self.asked - self.answered) / self.answers_per_s if self.answers_per_s else None
+        return (
+            (self.asked - self.copies - self.answered) / self.answers_per_s
+            if self.answers_per_s
+            else None
+        )
 
     def e2e_s(self, percentile: int) -> float | None:
         """A percentile of the last thousand answers."""
@@ -151,6 +233,11 @@ class RunMetrics:
 
     def count_end(self, sample: Sample) -> None:
         """A sample has reached its end, and its row is in the file for that end."""
+        if sample.copy:
+            self.copies += 1
+            self.asked += 1
+        if sample.edits or sample.verdicts:
+            self._count_noise(sample)
         if sample.failure is not None:
             failure = sample.failure
             self.failed[failure.error] += 1
@@ -160,6 +247,16 @@ class RunMetrics:
             self.rejected[f"{sample.rejection.rule}: {sample.rejection.reason}"] += 1
         else:
             self.written += 1
+
+    def _count_noise(self, sample: Sample) -> None:
+        for edit in sample.edits:
+            self.varied[edit.noise] += 1
+            self.changes[edit.noise] += len(edit.changes)
+        for verdict in sample.verdicts:
+            if verdict.rule.startswith("noise:"):
+                name = verdict.rule.removeprefix("noise:")
+                for why in set(verdict.evidence.get("broken", ())) or {verdict.reason}:
+                    self.unvaried[f"{name}: {why}"] += 1
 
     def as_dict(self) -> dict[str, Any]:
         """All figures, as ``metrics.json`` holds them."""
@@ -180,6 +277,12 @@ class RunMetrics:
                 }
                 for name, account in self.stage_times.items()
             },
+            "rules": self.rule_watch.as_dict(),
+            "noise": {
+                "texts_varied": dict(self.varied.most_common()),
+                "changes": dict(self.changes.most_common()),
+                "left_as_they_were": dict(self.unvaried.most_common()),
+            },
             "loop_lag_p99_s": round(self.loop_lag.p99_s, 4),
             "loop_lag_max_s": round(self.loop_lag.max_s, 4),
         }
@@ -188,6 +291,7 @@ class RunMetrics:
         """The figures of one progress line."""
         return {
             "asked": self.asked,
+            "copies": self.copies,
             "answered": self.answered,
             "written": self.written,
             "rejected": self.rejected.total(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -26,12 +26,10 @@ from weave_async.flow.budget import Budget, Cost
 from weave_async.flow.descriptors import PER_CONNECTION, room_for_connections
 from weave_async.flow.retry import Backoff
 from weave_async.hedging import Hedging
-from weave_async.interfaces import BatchApi, BatchProvider, Provider, Sink, Source, Stage
+from weave_async.interfaces import BatchApi, BatchProvider, Provider, Sink, Source
 from weave_async.journal.calls import NOBODY, Seller
 from weave_async.journal.journal import Journal
 from weave_async.metrics import RunMetrics
-from weave_async.noise.lock import MeaningLock
-from weave_async.noise.spans import ProtectedSpans
 from weave_async.plan import Plan
 from weave_async.pricing import Price, price_of
 from weave_async.recipe import MixEntry, Part, Recipe
@@ -40,8 +38,9 @@ from weave_async.rundir import RunFolder
 from weave_async.settings import ProviderTraits, Settings
 from weave_async.sources.files import format_of, open_bytes, spool
 from weave_async.sources.openai_batch import is_batch_line
-from weave_async.stages import JudgingStage, NoiseStage, SchemaStage
-from weave_async.validation.completion import CompletionValidator
+from weave_async.stages import building
+from weave_async.stages.building import PartSpec, StageSpec
+from weave_async.stages.judging import JudgingStage
 
 if TYPE_CHECKING:
     from weave_async.validation.json_schema import AnswerSchema
@@ -50,8 +49,6 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_MAX_CONCURRENCY = 16
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
-NOISE_STAGE_OPTIONS = ("field", "protect", "probability")
-"""Options of every noise, whatever its own are: see ``stages.NoiseStage``."""
 
 
 def endpoints_of(
@@ -337,45 +334,45 @@ def _fitted(concurrency: dict[str, int]) -> dict[str, int]:
     return {name: max(1, wanted_here * room // wanted) for name, wanted_here in concurrency.items()}
 
 
-def stages_of(recipe: Recipe) -> Iterator[Stage]:
-    """Noise, validation, selection: each part checked and built, before anything is asked."""
-    yield JudgingStage("validation", "completion", CompletionValidator())
-    if recipe.answer_schema is not None:
-        yield SchemaStage(_compiled(recipe.answer_schema))
-    validators = [
-        (part.name, registry.build("validator", part.name, part.options))
-        for part in recipe.validation
+def stage_spec_of(recipe: Recipe, *, explains_all: bool = False) -> StageSpec:
+    """What noise and validation are built from, here and in the workers."""
+    return StageSpec(
+        seed=recipe.seed,
+        noise=_specs(recipe, "noise", recipe.noise),
+        validation=_specs(recipe, "validator", recipe.validation),
+        schema=recipe.answer_schema,
+        explains_all=explains_all,
+    )
+
+
+def selectors_of(recipe: Recipe) -> list[JudgingStage]:
+    return building.selectors_of(_specs(recipe, "selector", recipe.selection))
+
+
+def _specs(recipe: Recipe, kind: str, parts: Sequence[Part]) -> list[PartSpec]:
+    return [
+        PartSpec(part.name, registry.located(kind, part.name, part.options, recipe.folder))
+        for part in parts
     ]
-    terms = [term for _, rule in validators for term in getattr(rule, "protected_terms", ())]
-    for part in recipe.noise:
-        yield _noise_stage(part, terms, recipe.seed)
-    for name, rule in validators:
-        yield JudgingStage("validation", name, rule)
-    for part in recipe.selection:
-        rule = registry.build("selector", part.name, part.options)
-        yield JudgingStage("selection", part.name, rule)
+
+
+def columns_read_by(stages: Iterable[Any]) -> dict[str, list[str]]:
+    """The columns and attributes of prompts that stages need, by the name of the stage."""
+    needed = {}
+    for stage in stages:
+        part = getattr(stage, "rule", None)
+        names = [*getattr(part, "columns_read", ())]
+        if (options := getattr(stage, "options", None)) is not None:
+            names += options.protect_fields
+        if names:
+            needed[f"{stage.kind} '{stage.name}'"] = names
+    return needed
 
 
 def _compiled(schema: Mapping[str, Any]) -> AnswerSchema:
     from weave_async.validation.json_schema import AnswerSchema  # loads jsonschema
 
     return AnswerSchema(schema)
-
-
-def _noise_stage(part: Part, terms: Sequence[str], seed: int) -> NoiseStage:
-    own = {key: value for key, value in part.options.items() if key not in NOISE_STAGE_OPTIONS}
-    noise = registry.build("noise", part.name, own, also_known=NOISE_STAGE_OPTIONS)
-    field = part.options.get("field", "prompt")
-    protect = part.options.get("protect", [])
-    probability = part.options.get("probability", 1.0)
-    if field not in ("prompt", "completion"):
-        raise RecipeError(f"noise '{part.name}': field is prompt or completion, not {field!r}")
-    if not isinstance(protect, list) or not all(isinstance(term, str) for term in protect):
-        raise RecipeError(f"noise '{part.name}': protect is a list of terms, not {protect!r}")
-    if not isinstance(probability, int | float) or not 0 <= probability <= 1:
-        raise RecipeError(f"noise '{part.name}': probability is 0 to 1, not {probability!r}")
-    spans = ProtectedSpans([*terms, *protect])
-    return NoiseStage(part.name, noise, MeaningLock(spans), seed, field, probability)
 
 
 def _refuse_shared_address(names: Sequence[str], settings: Settings) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 
 import orjson
 
+from weave_async import registry
 from weave_async.conversations import conversation_of, is_conversation
 from weave_async.errors import InputError, RecipeError
 from weave_async.examples import ExamplePool
@@ -58,6 +59,8 @@ class Inspection:
     skipped: list[BadRow] = field(default_factory=list)
     digests: array[int] = field(default_factory=lambda: array("Q"), repr=False)
     """One for each good row, in order."""
+    columns: set[str] = field(default_factory=set)
+    """All that any row has."""
     repeated: frozenset[int] = frozenset()
     """Digests of rows that stand in the source more than once."""
 
@@ -112,6 +115,16 @@ class Plan:
 
     def __repr__(self) -> str:
         return f"<Plan {self.num_samples} samples of {self.inspection.num_rows} rows>"
+
+    def require_columns(self, needed: Mapping[str, Sequence[str]]) -> None:
+        """Refuse what no row and no attribute has: ``needed`` is by whoever needs it."""
+        known = [*self._attributes, *sorted(self.inspection.columns - self._attributes.keys())]
+        for who, names in needed.items():
+            for name in names:
+                if name not in known:
+                    raise RecipeError(
+                        f"{who}: " + registry.unknown("column or attribute", name, known)
+                    )
 
     def asks(self) -> dict[str, Any]:
         """All that shapes requests, and with it what answers cost. Addresses and keys do not."""
@@ -204,6 +217,7 @@ class Plan:
             kind = tuple(row.values)
             if found.num_rows <= NUM_ROWS_RENDERED or kind not in kinds:
                 kinds.add(kind)
+                found.columns.update(kind)
                 shown = () if pool is None else pool.drawn_for(digest, "inspection", 0)
                 messages = self._renderer.messages(row, attributes, shown)
                 self._renderer.with_examples(messages, shown, attributes)

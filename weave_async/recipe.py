@@ -348,6 +348,23 @@ _PART_SCHEMA = {
 PartSpec = Annotated[Part, BeforeValidator(_part_from), WithJsonSchema(_PART_SCHEMA)]
 
 
+class StageLimits(_Model):
+    """Where noise and validation run, and what one sample may cost there. What takes microseconds
+    runs in the main process, all else in workers of its own.
+    """
+
+    workers: int | None = Field(
+        None, ge=1, le=256, description="Worker processes; one less than cores if absent."
+    )
+    deadline: Seconds = Field(
+        5.0,
+        description="Time for one stage on one sample: a rule that hangs costs that sample alone.",
+    )
+    memory_mb: int = Field(
+        2048, ge=64, description="Memory that a worker may take beside what its parts need."
+    )
+
+
 class Output(_Model):
     """What is written."""
 
@@ -368,6 +385,14 @@ class Recipe(_Model):
     noise: list[PartSpec] = Field([], description="Variations, in order.")
     validation: list[PartSpec] = Field([], description="Rules on each sample, in order.")
     selection: list[PartSpec] = Field([], description="Rules among samples, in order.")
+    repairs: int = Field(
+        0,
+        ge=0,
+        le=5,
+        description="How often a model is told why its answer was rejected, and asked for another. "
+        "Each time is a request of its own.",
+    )
+    stages: StageLimits = StageLimits()
     output: Output = Output()
 
     _folder: Path = Path()
@@ -458,6 +483,9 @@ class Recipe(_Model):
         examples = data["prompts"]["examples"]
         if examples is not None and examples["source"] is not None:
             examples["source"] = _absolute(self.folder, examples["source"])
+        for key, kind in _PART_KINDS:
+            for part in data[key]:
+                part["options"] = registry.located(kind, part["name"], part["options"], self.folder)
         for shape in data["prompts"]["attributes"].values():
             if "file" in shape:
                 shape["file"] = _absolute(self.folder, shape["file"])
@@ -472,11 +500,15 @@ def _absolute(folder: Path, path: str) -> str:
     return os.fsencode((folder / path).absolute()).decode(errors="replace")
 
 
+_PART_KINDS = (("noise", "noise"), ("validation", "validator"), ("selection", "selector"))
+"""The recipe's keys that hold parts, and what the registry calls them."""
+
+
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a recipe, with the options of every part that is installed here."""
     schema = Recipe.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    for key, kind in (("noise", "noise"), ("validation", "validator"), ("selection", "selector")):
+    for key, kind in _PART_KINDS:
         options = {name: registry.options_schema(kind, name) for name in registry.installed(kind)}
         schema["properties"][key]["items"] = {
             "anyOf": [

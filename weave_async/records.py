@@ -237,12 +237,16 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class RuleVerdict:
-    """A verdict that stays with its sample: a judge's score, or all verdicts where one asked."""
+    """A verdict that stays with its sample: a judge's score, or all verdicts where one asked.
+
+    ``mended`` says that the rule has put other messages in the place of the sample's.
+    """
 
     rule: str
     passed: bool
     reason: str
     evidence: Mapping[str, Any]
+    mended: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -96,6 +98,32 @@ def build(
                 f"{kind} '{name}': " + unknown("option", str(key), [*known, *also_known])
             )
     return _made(kind, name, lambda: TypeAdapter(part).validate_python(named))
+
+
+def located(kind: str, name: str, options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The options with their paths absolute: relative ones start at ``folder``.
+
+    Which options are paths, or lists of them, a part says in ``paths: ClassVar``. Of what has a
+    colon behind a file's name, ``rules.py:no_links``, the file is the path; ``package.rules:name``
+    is none.
+    """
+    part = load(kind, name)
+    paths = getattr(part, "paths", ())
+    if not paths:
+        return dict(options)
+    first = next((field.name for field in fields(part) if field.init), "")
+    return {
+        key: _absolute(value, folder) if (first if key == "" else key) in paths else value
+        for key, value in options.items()
+    }
+
+
+def _absolute(value: Any, folder: Path) -> Any:
+    if isinstance(value, list):
+        return [_absolute(each, folder) for each in value]
+    if not isinstance(value, str) or (":" in value and ".py:" not in value):
+        return value
+    return os.fsencode((folder / value).absolute()).decode(errors="replace")
 
 
 def _made(kind: str, name: str, make: Callable[[], Any]) -> Any:

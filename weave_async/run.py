@@ -18,19 +18,21 @@ from weave_async.errors import BudgetError, InputError, RecipeError, RunFolderEr
 from weave_async.flow.channel import Channel
 from weave_async.interfaces import Sink
 from weave_async.journal.journal import Journal
-from weave_async.metrics import RunMetrics
+from weave_async.metrics import RuleWatch, RunMetrics
 from weave_async.parts import (
     asker_of,
     batching_of,
+    columns_read_by,
     dispatchers_of,
     endpoints_of,
     examples_source_of,
     prices_of,
     providers_of,
+    selectors_of,
     sellers_of,
     sinks_of,
     source_of,
-    stages_of,
+    stage_spec_of,
 )
 from weave_async.plan import Plan
 from weave_async.recipe import Recipe
@@ -38,7 +40,9 @@ from weave_async.records import Endpoint, Sample
 from weave_async.rundir import OutputFile, RunFolder
 from weave_async.settings import Settings
 from weave_async.sinks.rows import failed_row, rejected_row
-from weave_async.stages import PART_RAISED, Pipeline
+from weave_async.stages.building import stages_of
+from weave_async.stages.guard import PART_RAISED
+from weave_async.stages.pipeline import Pipeline
 from weave_async.summary import RunSummary, Status
 
 logger = logging.getLogger(__name__)
@@ -64,6 +68,8 @@ class Run:
     written; ``finish`` goes on without yielding. Leaving early stops asking, lets in what is in
     flight, and publishes what is there; the same run can be continued later.
 
+    With ``explains_all`` every rule judges every sample, and its verdict stays with it; else a
+    sample is spared the rules behind the one that has rejected it.
     ``on_sample`` is called with every sample that ends, be it written, rejected or failed.
     """
 
@@ -77,6 +83,7 @@ class Run:
         resume: Resume = "if-possible",
         accept_changes: bool = False,
         allow_network_fs: bool = False,
+        explains_all: bool = False,
         on_sample: Callable[[Sample], None] | None = None,
     ) -> None:
         self.recipe = recipe
@@ -91,6 +98,7 @@ class Run:
         self._settings = settings or Settings.from_environment()
         self._resume = resume
         self._accept_changes = accept_changes
+        self._explains_all = explains_all
         self._on_sample = on_sample
         self._stack = AsyncExitStack()
         self._engine_task: asyncio.Task[None] | None = None
@@ -121,7 +129,8 @@ class Run:
                 default_model=getattr(source, "model", None),
             )
             self._providers = providers = providers_of(self.endpoints)
-            pipeline = Pipeline(stages_of(self.recipe), self.metrics.stage_times)
+            spec = stage_spec_of(self.recipe, explains_all=self._explains_all)
+            stages, selectors = stages_of(spec), selectors_of(self.recipe)
             self._sinks = sinks_of(self.recipe)
             self.plan = Plan(
                 self.recipe,
@@ -130,6 +139,7 @@ class Run:
                 num_samples=self._num_samples,
                 examples=examples_source_of(self.recipe),
             )
+            self.plan.require_columns(columns_read_by([*stages, *selectors]))
             self._open_folder(stack)
             journal = Journal(
                 self.folder.journal,
@@ -163,6 +173,12 @@ class Run:
             concurrency = sum(d.admission.max_concurrency for d in dispatchers.values())
             self.metrics.asked = self.plan.num_samples
             self.metrics.recallable = self.plan.num_samples - places.count(0)
+            self.metrics.rule_watch = RuleWatch(
+                (each.kind, each.name) for each in stages if each.kind == "validation"
+            )
+            pipeline = Pipeline(
+                stages, selectors, self.metrics.stage_times, watch=self.metrics.rule_watch
+            )
             batching = batching_of(
                 self.recipe,
                 self.folder,
@@ -517,6 +533,7 @@ class Run:
             exit_code=exit_code,
             output_dir=os.fsencode(self.folder.path).decode(errors="replace"),
             asked=metrics.asked,
+            copies=metrics.copies,
             written=metrics.written,
             rejected=metrics.rejected.total(),
             failed=metrics.failed.total(),

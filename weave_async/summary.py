@@ -41,6 +41,7 @@ class EndpointAccount:
 class RunSummary:
     """The counts of a run. ``written + rejected + failed + pending == asked``, as in the files.
 
+    ``copies`` are those among the asked that noise has made beside the first of an answer.
     ``status``: ``complete``; ``incomplete`` (samples failed, a stage raised, or fewer were accepted
     than wanted); ``interrupted`` (by the user); ``stopped`` (by ``error``). Running again goes on
     from there. ``recalled`` answers were there already, ``asked_now`` samples were asked for (all
@@ -53,6 +54,7 @@ class RunSummary:
     exit_code: int
     output_dir: str
     asked: int
+    copies: int
     written: int
     rejected: int
     failed: int

@@ -13,7 +13,7 @@ import pytest
 
 from faulty_provider import FaultyProvider, NoLog
 from weave_async.asking.failover import Failover
-from weave_async.dispatch import Dispatcher, Unsent
+from weave_async.dispatch import Dispatcher
 from weave_async.errors import (
     AuthenticationError,
     BadResponseError,
@@ -26,6 +26,7 @@ from weave_async.errors import (
     RateLimitError,
     RequestRefusedError,
     ServerError,
+    Unsent,
     WeaveError,
 )
 from weave_async.flow.retry import Backoff

@@ -65,7 +65,7 @@ def test_people_read_prompt_request_answer_and_verdicts(
     for told in (row["lineage"]["request_id"], row["lineage"]["source"], '"max_tokens":100'):
         assert told in out
     assert "length: rejected: too_short" in out
-    assert row["lineage"]["noise"][0]["clean"] in out
+    assert repr(row["lineage"]["noise"][0]["changes"][0]["before"]) in out
 
 
 @pytest.mark.parametrize("name", ["nothing", "samples:999", "seeds.jsonl:999"])

@@ -6,7 +6,16 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
-from weave_async.records import Failure, NoiseEdit, Prompt, Rejection, Response, Sample, Usage
+from weave_async.records import (
+    Failure,
+    NoiseEdit,
+    Prompt,
+    Rejection,
+    Response,
+    Sample,
+    TextChange,
+    Usage,
+)
 from weave_async.sinks.jsonl import JsonlSink
 from weave_async.sinks.rows import failed_row, rejected_row
 
@@ -18,7 +27,10 @@ def test_a_row_is_a_conversation_with_its_lineage(make_sample: MakeSample) -> No
     prompt = Prompt("cafe", 2, sample.prompt.messages, {"tone": "cross"}, "rows.csv:4")
     response = Response("Tea.", "stop", usage=Usage(7, 0), model="tiny-2", e2e_s=0.5)
     sample = replace(
-        sample, prompt=prompt, response=response, edits=(NoiseEdit("typos", 1, "Tea, or coffee?"),)
+        sample,
+        prompt=prompt,
+        response=response,
+        edits=(NoiseEdit("typos", 1, (TextChange(8, "coffee", "cofee"),)),),
     )
     assert json.loads(JsonlSink().encode(sample)) == {
         "messages": [
@@ -41,7 +53,15 @@ def test_a_row_is_a_conversation_with_its_lineage(make_sample: MakeSample) -> No
             "input_tokens": 7,
             "output_tokens": 0,
             "regenerations": 0,
-            "noise": [{"noise": "typos", "message_index": 1, "clean": "Tea, or coffee?"}],
+            "noise": [
+                {
+                    "noise": "typos",
+                    "message_index": 1,
+                    "changes": [{"start": 8, "before": "coffee", "after": "cofee"}],
+                }
+            ],
+            "verdicts": [],
+            "repairs": 0,
         },
     }
 

@@ -104,10 +104,12 @@ def _print_panels(samples: list[Sample]) -> None:
     from rich.panel import Panel
     from rich.text import Text
 
+    from weave_async.noise.edits import clean_texts
+
     console = Console(highlight=False)
     styles = {"written": "green", "rejected": "yellow", "failed": "red"}
     for sample in samples:
-        clean = {edit.message_index: edit.clean for edit in reversed(sample.edits)}
+        clean = clean_texts(sample)
         lines = []
         for index, message in enumerate(sample.messages):
             if index in clean:

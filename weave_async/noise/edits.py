@@ -10,7 +10,7 @@ from functools import cached_property
 from random import Random
 from typing import NamedTuple
 
-from weave_async.records import TextChange
+from weave_async.records import Sample, TextChange
 
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 
@@ -112,3 +112,12 @@ def undone(text: str, changes: Sequence[TextChange]) -> str:
             raise ValueError(f"{change.after!r} is not what stands at {start}")
         text = text[:start] + change.before + text[end:]
     return text
+
+
+def clean_texts(sample: Sample) -> dict[int, str]:
+    """The texts of the messages that noise has changed, by their index, as they were before."""
+    texts: dict[int, str] = {}
+    for edit in reversed(sample.edits):
+        noisy = texts.get(edit.message_index, sample.messages[edit.message_index].content)
+        texts[edit.message_index] = undone(noisy, edit.changes)
+    return texts

@@ -7,6 +7,7 @@ again, softer; after that the text stays as it is.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from difflib import SequenceMatcher
 from random import Random
@@ -39,10 +40,19 @@ class MeaningLock:
     spans: ProtectedSpans
 
     def vary(
-        self, noise: Noise | EditingNoise, text: str, rng: Random, sample_seed: int = 0
+        self,
+        noise: Noise | EditingNoise,
+        text: str,
+        rng: Random,
+        *,
+        sample_seed: int = 0,
+        terms: Sequence[str] = (),
     ) -> Varied:
+        """The text as the noise leaves it. ``terms`` are protected in this text besides."""
         broken: list[str] = []
-        passage = self.spans.passage(text, sample_seed, getattr(noise, "rewrites", frozenset()))
+        passage = self.spans.passage(
+            text, sample_seed, getattr(noise, "rewrites", frozenset()), extra_terms=terms
+        )
         while len(broken) < TRIES:
             noisy, changes = applied(passage, _edits(noise, passage, rng))
             rule = self.broken_rule(text, noisy)
@@ -51,6 +61,14 @@ class MeaningLock:
             broken.append(rule)
             noise = softened(noise)
         return Varied(text, (), tuple(broken))
+
+    def judged(self, noise: Any, clean: str, rewritten: str, terms: Sequence[str] = ()) -> Varied:
+        """What a model has made of a text, if it still says the same; else the text."""
+        rule = self.broken_rule(clean, rewritten)
+        if rule is not None:
+            return Varied(clean, (), (rule,))
+        noisy, changes = applied(Passage(clean), edits_between(clean, rewritten))
+        return Varied(noisy, changes)
 
     def broken_rule(self, clean: str, noisy: str) -> str | None:
         """The invariant that does not hold between the two, if there is one."""
@@ -88,9 +106,10 @@ def edits_between(clean: str, noisy: str) -> list[Edit]:
 
 def softened(noise: Any) -> Any:
     """The same noise with half its ``rate``, where it has one; else itself: it draws anew."""
-    if is_dataclass(noise) and any(field.name == "rate" for field in fields(noise)):
-        return replace(noise, rate=noise.rate * SOFTER)  # type: ignore[type-var,attr-defined]
-    return noise
+    if not is_dataclass(noise) or all(field.name != "rate" for field in fields(noise)):
+        return noise
+    varied: Any = noise
+    return replace(varied, rate=varied.rate * SOFTER)
 
 
 def _pieces(text: str) -> list[str]:

@@ -27,9 +27,23 @@ class ProtectedSpans:
         pattern = rf"(?<!\w)(?=({either})(?!\w))"
         self._terms = re.compile(pattern, re.IGNORECASE) if either else None
 
-    def passage(self, text: str, sample_seed: int = 0, rewrites: Collection[str] = ()) -> Passage:
+    def passage(
+        self,
+        text: str,
+        sample_seed: int = 0,
+        rewrites: Collection[str] = (),
+        *,
+        extra_terms: Iterable[str] = (),
+    ) -> Passage:
         """The text with what is protected in it, all but spans of the kinds in ``rewrites``."""
-        spans = [Span(start, end, "protected") for start, end in _merged(self._spans(text))]
+        terms = [
+            match.span()
+            for term in extra_terms
+            if term
+            for match in re.finditer(re.escape(term), text, re.IGNORECASE)
+        ]
+        found = _merged([*self._spans(text), *terms])
+        spans = [Span(start, end, "protected") for start, end in found]
         return Passage(text, spans, sample_seed)
 
     def _spans(self, text: str) -> Iterator[tuple[int, int]]:

@@ -14,7 +14,8 @@ class ExactSelector:
     """Keeps the first of equal texts, where case and spacing do not count.
 
     ``on`` says what is compared: the ``completion`` alone, or the whole conversation
-    (``messages``). Holds 16 bytes of digest per accepted sample.
+    (``messages``). Copies of one answer, which noise makes, share their completion on purpose: by
+    it, they are no duplicates of each other. Holds 16 bytes of digest per accepted sample.
     """
 
     on: Literal["completion", "messages"] = "completion"
@@ -26,7 +27,8 @@ class ExactSelector:
             texts = [message.content for message in sample.messages]
         text = "\0".join(" ".join(text.casefold().split()) for text in texts)
         digest = blake2b(text.encode(), digest_size=16).digest()
-        first = self._first.setdefault(digest, sample.sample_id)
-        if first == sample.sample_id:
+        name = sample.answer_id if self.on == "completion" else sample.sample_id
+        first = self._first.setdefault(digest, name)
+        if first == name:
             return ACCEPTED
         return Verdict(False, "duplicate", {"of": first})

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from weave_async.records import Failure, Rejection, Sample
+from weave_async.records import Failure, Rejection, RuleVerdict, Sample
 
 
 def lineage(sample: Sample) -> dict[str, Any]:
@@ -31,6 +31,21 @@ def lineage(sample: Sample) -> dict[str, Any]:
         "output_tokens": response.usage.output_tokens if response else None,
         "regenerations": response.regenerations if response else None,
         "noise": sample.edits,
+        "verdicts": [_told_briefly(verdict) for verdict in sample.verdicts],
+        "repairs": sample.repairs,
+    }
+
+
+def _told_briefly(verdict: RuleVerdict) -> dict[str, Any]:
+    """Evidence goes in as JSON text: each rule has its own, and a trainer's loader wants columns
+    of one type.
+    """
+    return {
+        "rule": verdict.rule,
+        "passed": verdict.passed,
+        "reason": verdict.reason,
+        "evidence": orjson.dumps(verdict.evidence).decode(),
+        "mended": verdict.mended,
     }
 
 

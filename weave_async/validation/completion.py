@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from weave_async.records import ACCEPTED, Sample, Verdict
 
@@ -10,6 +11,8 @@ from weave_async.records import ACCEPTED, Sample, Verdict
 @dataclass(frozen=True, slots=True)
 class CompletionValidator:
     """Refuses empty completions, and those that the endpoint says it has filtered or broken off."""
+
+    is_light: ClassVar[bool] = True
 
     def __call__(self, sample: Sample) -> Verdict:
         reason = sample.response.finish_reason if sample.response else "error"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from weave_async.records import ACCEPTED, Sample, Verdict
 
@@ -10,6 +11,8 @@ from weave_async.records import ACCEPTED, Sample, Verdict
 @dataclass(frozen=True, slots=True)
 class LengthValidator:
     """Bounds on the completion, inclusive. ``complete`` also refuses what ran into max_tokens."""
+
+    is_light: ClassVar[bool] = True
 
     min_words: int = 1
     max_words: int | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from weave_async.records import ACCEPTED, Sample, Verdict
 
@@ -11,6 +12,8 @@ from weave_async.records import ACCEPTED, Sample, Verdict
 @dataclass(frozen=True, slots=True)
 class RequiredValidator:
     """Whole words, case ignored: at least one of ``any``, each of ``all``, not one of ``none``."""
+
+    is_light: ClassVar[bool] = True
 
     any: list[str] = field(default_factory=list)
     all: list[str] = field(default_factory=list)

@@ -6,14 +6,29 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Any
 
 import pytest
 
 from weave_async.metrics import StageTimes
+from weave_async.noise.edits import clean_texts
+from weave_async.noise.lock import MeaningLock
 from weave_async.noise.spans import ProtectedSpans
 from weave_async.noise.typos import TyposNoise
-from weave_async.records import ACCEPTED, Failure, NoiseEdit, Rejection, Sample, Verdict
-from weave_async.stages import JudgingStage, NoiseStage, Pipeline
+from weave_async.records import (
+    ACCEPTED,
+    Failure,
+    Message,
+    NoiseEdit,
+    Rejection,
+    RuleVerdict,
+    Sample,
+    TextChange,
+    Verdict,
+)
+from weave_async.stages.judging import JudgingStage
+from weave_async.stages.noising import NoiseOptions, NoiseStage
+from weave_async.stages.pipeline import Pipeline
 from weave_async.validation.required import RequiredValidator
 
 MakeSample = Callable[..., Sample]
@@ -28,12 +43,24 @@ def numbered(text: str, rng: Random) -> str:
 
 
 def process(samples: list[Sample], *stages: NoiseStage | JudgingStage) -> list[Sample]:
-    return list(asyncio.run(Pipeline(stages, StageTimes()).process(samples)))
+    return list(asyncio.run(Pipeline(stages, (), StageTimes()).process(samples)))
 
 
-def noise_stage(noise: Callable[[str, Random], str] = shout, **changes: object) -> NoiseStage:
-    stage = NoiseStage("shout", noise, ProtectedSpans(), run_seed=1)
-    return replace(stage, **changes)
+def noise_stage(
+    noise: Callable[[str, Random], str] = shout,
+    *,
+    name: str = "shout",
+    run_seed: int = 1,
+    terms: list[str] | None = None,
+    stride: int = 1,
+    **options: Any,
+) -> NoiseStage:
+    lock = MeaningLock(ProtectedSpans(terms or ()))
+    return NoiseStage(name, noise, lock, run_seed, NoiseOptions(**options), stride)
+
+
+def edit(noise: str, index: int, *changes: tuple[int, str, str]) -> NoiseEdit:
+    return NoiseEdit(noise, index, tuple(TextChange(*change) for change in changes))
 
 
 def contents(sample: Sample) -> list[str]:
@@ -61,7 +88,7 @@ def test_noise_touches_the_user_turns_by_default(make_sample: MakeSample) -> Non
     sample = make_sample("An answer.", user="A question?", system="Be kind.")
     (noisy,) = process([sample], noise_stage())
     assert contents(noisy) == ["Be kind.", "A QUESTION?", "An answer."]
-    assert noisy.edits == (NoiseEdit("shout", 1, "A question?"),)
+    assert noisy.edits == (edit("shout", 1, (2, "question", "QUESTION")),)
     assert noisy.request == sample.request
     assert noisy.response == sample.response
 
@@ -70,20 +97,24 @@ def test_noise_can_touch_the_completion_instead(make_sample: MakeSample) -> None
     sample = make_sample("An answer.", user="A question?", system="Be kind.")
     (noisy,) = process([sample], noise_stage(field="completion"))
     assert contents(noisy) == ["Be kind.", "A question?", "AN ANSWER."]
-    assert noisy.edits == (NoiseEdit("shout", 2, "An answer."),)
+    assert noisy.edits == (edit("shout", 2, (0, "An", "AN"), (3, "answer", "ANSWER")),)
     assert noisy.completion == "AN ANSWER."
 
 
 def test_noise_that_changes_nothing_leaves_no_edit(make_sample: MakeSample) -> None:
     sample = make_sample(user="A QUESTION?")
-    assert process([sample], noise_stage()) == [sample]
+    (same,) = process([sample], noise_stage())
+    assert same.messages == sample.messages
+    assert same.edits == ()
+    assert same.verdicts == (RuleVerdict("noise:shout", True, "unchanged", {}),)
 
 
-def test_each_noise_adds_its_edit_with_the_text_before_it(make_sample: MakeSample) -> None:
+def test_each_noise_adds_its_edits_and_all_can_be_undone(make_sample: MakeSample) -> None:
     add = noise_stage(lambda text, rng: text + " please", name="polite")
     (noisy,) = process([make_sample(user="Tea?")], add, noise_stage())
-    assert noisy.edits == (NoiseEdit("polite", 0, "Tea?"), NoiseEdit("shout", 0, "Tea? please"))
+    assert [each.noise for each in noisy.edits] == ["polite", "shout"]
     assert contents(noisy)[0] == "TEA? PLEASE"
+    assert clean_texts(noisy) == {0: "Tea?"}
 
 
 def test_protected_spans_never_reach_the_noise(make_sample: MakeSample) -> None:
@@ -93,7 +124,7 @@ def test_protected_spans_never_reach_the_noise(make_sample: MakeSample) -> None:
         reached.append(text)
         return text.upper()
 
-    stage = noise_stage(listen, spans=ProtectedSpans(["tea"]))
+    stage = noise_stage(listen, terms=["tea"])
     (noisy,) = process([make_sample(user="two cups of tea for 3.50€ now")], stage)
     assert contents(noisy)[0] == "TWO CUPS OF tea FOR 3.50€ NOW"
     assert not any("tea" in text or "3" in text for text in reached)
@@ -106,7 +137,8 @@ def test_required_terms_survive_noise_on_the_completion(make_sample: MakeSample)
         for ordinal in range(300)
     ]
     spans = ProtectedSpans(required.protected_terms)
-    noise = NoiseStage("typos", TyposNoise(rate=0.2), spans, 1, "completion")
+    options = NoiseOptions(field="completion")
+    noise = NoiseStage("typos", TyposNoise(rate=0.2), MeaningLock(spans), 1, options)
     judged = process(samples, noise, JudgingStage("validation", "required", required))
     assert sum(bool(sample.edits) for sample in judged) > 250
     assert [sample.rejection for sample in judged] == [None] * 300
@@ -197,7 +229,8 @@ def test_a_noise_that_raises_or_gives_no_text_rejects_only_that_sample(
 
     samples = [make_sample(user="fine"), make_sample(user="odd", ordinal=1)]
     fine, odd = process(samples, noise_stage(sometimes))
-    assert fine == samples[0]
+    assert fine.messages == samples[0].messages
+    assert fine.rejection is None
     assert odd.rejection is not None
     assert (odd.rejection.stage, odd.rejection.rule, odd.rejection.reason) == (
         "noise",
@@ -237,3 +270,112 @@ def test_a_verdict_that_no_file_can_hold_is_the_rules_fault(
     (done,) = process([make_sample()], JudgingStage("validation", "mine", lambda sample: verdict))
     assert done.rejection is not None
     assert done.rejection.reason == "raised"
+
+
+def test_copies_stand_behind_the_clean_sample_with_names_of_their_own(
+    make_sample: MakeSample,
+) -> None:
+    samples = [make_sample(), make_sample(ordinal=1)]
+    done = process(samples, noise_stage(numbered, copies=2, keep_clean=True))
+    names = [sample.sample_id for sample in samples]
+    assert [sample.sample_id for sample in done] == [
+        f"{name}{copy}" for name in names for copy in ("", "~1", "~2")
+    ]
+    assert [bool(sample.edits) for sample in done] == [False, True, True] * 2
+    assert len({contents(sample)[0] for sample in done}) == 5  # the clean ones are equal
+    assert {sample.answer_id for sample in done} == set(names)
+
+
+def test_copies_of_several_noises_have_different_names(make_sample: MakeSample) -> None:
+    done = process(
+        [make_sample()],
+        noise_stage(numbered, name="one", copies=2, keep_clean=True),
+        noise_stage(numbered, name="two", copies=3, stride=3),
+    )
+    assert len({sample.sample_id for sample in done}) == len(done) == 9
+    assert len({contents(sample)[0] for sample in done}) == 9
+
+
+def test_a_copy_that_would_be_no_other_is_not_made_and_why_is_told(
+    make_sample: MakeSample,
+) -> None:
+    sample = make_sample(user="ALL IS LOUD ALREADY")
+    (same,) = process([sample], noise_stage(copies=3, keep_clean=True))
+    assert same.messages == sample.messages
+    assert [verdict.reason for verdict in same.verdicts] == ["unchanged"] * 3
+
+
+def test_a_share_of_the_samples_is_spared_by_seed(make_sample: MakeSample) -> None:
+    samples = [make_sample(ordinal=ordinal) for ordinal in range(400)]
+    done = process(samples, noise_stage(numbered, probability=0.25, copies=2, keep_clean=True))
+    num_touched = sum(sample.copy == 1 for sample in done)
+    assert len(done) == 400 + 2 * num_touched
+    assert 70 <= num_touched <= 130
+
+
+def test_both_sides_can_be_varied(make_sample: MakeSample) -> None:
+    (noisy,) = process([make_sample("yes", user="tea?")], noise_stage(field="both"))
+    assert contents(noisy) == ["TEA?", "YES"]
+
+
+def test_columns_and_attributes_can_be_protected(make_sample: MakeSample) -> None:
+    sample = make_sample(user="a pot of oolong for anna")
+    prompt = replace(sample.prompt, columns={"tea": "oolong"}, attributes={"who": "anna"})
+    stage = noise_stage(protect_fields=["tea", "who", "colour"])
+    (noisy,) = process([replace(sample, prompt=prompt)], stage)
+    assert contents(noisy)[0] == "A POT OF oolong FOR anna"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"probability": 2}, {"copies": 0}, {"copies": 10**6}, {"min_similarity": -1}]
+)
+def test_options_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):
+        NoiseOptions(**wrong)
+
+
+def test_a_rule_may_mend_what_it_finds(make_sample: MakeSample) -> None:
+    def black_out(sample: Sample) -> Verdict:
+        mended = tuple(
+            Message(m.role, m.content.replace("a@b.c", "[EMAIL]")) for m in sample.messages
+        )
+        return Verdict(True, "redacted", {"emails": 1}, mended)
+
+    (done,) = process([make_sample("Ask a@b.c.")], JudgingStage("validation", "pii", black_out))
+    assert done.completion == "Ask [EMAIL]."
+    assert done.rejection is None
+    assert done.verdicts == (RuleVerdict("pii", True, "redacted", {"emails": 1}, mended=True),)
+
+
+@pytest.mark.parametrize("messages", [(), ("text",), 5])
+def test_a_rule_that_mends_with_something_else_is_at_fault(
+    make_sample: MakeSample, messages: Any
+) -> None:
+    verdict = Verdict(True, "redacted", {}, messages)
+    (done,) = process([make_sample()], JudgingStage("validation", "pii", lambda sample: verdict))
+    assert done.rejection is not None
+    assert done.rejection.reason == "raised"
+
+
+def test_where_all_is_explained_every_rule_judges_and_the_first_rejection_counts(
+    make_sample: MakeSample,
+) -> None:
+    rules = [Recorded(refuse="bad"), Recorded(), Recorded(refuse="bad")]
+    stages = [
+        JudgingStage("validation", f"rule{n}", rule, explains_all=True)
+        for n, rule in enumerate(rules)
+    ]
+    (done,) = process([make_sample("bad")], *stages)
+    assert done.rejection is not None
+    assert done.rejection.rule == "rule0"
+    assert [(each.rule, each.passed) for each in done.verdicts] == [
+        ("rule0", False),
+        ("rule1", True),
+        ("rule2", False),
+    ]
+
+
+def test_a_verdict_with_evidence_stays_with_a_sample_that_passes(make_sample: MakeSample) -> None:
+    verdict = Verdict(True, evidence={"score": 4})
+    (done,) = process([make_sample()], JudgingStage("validation", "judge", lambda sample: verdict))
+    assert done.verdicts == (RuleVerdict("judge", True, "", {"score": 4}),)

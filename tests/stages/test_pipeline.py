@@ -1,0 +1,355 @@
+"""Where stages run, in which order, and what comes of a stop on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any, ClassVar
+
+import pytest
+
+from weave_async.errors import AuthenticationError, ConsultationError, RecipeError, Unsent
+from weave_async.interfaces import Consult
+from weave_async.metrics import RuleWatch, StageTime, StageTimes
+from weave_async.noise.lock import MeaningLock
+from weave_async.noise.spans import ProtectedSpans
+from weave_async.records import (
+    ACCEPTED,
+    Consulted,
+    Message,
+    Rejection,
+    Response,
+    Sample,
+    SamplingParams,
+    Verdict,
+)
+from weave_async.stages.batches import BatchesUnderWay
+from weave_async.stages.building import AnyStage, PartSpec, StageSpec, stages_of
+from weave_async.stages.interface import ConsultFor
+from weave_async.stages.judging import AskingJudgingStage, JudgingStage
+from weave_async.stages.noising import AskingNoiseStage, NoiseOptions
+from weave_async.stages.pipeline import Leg, Pipeline, legs_of
+
+MakeSample = Callable[..., Sample]
+JUDGE = Consulted("judge")
+
+
+@dataclass
+class Rule:
+    """Refuses what it is told to."""
+
+    refuse: str = "-"
+
+    def __call__(self, sample: Sample) -> Verdict:
+        return Verdict(False, "refused") if self.refuse in sample.completion else ACCEPTED
+
+
+@dataclass
+class LightRule(Rule):
+    is_light: ClassVar[bool] = True
+
+
+@dataclass
+class Judge:
+    """Passes what its model calls good."""
+
+    consults: Sequence[Consulted] = (JUDGE,)
+
+    async def verdict(self, sample: Sample, consult: Consult) -> Verdict:
+        asked = [Message("user", sample.completion)]
+        answer = await consult(JUDGE, asked, params=SamplingParams())
+        return Verdict(answer.text == "good", "bad", {"said": answer.text})
+
+
+@dataclass
+class Rewriting:
+    consults: Sequence[Consulted] = (JUDGE,)
+
+    async def rewritten(self, text: str, rng: Random, consult: Consult) -> str:
+        return (await consult(JUDGE, [Message("user", text)], params=SamplingParams())).text
+
+
+@dataclass
+class InProcess:
+    """Stands for workers: runs their stages here, and says what came to it."""
+
+    stages: Sequence[AnyStage]
+    num_workers: int = 2
+    came: list[tuple[range, int]] = field(default_factory=list)
+
+    async def process(self, stages: range, samples: Sequence[Sample]) -> list[list[Sample]]:
+        self.came.append((stages, len(samples)))
+        await asyncio.sleep(0)
+        done = []
+        for sample in samples:
+            outs = [sample]
+            for number in stages:
+                stage = self.stages[number]
+                assert isinstance(stage, JudgingStage)
+                outs = [after for out in outs for after in stage.apply(out)]
+            done.append(outs)
+        return done
+
+    def take_times(self) -> Mapping[str, StageTime]:
+        return {"validation:there": StageTime(3, 0.5, 0.25)}
+
+
+def judging(name: str, rule: Any) -> JudgingStage:
+    return JudgingStage("validation", name, rule)
+
+
+def consults(answers: Mapping[str, Any]) -> ConsultFor:
+    """Answers by what is asked; an exception is raised."""
+
+    def consult_for(sample: Sample, stage: str) -> Consult:
+        async def consult(
+            whom: Consulted,
+            messages: Sequence[Message],
+            *,
+            params: SamplingParams,
+            draw: int = 0,
+            schema: Mapping[str, Any] | None = None,
+        ) -> Response:
+            await asyncio.sleep(0)
+            answer = answers[messages[-1].content]
+            if isinstance(answer, Exception):
+                raise answer
+            return Response(answer, "stop")
+
+        return consult
+
+    return consult_for
+
+
+def run(samples: Sequence[Sample], stages: Sequence[AnyStage], **parts: Any) -> list[Sample]:
+    pipeline = Pipeline(stages, (), StageTimes(), **parts)
+    return list(asyncio.run(pipeline.process(samples)))
+
+
+def test_neighbours_that_run_in_the_same_place_make_a_leg() -> None:
+    light, heavy = judging("light", LightRule()), judging("heavy", Rule())
+    judge = AskingJudgingStage("judge", Judge())
+    assert legs_of([light, heavy, heavy, judge, judge]) == [
+        Leg(0, range(1)),
+        Leg(1, range(1, 3)),
+        Leg(2, range(3, 5)),
+    ]
+
+
+def test_a_light_stage_between_two_of_the_workers_goes_along() -> None:
+    light, heavy = judging("light", LightRule()), judging("heavy", Rule())
+    assert legs_of([light, heavy, light, light, heavy, light]) == [
+        Leg(0, range(1)),
+        Leg(1, range(1, 5)),
+        Leg(0, range(5, 6)),
+    ]
+
+
+def test_samples_that_have_ended_do_not_go_to_the_workers(make_sample: MakeSample) -> None:
+    stages = [judging("light", LightRule("bad")), judging("heavy", Rule("worse"))]
+    workers = InProcess(stages)
+    samples = [make_sample(text, ordinal=n) for n, text in enumerate(["a", "bad", "worse", "b"])]
+    done = run(samples, stages, workers=workers)
+    assert workers.came == [(range(1, 2), 3)]
+    assert [sample.rejection and sample.rejection.rule for sample in done] == [
+        None,
+        "light",
+        "heavy",
+        None,
+    ]
+
+
+def test_the_time_in_workers_is_told_beside_that_on_the_loop(make_sample: MakeSample) -> None:
+    times, stage = StageTimes(), judging("there", Rule())
+    pipeline = Pipeline([stage], (), times, workers=InProcess([stage]))
+    asyncio.run(pipeline.process([make_sample()]))
+    assert times["validation:there"] == StageTime(3, 0.5, 0.25)
+
+
+def test_rules_are_applied_cheapest_first_and_otherwise_as_the_recipe_has_them() -> None:
+    names = ["length", f"{__name__}:Judge", "required", f"{__name__}:Rule", "length"]
+    spec = StageSpec(0, [PartSpec("typos", {})], [PartSpec(name, {}) for name in names])
+    spec = StageSpec.from_dict(spec.as_dict())
+    assert [stage.name for stage in stages_of(spec)] == [
+        "completion",
+        "typos",
+        "length",
+        "required",
+        "length#2",
+        f"{__name__}:Rule",
+        f"{__name__}:Judge",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"probability": 2}, "noise 'typos': probability is 0 to 1, not 2"),
+        ({"copies": 0}, "noise 'typos': copies are 1 to 100, not 0"),
+        ({"field": "answer"}, "noise 'typos': field: .*'prompt', 'completion' or 'both'"),
+        ({"protect": "tea"}, "noise 'typos': protect: .*list"),
+        ({"rat": 1}, "noise 'typos': unknown option 'rat'; did you mean 'rate'"),
+        ({"keep_claen": True}, "did you mean 'keep_clean'"),
+    ],
+)
+def test_wrong_options_of_a_noise_are_told_by_name(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        stages_of(StageSpec(0, [PartSpec("typos", options)], []))
+
+
+def test_a_judge_is_asked_about_each_sample_that_is_left(make_sample: MakeSample) -> None:
+    samples = [make_sample(text, ordinal=n) for n, text in enumerate(["a", "b", "bad"])]
+    stages: list[AnyStage] = [
+        judging("light", LightRule("bad")),
+        AskingJudgingStage("judge", Judge()),
+    ]
+    done = run(samples, stages, consult_for=consults({"a": "good", "b": "poor"}))
+    assert [each.rejection and (each.rejection.rule, each.rejection.reason) for each in done] == [
+        None,
+        ("judge", "bad"),
+        ("light", "refused"),
+    ]
+    assert done[0].verdicts[0].evidence == {"said": "good"}
+
+
+def test_a_judge_without_an_answer_rejects_and_says_so(make_sample: MakeSample) -> None:
+    stage = AskingJudgingStage("judge", Judge())
+    answers = {"a": ConsultationError("filtered")}
+    (done,) = run([make_sample("a")], [stage], consult_for=consults(answers))
+    assert done.rejection == Rejection("validation", "judge", "no_verdict", {"error": "filtered"})
+
+
+def test_what_could_not_be_asked_before_a_stop_is_left_pending(make_sample: MakeSample) -> None:
+    samples = [make_sample(text, ordinal=n) for n, text in enumerate("abc")]
+    stage = AskingJudgingStage("judge", Judge())
+    answers = {"a": "good", "b": Unsent(), "c": "good"}
+    done = run(samples, [stage], consult_for=consults(answers))
+    assert [sample.completion for sample in done] == ["a", "c"]
+
+
+def test_what_stops_an_endpoint_stops_the_run(make_sample: MakeSample) -> None:
+    stage = AskingJudgingStage("judge", Judge())
+    answers = {"a": AuthenticationError("wrong key")}
+    with pytest.raises(AuthenticationError):
+        run([make_sample("a")], [stage], consult_for=consults(answers))
+
+
+def asking_noise(**options: Any) -> AskingNoiseStage:
+    lock = MeaningLock(ProtectedSpans())
+    return AskingNoiseStage("paraphrase", Rewriting(), lock, 1, NoiseOptions(**options))
+
+
+def test_a_rewriting_is_kept_with_its_edits(make_sample: MakeSample) -> None:
+    answers = {"Where is my tea?": "Where has my tea gone?"}
+    (done,) = run(
+        [make_sample(user="Where is my tea?")], [asking_noise()], consult_for=consults(answers)
+    )
+    assert done.messages[0].content == "Where has my tea gone?"
+    assert [edit.noise for edit in done.edits] == ["paraphrase"]
+
+
+@pytest.mark.parametrize("answer", [ConsultationError("filtered"), ValueError("empty")])
+def test_without_a_rewriting_the_text_stays_and_that_is_told(
+    make_sample: MakeSample, answer: Exception
+) -> None:
+    sample = make_sample(user="Where is my tea?")
+    (done,) = run([sample], [asking_noise()], consult_for=consults({"Where is my tea?": answer}))
+    assert done.messages == sample.messages
+    assert done.rejection is None
+    assert [(each.rule, each.reason) for each in done.verdicts] == [
+        ("noise:paraphrase", "no_rewriting")
+    ]
+
+
+# --- rules that decide nothing ---------------------------------------------------------------
+
+
+def watched(watch: RuleWatch, samples: Sequence[Sample]) -> None:
+    for start in range(0, len(samples), 64):
+        watch.count(samples[start : start + 64])
+
+
+def test_a_rule_that_rejects_all_or_nothing_is_named_once(
+    make_sample: MakeSample, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    refused = replace(make_sample(), rejection=Rejection("validation", "strict", "no", {}))
+    watch = RuleWatch([("validation", "lax"), ("validation", "strict"), ("validation", "last")])
+    watched(watch, [refused] * 300)
+    told = [record.getMessage() for record in caplog.records]
+    assert len([line for line in told if "'strict' has rejected all of the first 128" in line]) == 1
+    assert len([line for line in told if "'lax' has rejected none of the first 128" in line]) == 1
+    assert not [line for line in told if "'last'" in line]
+    assert watch.as_dict() == {
+        "lax": {"judged": 300, "refused": 0},
+        "strict": {"judged": 300, "refused": 300},
+        "last": {"judged": 0, "refused": 0},
+    }
+
+
+# --- batches under way -----------------------------------------------------------------------
+
+
+def test_batches_come_back_in_the_order_of_their_beginning() -> None:
+    async def scenario() -> list[tuple[str, Any]]:
+        async def process(samples: Sequence[Any]) -> Sequence[Any]:
+            await asyncio.sleep(samples[0] / 100)
+            return samples
+
+        batches = BatchesUnderWay[str](process, max_batches=3)
+        for name, delay in (("slow", 3), ("fast", 0), ("middle", 1)):
+            batches.begin(name, [delay])
+        assert not batches.has_room
+        came = []
+        while batches:
+            came.append(await batches.first_or(asyncio.Event()))
+        return came
+
+    assert asyncio.run(scenario()) == [("slow", [3]), ("fast", [0]), ("middle", [1])]
+
+
+def test_with_room_for_more_a_batch_is_not_waited_for_when_more_arrives() -> None:
+    async def scenario() -> Any:
+        async def process(samples: Sequence[Any]) -> Sequence[Any]:
+            await asyncio.sleep(30)
+            return samples
+
+        batches, arrived = BatchesUnderWay[str](process, max_batches=2), asyncio.Event()
+        batches.begin("slow", [])
+        arrived.set()
+        first = await asyncio.wait_for(batches.first_or(arrived), 10)
+        await batches.close()
+        return first
+
+    assert asyncio.run(scenario()) is None
+
+
+def test_batches_that_are_dropped_come_back_empty_at_once() -> None:
+    async def scenario() -> tuple[Any, int]:
+        async def process(samples: Sequence[Any]) -> Sequence[Any]:
+            await asyncio.sleep(30)
+            return samples
+
+        batches = BatchesUnderWay[str](process, max_batches=1)
+        batches.begin("slow", [1, 2])
+        asyncio.get_running_loop().call_later(0.01, batches.drop)
+        first = await asyncio.wait_for(batches.first_or(asyncio.Event()), 10)
+        return first, batches.num_dropped
+
+    assert asyncio.run(scenario()) == (("slow", []), 1)
+
+
+def test_what_processing_raises_is_raised_where_the_batch_is_taken() -> None:
+    async def scenario() -> None:
+        async def process(samples: Sequence[Any]) -> Sequence[Any]:
+            raise ZeroDivisionError
+
+        batches = BatchesUnderWay[str](process, max_batches=1)
+        batches.begin("bad", [])
+        with pytest.raises(ZeroDivisionError):
+            await batches.first_or(asyncio.Event())
+
+    asyncio.run(scenario())

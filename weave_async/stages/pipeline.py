@@ -1,0 +1,173 @@
+"""The stages of a run, one after the other, each where it belongs.
+
+::
+
+    noise ─▶ validation ─────────────────────────▶ selection
+    [light: here] [workers] [light: here] [models]  (in output order)
+
+Neighbours that run in the same place make a leg: samples go to the workers once for all that is
+done to them there, and a light stage between two of theirs goes along. Several batches can be under
+way; only selection, which looks at samples beside each other, takes one after the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from itertools import groupby, pairwise
+from typing import NamedTuple, Protocol
+
+from weave_async.errors import Unsent
+from weave_async.metrics import RuleWatch, StageTime, StageTimes
+from weave_async.records import Sample
+from weave_async.stages.building import AnyStage, cost_of
+from weave_async.stages.guard import has_ended
+from weave_async.stages.interface import AskingStage, ConsultFor, SampleStage
+from weave_async.stages.judging import AskingJudgingStage, JudgingStage
+from weave_async.stages.noising import AskingNoiseStage
+
+BATCHES_PER_WORKER = 2
+"""So that a worker finds its next batch ready."""
+BATCHES_WITH_MODELS = 8
+"""A model takes seconds: so many batches keep its endpoint busy."""
+HERE, IN_WORKERS, WITH_MODELS = range(3)
+
+
+class Workers(Protocol):
+    """Where stages run that are not light: see ``workers.pool``."""
+
+    num_workers: int
+
+    async def process(
+        self, stages: range, samples: Sequence[Sample]
+    ) -> Sequence[Sequence[Sample]]: ...
+
+    def take_times(self) -> Mapping[str, StageTime]: ...
+
+
+class Leg(NamedTuple):
+    """Stages next to each other that run in the same place."""
+
+    place: int
+    stages: range
+
+
+def legs_of(stages: Sequence[AnyStage]) -> list[Leg]:
+    places = [cost_of(stage) for stage in stages]
+    inner = [n for n, place in enumerate(places) if place == IN_WORKERS]
+    for before, after in pairwise(inner):
+        if all(place == HERE for place in places[before + 1 : after]):
+            places[before:after] = [IN_WORKERS] * (after - before)
+    legs, start = [], 0
+    for place, run in groupby(places):
+        num = len(list(run))
+        legs.append(Leg(place, range(start, start + num)))
+        start += num
+    return legs
+
+
+class Pipeline:
+    """Takes samples through their stages. Without ``workers`` all that asks nobody runs here;
+    ``consult_for`` is needed where stages ask.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[AnyStage],
+        selectors: Sequence[JudgingStage],
+        times: StageTimes,
+        *,
+        workers: Workers | None = None,
+        consult_for: ConsultFor | None = None,
+        watch: RuleWatch | None = None,
+    ) -> None:
+        self.stages = list(stages)
+        self.selectors = list(selectors)
+        self._times = times
+        self._legs = legs_of(self.stages)
+        self._workers = workers
+        self._consult_for = consult_for
+        self._watch = watch
+
+    def __repr__(self) -> str:
+        names = ", ".join(stage.name for stage in (*self.stages, *self.selectors))
+        return f"<Pipeline {names}>"
+
+    @property
+    def needs_workers(self) -> bool:
+        return any(leg.place == IN_WORKERS for leg in self._legs)
+
+    @property
+    def max_batches(self) -> int:
+        """How many batches are worth having under way at once: 1 where nothing is waited for."""
+        if any(leg.place == WITH_MODELS for leg in self._legs):
+            return BATCHES_WITH_MODELS
+        if self._workers is not None and self.needs_workers:
+            return BATCHES_PER_WORKER * self._workers.num_workers
+        return 1
+
+    async def process(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+        """The samples after noise and validation, in the same order, each with its copies behind
+        it. Those that could not be judged, as the run is stopping, are left out.
+        """
+        for leg in self._legs:
+            samples = await self._through(leg, samples)
+        if self._watch is not None:
+            self._watch.count(samples)
+        return samples
+
+    def select(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+        """The samples after selection. Batches have to come one after the other, in order."""
+        for stage in self.selectors:
+            samples = self._here(stage, samples)
+        return samples
+
+    async def _through(self, leg: Leg, samples: Sequence[Sample]) -> Sequence[Sample]:
+        if leg.place == IN_WORKERS and self._workers is not None:
+            return await self._in_workers(self._workers, leg.stages, samples)
+        for number in leg.stages:
+            stage = self.stages[number]
+            if isinstance(stage, AskingNoiseStage | AskingJudgingStage):
+                samples = await self._asked(stage, samples)
+            else:
+                samples = self._here(stage, samples)
+        return samples
+
+    def _here(self, stage: SampleStage, samples: Sequence[Sample]) -> Sequence[Sample]:
+        with self._times.timed(f"{stage.kind}:{stage.name}", len(samples)):
+            return [after for sample in samples for after in stage.apply(sample)]
+
+    async def _in_workers(
+        self, workers: Workers, stages: range, samples: Sequence[Sample]
+    ) -> Sequence[Sample]:
+        going = [sample for sample in samples if not has_ended(sample)]
+        if not going:
+            return samples
+        came = iter(await workers.process(stages, going))
+        for name, time in workers.take_times().items():
+            self._times.add(name, time)
+        return [
+            after
+            for sample in samples
+            for after in ((sample,) if has_ended(sample) else next(came))
+        ]
+
+    async def _asked(self, stage: AskingStage, samples: Sequence[Sample]) -> Sequence[Sample]:
+        """All samples at once: how many questions are out, their endpoint's limits decide.
+
+        What ends the run is raised once all questions have come back: their answers are paid for.
+        """
+        assert self._consult_for is not None, "there are stages that ask, so they can"
+        with self._times.timed(f"{stage.kind}:{stage.name}", len(samples)):
+            outcomes = await asyncio.gather(
+                *(stage.apply(sample, self._consult_for) for sample in samples),
+                return_exceptions=True,
+            )
+        judged: list[Sample] = []
+        for outcome in outcomes:
+            if isinstance(outcome, Unsent):
+                continue
+            if isinstance(outcome, BaseException):
+                raise outcome
+            judged += outcome
+        return judged
