@@ -6,19 +6,24 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 
 from weave_async import registry
 from weave_async.batch.requests import custom_id_of
-from weave_async.errors import InputError, RecipeError, RunFolderError
+from weave_async.errors import InputError, RecipeError, UsageError
 from weave_async.interfaces import BatchApi
-from weave_async.journal.segments import list_segments
-from weave_async.parts import examples_source_of, source_of
+from weave_async.noise.edits import undone
+from weave_async.parts import (
+    endpoints_asked,
+    examples_source_of,
+    num_samples_asked,
+    source_of,
+)
 from weave_async.plan import Plan
 from weave_async.recipe import Recipe
-from weave_async.records import Endpoint, Sample
+from weave_async.records import Endpoint, Sample, TextChange
 from weave_async.rundir import OUTPUTS, RunFolder, open_regular
 from weave_async.settings import FALLBACK_PROVIDER
 
@@ -36,19 +41,12 @@ def openai_batch(run: Path, only: Only) -> Iterator[bytes]:
     if recipe.prompts.source == "-":
         raise RecipeError(f"{run} was made from standard input, which nobody has any more")
     source = source_of(recipe, AsyncExitStack())
-    endpoints = list(_endpoints_of(folder))
-    if not endpoints:
-        raise RunFolderError(
-            f"{folder.journal} is empty, so that nothing tells who was asked: nothing has come "
-            "back yet. Run the same command again, then export"
-        )
-    if len(endpoints) != len(recipe.generate.mix):
-        raise RunFolderError(f"{folder.recipe} is not the recipe of the journal beside it")
+    endpoints = endpoints_asked(folder, recipe)
     plan = Plan(
         recipe,
         source,
         endpoints,
-        num_samples=_num_samples(folder, recipe),
+        num_samples=num_samples_asked(folder, recipe),
         examples=examples_source_of(recipe),
     )
     apis = {endpoint.name: _api_of(endpoint) for endpoint in endpoints}
@@ -58,33 +56,42 @@ def openai_batch(run: Path, only: Only) -> Iterator[bytes]:
             yield apis[sample.endpoint].request_line(sample.request, custom_id_of(sample))
 
 
+def noise_pairs(run: Path, only: Only) -> Iterator[bytes]:
+    """The texts of the dataset that noise has changed, each beside what it was: a line each."""
+    if only == "pending":
+        raise UsageError("pairs of clean and noisy texts are of rows in the dataset: leave --only")
+    folder = RunFolder(run)
+    folder.require_run()
+    for where, row in _rows_in(folder, "samples"):
+        try:
+            yield from _pairs_of(row)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise _not_ours(where, error) from error
+
+
+def _pairs_of(row: Mapping[str, Any]) -> Iterator[bytes]:
+    edits = row["lineage"]["noise"]
+    for index in sorted({edit["message_index"] for edit in edits}):
+        message = row["messages"][index]
+        text: str = message["content"]
+        ours = [edit for edit in edits if edit["message_index"] == index]
+        for edit in reversed(ours):
+            text = undone(text, [TextChange(**change) for change in edit["changes"]])
+        pair = {
+            "sample_id": row["sample_id"],
+            "role": message["role"],
+            "clean": text,
+            "noisy": message["content"],
+            "edits": [{"noise": edit["noise"], "changes": edit["changes"]} for edit in ours],
+        }
+        yield orjson.dumps(pair, option=orjson.OPT_APPEND_NEWLINE)
+
+
 FORMATS: Mapping[str, Callable[[Path, Only], Iterator[bytes]]] = {
     "openai-batch": openai_batch,
+    "noise-pairs": noise_pairs,
 }
 """What ``weave-async export`` can write: rows as they stand in the file."""
-
-
-def _endpoints_of(folder: RunFolder) -> Iterator[Endpoint]:
-    """Who was asked last, by the journal: a run may have been sent elsewhere than its recipe says.
-
-    Neither addresses nor keys: nobody is asked now.
-    """
-    segments = list_segments(folder.journal) if folder.journal.is_dir() else []
-    mix = segments[-1].opening.get("asks", {}).get("mix", []) if segments else []
-    for number, entry in enumerate(mix):
-        provider, model, options = (entry.get(key) for key in ("provider", "model", "options"))
-        yield Endpoint(f"{provider}#{number}", provider, model, options=options or {})
-
-
-def _num_samples(folder: RunFolder, recipe: Recipe) -> int | None:
-    """How many the run was told to ask for; ``None`` where that is for the recipe to say."""
-    manifest = folder.read_manifest()
-    if manifest is None or recipe.accept is not None:
-        return None
-    asked, copies = manifest.get("asked"), manifest.get("copies", 0)
-    if not isinstance(asked, int) or not isinstance(copies, int):
-        return None
-    return asked - copies if asked > copies else None
 
 
 def _api_of(endpoint: Endpoint) -> BatchApi:
@@ -107,15 +114,27 @@ def _chooser(folder: RunFolder, only: Only) -> Callable[[Sample], bool]:
 
 
 def _sample_ids_in(folder: RunFolder, stem: str) -> Iterator[str]:
-    """Those whose rows stand in one of the outputs."""
+    """Those whose rows stand in one of the outputs; copies are of one answer."""
+    for where, row in _rows_in(folder, stem):
+        try:
+            yield row["sample_id"].partition("~")[0]
+        except (AttributeError, KeyError, TypeError) as error:
+            raise _not_ours(where, error) from error
+
+
+def _rows_in(folder: RunFolder, stem: str) -> Iterator[tuple[str, Any]]:
     path = folder.path / f"{stem}.jsonl"
     if not path.exists():
         return
     with open_regular(path) as rows:
-        for number, row in enumerate(rows, 1):
+        for number, line in enumerate(rows, 1):
+            where = f"{path}:{number}"
             try:
-                yield orjson.loads(row)["sample_id"].partition("~")[0]  # copies are of one answer
-            except (KeyError, TypeError, ValueError) as error:
-                raise InputError(
-                    f"{path}:{number} is no row of ours: {error!r}; try `verify`"
-                ) from error
+                row = orjson.loads(line)
+            except ValueError as error:
+                raise _not_ours(where, error) from error
+            yield where, row
+
+
+def _not_ours(where: str, error: Exception) -> InputError:
+    return InputError(f"{where} is no row of ours: {error!r}; try `verify`")

@@ -21,7 +21,7 @@ from weave_async.batch.batching import Batching
 from weave_async.batch.lane import Lane
 from weave_async.batch.ledger import Ledger
 from weave_async.dispatch import Dispatcher
-from weave_async.errors import RecipeError, WeaveError
+from weave_async.errors import RecipeError, RunFolderError, WeaveError
 from weave_async.flow.budget import Budget, Cost
 from weave_async.flow.descriptors import PER_CONNECTION, room_for_connections
 from weave_async.flow.retry import Backoff
@@ -29,6 +29,7 @@ from weave_async.hedging import Hedging
 from weave_async.interfaces import BatchApi, BatchProvider, Provider, Sink, Source
 from weave_async.journal.calls import NOBODY, Seller
 from weave_async.journal.journal import Journal
+from weave_async.journal.segments import list_segments
 from weave_async.metrics import RunMetrics
 from weave_async.plan import Plan
 from weave_async.pricing import Price, price_of
@@ -441,3 +442,39 @@ def _format_of(path: Path) -> str:
     with open_bytes(path) as lines:
         first = next((line for line in lines if line.strip()), b"")
     return "openai_batch" if is_batch_line(first) else by_name
+
+
+def endpoints_asked(folder: RunFolder, recipe: Recipe) -> list[Endpoint]:
+    """Who was asked last, by the journal: a run may have been sent elsewhere than its recipe says.
+
+    Neither addresses nor keys: nobody is asked now.
+    """
+    segments = list_segments(folder.journal) if folder.journal.is_dir() else []
+    mix = segments[-1].opening.get("asks", {}).get("mix", []) if segments else []
+    if not mix:
+        raise RunFolderError(
+            f"{folder.journal} is empty, so that nothing tells who was asked: nothing has come "
+            "back yet. Run the same command again"
+        )
+    if len(mix) != len(recipe.generate.mix):
+        raise RunFolderError(f"{folder.recipe} is not the recipe of the journal beside it")
+    return [
+        Endpoint(
+            f"{entry.get('provider')}#{number}",
+            entry.get("provider"),
+            entry.get("model"),
+            options=entry.get("options") or {},
+        )
+        for number, entry in enumerate(mix)
+    ]
+
+
+def num_samples_asked(folder: RunFolder, recipe: Recipe) -> int | None:
+    """How many the run was told to ask for; ``None`` where that is for the recipe to say."""
+    manifest = folder.read_manifest()
+    if manifest is None or recipe.accept is not None:
+        return None
+    asked, copies = manifest.get("asked"), manifest.get("copies", 0)
+    if not isinstance(asked, int) or not isinstance(copies, int):
+        return None
+    return asked - copies if asked > copies else None

@@ -542,6 +542,7 @@ class Run:
             asked_now=metrics.asked_now,
             unused=self._journal.num_recalled - self._num_known,
             rejected_by_reason=dict(metrics.rejected.most_common()),
+            unvaried=dict(metrics.unvaried.most_common()),
             failed_by_error=dict(metrics.failed.most_common()),
             failure_examples=dict(metrics.failure_examples),
             worth_another_try=metrics.num_retryable_failures > 0,

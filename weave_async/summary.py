@@ -46,7 +46,8 @@ class RunSummary:
     than wanted); ``interrupted`` (by the user); ``stopped`` (by ``error``). Running again goes on
     from there. ``recalled`` answers were there already, ``asked_now`` samples were asked for (all
     endings counted, also of surplus ones), ``unused`` answers belong to no sample of this
-    run. ``cost_usd`` is of this run's answers, by list price, ``None`` where that is not known.
+    run. ``unvaried`` samples were left as they were by a noise, by the reason. ``cost_usd`` is of
+    this run's answers, by list price, ``None`` where that is not known.
     ``str`` of it is what the command line prints.
     """
 
@@ -63,6 +64,7 @@ class RunSummary:
     asked_now: int
     unused: int
     rejected_by_reason: Mapping[str, int]
+    unvaried: Mapping[str, int]
     failed_by_error: Mapping[str, int]
     failure_examples: Mapping[str, str]
     worth_another_try: bool
@@ -111,6 +113,9 @@ class RunSummary:
             yield f"Asked again for not fitting the schema: {again} times."
         if self.rejected and not (self.written or self.pending):
             yield "All was rejected: look at rejected.jsonl, or try `weave-async preview`."
+        if self.unvaried:
+            told = ", ".join(f"{count} by {why}" for why, count in self.unvaried.items())
+            yield f"Left as they were by noise: {told}."
         if self.cost_usd:
             yield f"Cost by list price: ${self.cost_usd:,.4f}."
         if len(self.endpoints) > 1 or any(a.is_worth_saying for a in self.endpoints.values()):
@@ -121,6 +126,8 @@ class RunSummary:
     def _how_many(self) -> str:
         ended = self.asked - self.pending
         noun = "sample" if self.asked == 1 else "samples"
+        if self.copies:
+            noun += f" ({self.copies} of them copies)"
         return f"{self.asked} {noun}" if not self.pending else f"{ended} of {self.asked} {noun}"
 
     def _whence(self) -> str:

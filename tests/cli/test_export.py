@@ -112,3 +112,25 @@ def test_a_row_whose_parameters_changed_is_asked_anew(weave_async: Program) -> N
     assert run(0.1)["asked_now"] == 1
     assert run(0.1)["asked_now"] == 0
     assert run(0.9)["asked_now"] == 1
+
+
+def test_texts_that_noise_has_changed_are_written_beside_their_clean_ones(
+    weave_async: Program, recipe_file: Path
+) -> None:
+    noise = "noise: [{typos: {rate: 0.1, copies: 2, keep_clean: true}}]\n"
+    recipe_file.write_text(recipe_file.read_text() + noise)
+    weave_async("run", str(recipe_file), "-n", "6", "-o", "out")
+    pairs = lines_in(weave_async("export", "out", "--format", "noise-pairs").out)
+    rows = {row["sample_id"]: row for row in lines_in(Path("out/samples.jsonl").read_text())}
+    assert {pair["sample_id"] for pair in pairs} == {name for name in rows if "~" in name}
+    for pair in pairs:
+        clean_row = rows[pair["sample_id"].partition("~")[0]]
+        assert pair["noisy"] == rows[pair["sample_id"]]["messages"][-2]["content"]
+        assert pair["clean"] == clean_row["messages"][-2]["content"] != pair["noisy"]
+        assert pair["edits"][0]["noise"] == "typos"
+
+
+def test_pairs_of_pending_samples_are_refused(weave_async: Program, recipe_file: Path) -> None:
+    weave_async("run", str(recipe_file), "-n", "2", "-o", "out")
+    told = weave_async("export", "out", "--format", "noise-pairs", "--only", "pending")
+    assert told.exit_code == 2

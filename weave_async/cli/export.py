@@ -17,6 +17,7 @@ from weave_async.errors import RunFolderError, WeaveError
 
 class Format(StrEnum):
     openai_batch = "openai-batch"
+    noise_pairs = "noise-pairs"
 
 
 class Only(StrEnum):
@@ -32,7 +33,8 @@ def export(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="`openai-batch`: its requests, as batch APIs and `vllm run-batch` take them.",
+            help="`openai-batch`: its requests, as batch APIs and `vllm run-batch` take them. "
+            "`noise-pairs`: the texts that noise has changed, each beside its clean one.",
         ),
     ],
     output: Annotated[
@@ -55,6 +57,8 @@ def export(
     Examples:
 
     `weave-async export out/demo --format openai-batch -o demo.batch.jsonl`
+
+    `weave-async export out/demo --format noise-pairs -o pairs.jsonl`
 
     `weave-async run --prompts demo.batch.jsonl -p openai_compatible -o out/again`
     """

@@ -12,7 +12,18 @@ from typing import Annotated
 
 import typer
 
-from weave_async.cli import doctor, explain, export, new, preview, run, schema, serve, verify
+from weave_async.cli import (
+    doctor,
+    explain,
+    export,
+    new,
+    preview,
+    revalidate,
+    run,
+    schema,
+    serve,
+    verify,
+)
 from weave_async.cli.console import print_error
 from weave_async.errors import WeaveError
 
@@ -28,6 +39,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("preview")(preview.preview)
 app.command("verify")(verify.verify)
+app.command("revalidate")(revalidate.revalidate)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)

@@ -13,8 +13,10 @@ from weave_async.cli.console import print_error, printable
 from weave_async.cli.options import job_from
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from weave_async.cli.options import Job
-    from weave_async.records import Sample
+    from weave_async.records import RuleVerdict, Sample
 
 
 def preview(
@@ -34,8 +36,9 @@ def preview(
 ) -> None:
     """Show a few samples, fully staged, and keep nothing.
 
-    Each is shown as asked, as noise left it, as answered, and as judged. These are real requests:
-    on a paid endpoint they cost what so many samples cost.
+    Each is shown as asked, as noise left it, as answered, and with the verdict of every rule, also
+    of those behind the first rejection. These are real requests: on a paid endpoint they cost what
+    so many samples cost.
 
     Example: `weave-async preview recipe.yaml -n 5 --provider simulated`
     """
@@ -66,6 +69,7 @@ def _preview(job: Job, num_samples: int, *, as_json: bool) -> int:
             output_dir=Path(folder) / "run",
             samples=num_samples,
             settings=job.settings.with_flags(mode="live"),  # nobody waits a day for a look
+            explains_all=True,
             on_sample=shown.append,
         )
         with progress_for(run, quiet=True) as progress:
@@ -116,11 +120,22 @@ def _print_panels(samples: list[Sample]) -> None:
                 lines.append(Text(f"{message.role} (clean)  {printable(clean[index])}", "dim"))
             role = Text(f"{message.role}  ", "bold")
             lines.append(role + Text(printable(message.content), "default"))
+        lines += [_verdict_line(verdict) for verdict in sample.verdicts]
         lines.append(Text(printable(_end_of(sample)), styles[_end(sample)]))
         title = f"{sample.sample_id} · {sample.request.model}"
         console.print(
             Panel(Group(*lines), title=printable(title), border_style=styles[_end(sample)])
         )
+
+
+def _verdict_line(verdict: RuleVerdict) -> Text:
+    from rich.text import Text
+
+    mark, style = ("✓", "green") if verdict.passed else ("✗", "yellow")
+    reason = f": {verdict.reason}" if verdict.reason else ""
+    evidence = f" {dict(verdict.evidence)}" if verdict.evidence else ""
+    told = Text(printable(f"{verdict.rule}{reason}{evidence}"), "dim" if verdict.passed else "")
+    return Text(f"{mark} ", style) + told
 
 
 def _end(sample: Sample) -> str:

@@ -100,6 +100,15 @@ def run(
             help="Time after which nothing more is asked: 90s, 30m, 1h30m.",
         ),
     ] = None,
+    explain_all: Annotated[
+        bool,
+        typer.Option(
+            "--explain-all",
+            rich_help_panel=_OUTPUT,
+            help="Have every rule judge every sample, also those that one has rejected; the "
+            "verdicts stand in the rows. Default: stop at the first rejection.",
+        ),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -177,6 +186,7 @@ def run(
         resume=resume.value,
         accept_changes=accept_changes,
         allow_network_fs=allow_network_fs,
+        explains_all=explain_all,
     )
     raise typer.Exit(_finish(job_run, as_json=json))
 
