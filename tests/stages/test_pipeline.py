@@ -32,6 +32,7 @@ from weave_async.stages.interface import ConsultFor
 from weave_async.stages.judging import AskingJudgingStage, JudgingStage
 from weave_async.stages.noising import AskingNoiseStage, NoiseOptions
 from weave_async.stages.pipeline import Leg, Pipeline, legs_of
+from weave_async.stages.repairing import Repair
 
 MakeSample = Callable[..., Sample]
 JUDGE = Consulted("judge")
@@ -353,3 +354,95 @@ def test_what_processing_raises_is_raised_where_the_batch_is_taken() -> None:
             await batches.first_or(asyncio.Event())
 
     asyncio.run(scenario())
+
+
+# --- repair ----------------------------------------------------------------------------------
+
+
+@dataclass
+class Asked:
+    """Answers each repair with the next word, and keeps what was asked."""
+
+    words: list[Any]
+    questions: list[list[str]] = field(default_factory=list)
+
+    def __call__(self, sample: Sample, stage: str) -> Consult:
+        async def consult(
+            whom: Consulted, messages: Sequence[Message], *, draw: int = 0, **_: Any
+        ) -> Response:
+            await asyncio.sleep(0)
+            self.questions.append([f"{whom.endpoint} {draw}", *(m.content for m in messages)])
+            word = self.words.pop(0)
+            if isinstance(word, Exception):
+                raise word
+            return Response(word, "stop")
+
+        return consult  # type: ignore[return-value]
+
+
+def repaired(
+    samples: Sequence[Sample], asked: Asked, *rules: Any, max_repairs: int = 2
+) -> list[Sample]:
+    stages = [judging(f"rule{n}", rule) for n, rule in enumerate(rules)]
+    repair = Repair(max_repairs, lambda sample: Consulted(sample.endpoint))
+    return run(samples, stages, consult_for=asked, repair=repair)
+
+
+def test_a_rejected_answer_is_asked_for_again_with_the_reason(make_sample: MakeSample) -> None:
+    asked = Asked(["fine now"])
+    good, bad = make_sample("good"), make_sample("bad", user="Tea?", ordinal=1)
+    first, second = repaired([good, bad], asked, Rule("bad"))
+    assert first == good
+    assert (second.completion, second.rejection, second.repairs) == ("fine now", None, 1)
+    assert [(each.rule, each.passed, each.reason) for each in second.verdicts] == [
+        ("rule0", False, "refused")
+    ]
+    [[who, *conversation]] = asked.questions
+    assert who == "here 1"
+    assert conversation[:2] == ["Tea?", "bad"]
+    assert "refused" in conversation[2]
+    assert "rule0" in conversation[2]
+
+
+def test_a_repaired_answer_is_judged_by_all_rules(make_sample: MakeSample) -> None:
+    asked = Asked(["worse", "still bad"])
+    (done,) = repaired([make_sample("bad")], asked, Rule("worse"), Rule("bad"))
+    assert done.rejection is not None
+    assert (done.rejection.rule, done.repairs) == ("rule1", 2)
+    assert [question[0] for question in asked.questions] == ["here 1", "here 2"]
+
+
+def test_without_another_answer_the_rejection_stands(make_sample: MakeSample) -> None:
+    asked = Asked([ConsultationError("filtered")])
+    (done,) = repaired([make_sample("bad")], asked, Rule("bad"))
+    assert done.rejection is not None
+    assert (done.completion, done.repairs) == ("bad", 0)
+    assert len(asked.questions) == 1
+
+
+def test_a_repair_that_could_not_be_asked_for_leaves_its_sample_pending(
+    make_sample: MakeSample,
+) -> None:
+    samples = [make_sample(text, ordinal=n) for n, text in enumerate(["good", "bad", "fine"])]
+    done = repaired(samples, Asked([Unsent()]), Rule("bad"))
+    assert [sample.completion for sample in done] == ["good", "fine"]
+
+
+def test_what_no_other_answer_would_mend_is_not_repaired(make_sample: MakeSample) -> None:
+    asked = Asked([])
+
+    def breaks(sample: Sample) -> Verdict:
+        raise ZeroDivisionError
+
+    (done,) = repaired([make_sample()], asked, breaks)
+    assert done.rejection is not None
+    assert asked.questions == []
+
+
+def test_noise_on_the_prompt_stays_when_an_answer_is_repaired(make_sample: MakeSample) -> None:
+    asked = Asked(["fine"])
+    sample = make_sample("bad", user="Tea?")
+    noisy = replace(sample, messages=(Message("user", "Tae?"), sample.messages[1]))
+    (done,) = repaired([noisy], asked, Rule("bad"))
+    assert [message.content for message in done.messages] == ["Tae?", "fine"]
+    assert asked.questions[0][1] == "Tea?"

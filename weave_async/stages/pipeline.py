@@ -13,18 +13,22 @@ way; only selection, which looks at samples beside each other, takes one after t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from itertools import groupby, pairwise
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from weave_async.errors import Unsent
 from weave_async.metrics import RuleWatch, StageTime, StageTimes
 from weave_async.records import Sample
 from weave_async.stages.building import AnyStage, cost_of
 from weave_async.stages.guard import has_ended
-from weave_async.stages.interface import AskingStage, ConsultFor, SampleStage
+from weave_async.stages.interface import ConsultFor, SampleStage
 from weave_async.stages.judging import AskingJudgingStage, JudgingStage
 from weave_async.stages.noising import AskingNoiseStage
+from weave_async.stages.repairing import Repair
+
+T = TypeVar("T")
+Ask = Callable[[Sample, ConsultFor], Awaitable[T]]
 
 BATCHES_PER_WORKER = 2
 """So that a worker finds its next batch ready."""
@@ -52,13 +56,14 @@ class Leg(NamedTuple):
     stages: range
 
 
-def legs_of(stages: Sequence[AnyStage]) -> list[Leg]:
-    places = [cost_of(stage) for stage in stages]
+def legs_of(stages: Sequence[AnyStage], start: int = 0, end: int | None = None) -> list[Leg]:
+    """The legs of the stages from ``start`` to ``end``."""
+    places = [cost_of(stage) for stage in stages[start:end]]
     inner = [n for n, place in enumerate(places) if place == IN_WORKERS]
     for before, after in pairwise(inner):
         if all(place == HERE for place in places[before + 1 : after]):
             places[before:after] = [IN_WORKERS] * (after - before)
-    legs, start = [], 0
+    legs = []
     for place, run in groupby(places):
         num = len(list(run))
         legs.append(Leg(place, range(start, start + num)))
@@ -79,6 +84,7 @@ class Pipeline:
         *,
         workers: Workers | None = None,
         consult_for: ConsultFor | None = None,
+        repair: Repair | None = None,
         watch: RuleWatch | None = None,
     ) -> None:
         self.stages = list(stages)
@@ -87,7 +93,11 @@ class Pipeline:
         self._legs = legs_of(self.stages)
         self._workers = workers
         self._consult_for = consult_for
+        self._repair = repair
         self._watch = watch
+        noise = [n for n, stage in enumerate(self.stages) if stage.kind == "noise"]
+        first, last = (noise[0], noise[-1] + 1) if noise else (0, 0)
+        self._judging = [*legs_of(self.stages, 0, first), *legs_of(self.stages, last)]
 
     def __repr__(self) -> str:
         names = ", ".join(stage.name for stage in (*self.stages, *self.selectors))
@@ -100,7 +110,7 @@ class Pipeline:
     @property
     def max_batches(self) -> int:
         """How many batches are worth having under way at once: 1 where nothing is waited for."""
-        if any(leg.place == WITH_MODELS for leg in self._legs):
+        if self._repair is not None or any(leg.place == WITH_MODELS for leg in self._legs):
             return BATCHES_WITH_MODELS
         if self._workers is not None and self.needs_workers:
             return BATCHES_PER_WORKER * self._workers.num_workers
@@ -114,6 +124,8 @@ class Pipeline:
             samples = await self._through(leg, samples)
         if self._watch is not None:
             self._watch.count(samples)
+        if self._repair is not None:
+            samples = await self._repaired(self._repair, samples)
         return samples
 
     def select(self, samples: Sequence[Sample]) -> Sequence[Sample]:
@@ -122,13 +134,32 @@ class Pipeline:
             samples = self._here(stage, samples)
         return samples
 
+    async def _repaired(self, repair: Repair, samples: Sequence[Sample]) -> Sequence[Sample]:
+        """The samples, those that were rejected and could be mended in their places."""
+        after: list[Sample | None] = list(samples)
+        bad = {n: sample for n, sample in enumerate(samples) if repair.is_worthwhile(sample)}
+        while bad:
+            with self._times.timed("repair", len(bad)):
+                others = await self._asked(repair.repaired, bad.values())
+            after = _replaced(after, zip(bad, others, strict=True))
+            anew = {n: each for n in bad if (each := after[n]) and each.rejection is None}
+            judged: Sequence[Sample] = list(anew.values())
+            for leg in self._judging:
+                judged = await self._through(leg, judged)
+            by_name = {sample.sample_id: sample for sample in judged}
+            after = _replaced(after, ((n, by_name.get(anew[n].sample_id)) for n in anew))
+            bad = {n: each for n in anew if (each := after[n]) and repair.is_worthwhile(each)}
+        return [sample for sample in after if sample is not None]
+
     async def _through(self, leg: Leg, samples: Sequence[Sample]) -> Sequence[Sample]:
         if leg.place == IN_WORKERS and self._workers is not None:
             return await self._in_workers(self._workers, leg.stages, samples)
         for number in leg.stages:
             stage = self.stages[number]
             if isinstance(stage, AskingNoiseStage | AskingJudgingStage):
-                samples = await self._asked(stage, samples)
+                with self._times.timed(f"{stage.kind}:{stage.name}", len(samples)):
+                    came = await self._asked(stage.apply, samples)
+                samples = [after for each in came if each is not None for after in each]
             else:
                 samples = self._here(stage, samples)
         return samples
@@ -152,22 +183,29 @@ class Pipeline:
             for after in ((sample,) if has_ended(sample) else next(came))
         ]
 
-    async def _asked(self, stage: AskingStage, samples: Sequence[Sample]) -> Sequence[Sample]:
-        """All samples at once: how many questions are out, their endpoint's limits decide.
+    async def _asked(self, ask: Ask[T], samples: Collection[Sample]) -> list[T | None]:
+        """What comes of asking about all samples at once; ``None`` where the run is stopping.
 
-        What ends the run is raised once all questions have come back: their answers are paid for.
+        How many questions are out, their endpoint's limits decide. What ends the run is raised once
+        all of them have come back: their answers are paid for.
         """
         assert self._consult_for is not None, "there are stages that ask, so they can"
-        with self._times.timed(f"{stage.kind}:{stage.name}", len(samples)):
-            outcomes = await asyncio.gather(
-                *(stage.apply(sample, self._consult_for) for sample in samples),
-                return_exceptions=True,
-            )
-        judged: list[Sample] = []
+        outcomes = await asyncio.gather(
+            *(ask(sample, self._consult_for) for sample in samples), return_exceptions=True
+        )
+        came: list[T | None] = []
         for outcome in outcomes:
             if isinstance(outcome, Unsent):
-                continue
-            if isinstance(outcome, BaseException):
+                came.append(None)
+            elif isinstance(outcome, BaseException):
                 raise outcome
-            judged += outcome
-        return judged
+            else:
+                came.append(outcome)
+        return came
+
+
+def _replaced(
+    samples: list[Sample | None], others: Iterable[tuple[int, Sample | None]]
+) -> list[Sample | None]:
+    by_place = dict(others)
+    return [by_place.get(n, sample) for n, sample in enumerate(samples)]
