@@ -133,33 +133,36 @@ def run(samples: Sequence[Sample], stages: Sequence[AnyStage], **parts: Any) -> 
 def test_neighbours_that_run_in_the_same_place_make_a_leg() -> None:
     light, heavy = judging("light", LightRule()), judging("heavy", Rule())
     judge = AskingJudgingStage("judge", Judge())
-    assert legs_of([light, heavy, heavy, judge, judge]) == [
-        Leg(0, range(1)),
-        Leg(1, range(1, 3)),
-        Leg(2, range(3, 5)),
+    assert legs_of([light, light, judge, heavy, judge, judge]) == [
+        Leg(0, range(2)),
+        Leg(2, range(2, 3)),
+        Leg(1, range(3, 4)),
+        Leg(2, range(4, 6)),
     ]
 
 
-def test_a_light_stage_between_two_of_the_workers_goes_along() -> None:
+def test_light_stages_go_along_with_those_of_the_workers() -> None:
     light, heavy = judging("light", LightRule()), judging("heavy", Rule())
-    assert legs_of([light, heavy, light, light, heavy, light]) == [
-        Leg(0, range(1)),
-        Leg(1, range(1, 5)),
-        Leg(0, range(5, 6)),
-    ]
+    assert legs_of([light, heavy, light, light, heavy, light]) == [Leg(1, range(6))]
 
 
 def test_samples_that_have_ended_do_not_go_to_the_workers(make_sample: MakeSample) -> None:
-    stages = [judging("light", LightRule("bad")), judging("heavy", Rule("worse"))]
+    stages: list[AnyStage] = [
+        judging("light", LightRule("bad")),
+        AskingJudgingStage("judge", Judge()),
+        judging("heavy", Rule("worse")),
+    ]
     workers = InProcess(stages)
-    samples = [make_sample(text, ordinal=n) for n, text in enumerate(["a", "bad", "worse", "b"])]
-    done = run(samples, stages, workers=workers)
-    assert workers.came == [(range(1, 2), 3)]
+    texts = ["a", "bad", "worse", "poor"]
+    samples = [make_sample(text, ordinal=n) for n, text in enumerate(texts)]
+    answers = {"a": "good", "worse": "good", "poor": "poor"}
+    done = run(samples, stages, workers=workers, consult_for=consults(answers))
+    assert workers.came == [(range(2, 3), 2)]
     assert [sample.rejection and sample.rejection.rule for sample in done] == [
         None,
         "light",
         "heavy",
-        None,
+        "judge",
     ]
 
 

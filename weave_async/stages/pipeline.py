@@ -2,11 +2,12 @@
 
 ::
 
-    noise ─▶ validation ─────────────────────────▶ selection
-    [light: here] [workers] [light: here] [models]  (in output order)
+    noise ─▶ validation ─────────────▶ selection
+    [on the loop, or in workers] [with models]   (in output order)
 
-Neighbours that run in the same place make a leg: samples go to the workers once for all that is
-done to them there, and a light stage between two of theirs goes along. Several batches can be under
+Neighbours that run in the same place make a leg. Light stages stay on the event loop as long as all
+of a leg are light; where one is not, they go to the workers with it: the way there costs the same
+for one stage or for ten, and the loop belongs to the network. Several batches can be under
 way; only selection, which looks at samples beside each other, takes one after the other.
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import NamedTuple, Protocol, TypeVar
 
 from weave_async.errors import Unsent
@@ -58,16 +59,11 @@ class Leg(NamedTuple):
 
 def legs_of(stages: Sequence[AnyStage], start: int = 0, end: int | None = None) -> list[Leg]:
     """The legs of the stages from ``start`` to ``end``."""
-    places = [cost_of(stage) for stage in stages[start:end]]
-    inner = [n for n, place in enumerate(places) if place == IN_WORKERS]
-    for before, after in pairwise(inner):
-        if all(place == HERE for place in places[before + 1 : after]):
-            places[before:after] = [IN_WORKERS] * (after - before)
     legs = []
-    for place, run in groupby(places):
-        num = len(list(run))
-        legs.append(Leg(place, range(start, start + num)))
-        start += num
+    for asks, run in groupby(stages[start:end], key=lambda stage: cost_of(stage) == WITH_MODELS):
+        costs = [cost_of(stage) for stage in run]
+        legs.append(Leg(WITH_MODELS if asks else max(costs), range(start, start + len(costs))))
+        start += len(costs)
     return legs
 
 
