@@ -185,8 +185,8 @@ class WorkerProcess:
             self._timer = loop.call_later(_SURE_AFTER_S, self._watch)
         else:
             self._hung, self._hung_for_s = progress, self._allowed_s(progress)
-            self._signal(signal.SIGABRT)  # faulthandler writes where it is
-            self._timer = loop.call_later(_TRACEBACK_GRACE_S, self._signal, signal.SIGKILL)
+            _kill_group(self.pid, signal.SIGABRT)  # faulthandler writes where it is
+            self._timer = loop.call_later(_TRACEBACK_GRACE_S, _kill_group, self.pid, signal.SIGKILL)
 
     def _allowed_s(self, progress: Progress) -> float:
         if progress.phase == Phase.WORKING:
@@ -201,7 +201,7 @@ class WorkerProcess:
         """What it died of, and at what. It is dead afterwards, if it was not before."""
         await self._wait_for_exit(_EXIT_GRACE_S)  # it may only have closed its end
         code = self._process.returncode
-        self._signal(signal.SIGKILL)
+        _kill_group(self.pid, signal.SIGKILL)
         await self._wait_for_exit(_REAP_WITHIN_S)
         progress = self._page.read()
         await self.kill()
@@ -224,7 +224,7 @@ class WorkerProcess:
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
-        self._signal(signal.SIGKILL)
+        _kill_group(self.pid, signal.SIGKILL)
         self._writer.transport.abort()
         try:
             await self._wait_for_exit(_REAP_WITHIN_S)
@@ -240,42 +240,47 @@ class WorkerProcess:
             async with asyncio.timeout(timeout_s):
                 await self._process.wait()
 
-    def _signal(self, number: int) -> None:
-        """To it and to all that it has started: it leads a group of its own."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
-
 
 async def start_worker(setup: Setup) -> WorkerProcess:
     """A process that is on its way to be a worker; ``wait_until_ready`` waits for it."""
     loop = asyncio.get_running_loop()
-    page = new_page()
-    ours, its = socket.socketpair()
-    stderr_fd, its_stderr_fd = os.pipe()
-    path = [entry or os.getcwd() for entry in sys.path]
-    try:
+    with contextlib.ExitStack() as undo:
+        page = new_page()
+        undo.callback(page.close)
+        ours, its = socket.socketpair()
+        undo.callback(ours.close)
+        stderr_fd, its_stderr_fd = os.pipe()
+        stderr_file = undo.enter_context(os.fdopen(stderr_fd, "rb", 0))
+        path = [entry or os.getcwd() for entry in sys.path]
         fds = (its.fileno(), page.fd)
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-c", _BOOTSTRAP, *map(str, fds), str(os.getpid()), *path),
-            stdin=DEVNULL,
-            stdout=its_stderr_fd,
-            stderr=its_stderr_fd,
-            pass_fds=fds,
-            start_new_session=True,  # Ctrl-C in the terminal is ours to handle
-            env=_ONE_THREAD | os.environ,
-        )
-    except BaseException:
-        ours.close()
-        os.close(stderr_fd)
-        page.close()
-        raise
-    finally:
-        its.close()
-        os.close(its_stderr_fd)
-    stderr = StderrTail()
-    await loop.connect_read_pipe(lambda: stderr, os.fdopen(stderr_fd, "rb", 0))
-    streams = await asyncio.open_connection(sock=ours, limit=1 << 20)
-    return WorkerProcess(setup, process, page, stderr, streams)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-c", _BOOTSTRAP, *map(str, fds), str(os.getpid()), *path),
+                stdin=DEVNULL,
+                stdout=its_stderr_fd,
+                stderr=its_stderr_fd,
+                pass_fds=fds,
+                start_new_session=True,  # Ctrl-C in the terminal is ours to handle
+                env=_ONE_THREAD | os.environ,
+            )
+        except OSError as error:
+            raise RecipeError(f"no worker process can be started: {error}") from error
+        finally:
+            its.close()
+            os.close(its_stderr_fd)
+        undo.callback(_kill_group, process.pid, signal.SIGKILL)
+        stderr = StderrTail()
+        await loop.connect_read_pipe(lambda: stderr, stderr_file)
+        undo.callback(stderr.close)
+        streams = await asyncio.open_connection(sock=ours, limit=1 << 20)
+        undo.pop_all()
+        return WorkerProcess(setup, process, page, stderr, streams)
+
+
+def _kill_group(pid: int, number: int) -> None:
+    """A worker leads a group of its own, in which is all that it has started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
 
 
 def _ending(code: int | None) -> dict[str, Any]:

@@ -53,10 +53,6 @@ _of_sample, _of_prompt = attrgetter(*_SENT), attrgetter(*_PROMPT)
 _of_request, _of_response = attrgetter(*_REQUEST), attrgetter(*_RESPONSE)
 
 
-class ForeignChangeError(TypeError):
-    """A stage has changed what says where a sample comes from."""
-
-
 def frame(header: Mapping[str, Any], lines: Sequence[bytes] = ()) -> bytes:
     body = b"\n".join((_dumped(header), *lines))
     return len(body).to_bytes(LENGTH_BYTES, "little") + body
@@ -131,7 +127,7 @@ def sample_in(line: bytes, schemas: Sequence[Any]) -> Sample:
 
 
 def outcome_line(sample: Sample, outputs: Sequence[Sample]) -> bytes:
-    """What became of ``sample``. Raises ``ForeignChangeError`` for a change that is not allowed."""
+    """What became of ``sample``. Raises as ``SampleWriter.line``."""
     if len(outputs) == 1 and outputs[0] is sample:
         return b""
     return _dumped([_changes(sample, output) for output in outputs])
@@ -144,12 +140,15 @@ def outcomes_in(line: bytes, sample: Sample) -> list[Sample]:
     return [_changed(sample, changes) if changes else sample for changes in _loaded(line)]
 
 
-def _changes(sample: Sample, output: Sample) -> dict[str, Any]:
+def require_lineage(sample: Sample, output: Sample) -> None:
+    """Raises ``TypeError`` if a stage has changed what says where a sample comes from."""
     for name in _LINEAGE:
-        if getattr(output, name) is not getattr(sample, name):
-            if getattr(output, name) == getattr(sample, name):
-                continue
-            raise ForeignChangeError(f"it changed the sample's {name}")
+        ours, theirs = getattr(sample, name), getattr(output, name)
+        if theirs is not ours and theirs != ours:
+            raise TypeError(f"it changed the sample's {name}")
+
+
+def _changes(sample: Sample, output: Sample) -> dict[str, Any]:
     changes = {}
     for name in CHANGEABLE:
         value = getattr(output, name)

@@ -100,6 +100,7 @@ class Worker:
 
     def __init__(self, pool: socket.socket, page: ProgressPage) -> None:
         self._pool = pool
+        self._pool_fd = pool.fileno()
         self._page = page
         self._sending = threading.Lock()
         self._is_fork = False
@@ -133,22 +134,24 @@ class Worker:
         stages = range(*header["stages"])
         first, results, num_bytes = 0, list[bytes](), 0
         self._passed.clear()
-        sent_s, cpu_s = time.monotonic(), time.process_time()
+        since = time.monotonic(), time.process_time()
         for row, line in enumerate(lines):
             self._page.write(Phase.MOVING, row, stages.start, 0, time.monotonic())
             try:
-                results.append(self._outcome(row, line, stages, header["schemas"]))
+                result = self._outcome(row, line, stages, header["schemas"])
             except MemoryError:
-                self._leave(row)
-                self._send_results(first, results, cpu_s, is_last=False)
-                os._exit(EXIT_OUT_OF_MEMORY)
-            num_bytes += len(results[-1])
+                result = None  # only past this block is what the stage has taken let go
             now_s = self._leave(row)
-            if num_bytes > _FLUSH_BYTES or now_s - sent_s > _FLUSH_AFTER_S:
-                self._send_results(first, results, cpu_s, is_last=False)
+            if result is None:
+                self._send_results(first, results, since, is_last=False)
+                os._exit(EXIT_OUT_OF_MEMORY)
+            results.append(result)
+            num_bytes += len(result)
+            if num_bytes > _FLUSH_BYTES or now_s - since[0] > _FLUSH_AFTER_S:
+                self._send_results(first, results, since, is_last=False)
                 first, results, num_bytes = row + 1, [], 0
-                sent_s, cpu_s = time.monotonic(), time.process_time()
-        self._send_results(first, results, cpu_s, is_last=True)
+                since = time.monotonic(), time.process_time()
+        self._send_results(first, results, since, is_last=True)
 
     def _outcome(self, row: int, line: bytes, stages: range, schemas: Sequence[Any]) -> bytes:
         sample = wire.sample_in(line, schemas)
@@ -178,15 +181,20 @@ class Worker:
         self._enter(row, number)
         try:
             made = list(islice(iter(self._stages[number].apply(sample)), MOST_COPIES + 1))
-            for each in made:
-                if not isinstance(each, Sample):
-                    raise TypeError(f"it must return samples, and returned {each!r:.100}")
+            num_chars = _num_changed_chars(sample, made)
+            if num_chars > MOST_RESULT_BYTES:
+                evidence = {"chars": num_chars, "most": MOST_RESULT_BYTES}
+                made = [self._rejected(sample, number, TOO_LARGE, evidence)]
         except MemoryError:
             raise
         except BaseException as error:  # SystemExit and KeyboardInterrupt too: it is the row's
             made = [self._rejected(sample, number, RAISED, {"error": _said(error)})]
         if self._is_fork:
             os._exit(0)  # a fork that has come back from the stage's code: there is one worker
+        try:
+            os.fstat(self._pool_fd)
+        except OSError:
+            os._exit(1)  # the stage has closed it: end now, while this row is known for it
         if number not in self._called:
             self._called.add(number)
             _, since_s = self._now or (number, 0.0)
@@ -224,15 +232,15 @@ class Worker:
         return replace(sample, rejection=Rejection(stage.kind, stage.name, reason, evidence))
 
     def _send_results(
-        self, first: int, results: Sequence[bytes], cpu_from_s: float, *, is_last: bool
+        self, first: int, results: Sequence[bytes], since: tuple[float, float], *, is_last: bool
     ) -> None:
-        """``times`` is samples, wall and CPU seconds by stage: CPU is told for all stages, and is
-        shared out by wall time.
+        """``times`` is samples, wall and CPU seconds by stage. To read the CPU's clock for each
+        would cost more than some stages do: its time is shared out by wall time.
         """
-        cpu_s = time.process_time() - cpu_from_s
-        wall_s = sum(account[1] for account in self._counts.values()) or 1.0
+        wall_s, cpu_s = time.monotonic() - since[0], time.process_time() - since[1]
+        share = min(1.0, cpu_s / wall_s) if wall_s else 0.0
         times = {
-            str(number): [int(num), taken_s, cpu_s * taken_s / wall_s]
+            str(number): [int(num), taken_s, share * taken_s]
             for number, (num, taken_s) in self._counts.items()
         }
         loading = {str(number): taken_s for number, taken_s in self._loading_s.items()}
@@ -306,6 +314,18 @@ class _ToPool(logging.Handler):
         said, self._num_untold, untold = record.getMessage(), 0, self._num_untold
         logged = [record.levelno, self._worker.stage_at_work, record.name, said[:2000], untold]
         self._worker.send({"logged": logged})
+
+
+def _num_changed_chars(sample: Sample, made: Sequence[Sample]) -> int:
+    """In the messages of what a stage has made; raises ``TypeError`` if it may not make that."""
+    num_chars = 0
+    for each in made:
+        if each is not sample:
+            if not isinstance(each, Sample):
+                raise TypeError(f"it must return samples, and returned {each!r:.100}")
+            wire.require_lineage(sample, each)
+            num_chars += sum(len(message.content) for message in each.messages)
+    return num_chars
 
 
 def _no_counts() -> defaultdict[int, list[float]]:
