@@ -5,6 +5,7 @@ They run in worker processes only, which find this module as it is found here.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -18,7 +19,7 @@ from typing import Any
 
 from weave_async.records import Message, NoiseEdit, Rejection, Sample, TextChange
 
-MEMORY_BYTES = 400 << 20
+MEMORY_BYTES = 200 << 20
 
 
 @dataclass
@@ -221,7 +222,10 @@ def _warn(sample: Sample) -> Sequence[Sample]:
 
 
 def _list_files(sample: Sample) -> Sequence[Sample]:
-    files = sorted(os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")[:-1])
+    files = []
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # the listing had one of its own
+            files.append(os.readlink(f"/proc/self/fd/{fd}"))
     return [replace(sample, rejection=Rejection("validation", "hostile", "-", {"files": files}))]
 
 

@@ -62,7 +62,8 @@ async def processed(samples: list[Sample], **changes: Any) -> list[list[Sample]]
 @pytest.mark.parametrize("fault", [*AFTER_KILLS, *AT_ONCE])
 def test_only_the_guilty_sample_is_lost(fault: str, make_sample: Callable[..., Sample]) -> None:
     samples = with_fault(make_sample, fault)
-    outcomes = asyncio.run(processed(samples))
+    deadline_s = DEADLINE_S if AFTER_KILLS.get(fault) == "timed_out" else 5.0
+    outcomes = asyncio.run(processed(samples, deadline_s=deadline_s))
     [guilty] = outcomes[3]
     assert guilty.rejection is not None
     assert (guilty.rejection.stage, guilty.rejection.rule) == ("validation", "hostile")
@@ -98,7 +99,7 @@ def test_the_evidence_says_where_it_hung_and_how_it_crashed(
     assert crashed.rejection is not None
     assert "hostile_stages.py" in hung.rejection.evidence["where"][0]
     assert hung.rejection.evidence["where"][0].endswith(" in _hang")
-    assert hung.rejection.evidence["deadline_s"] >= DEADLINE_S
+    assert hung.rejection.evidence["deadline_s"] == DEADLINE_S
     assert crashed.rejection.evidence["signal"] == "SIGSEGV"
     assert any(" in _segfault" in frame for frame in crashed.rejection.evidence["where"])
 
@@ -141,7 +142,7 @@ def test_three_faults_in_a_row_stop_the_run(make_sample: Callable[..., Sample]) 
 
 
 def test_a_slow_first_call_is_no_hang(make_sample: Callable[..., Sample]) -> None:
-    spec = {"stages": [["slow_to_load", {"load_s": 3 * DEADLINE_S}], ["hostile", {}]]}
+    spec = {"stages": [["slow_to_load", {"load_s": 2 * DEADLINE_S}], ["hostile", {}]]}
     samples = with_fault(make_sample, "leave")
     outcomes = asyncio.run(processed(samples, spec=spec))
     assert [outs[0].rejection is None for outs in outcomes] == [i != 3 for i in range(8)]

@@ -78,6 +78,8 @@ class WorkerPool:
         for task in self._serving:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
+        # Where a task was clearing up already, it was cancelled at that.
+        await asyncio.gather(*(slot.clear() for slot in self._slots))
 
     async def process(self, stages: range, samples: Sequence[Sample]) -> list[list[Sample]]:
         """What the stages of those numbers make of each sample, in order: itself, and copies of it.

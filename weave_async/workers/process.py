@@ -98,7 +98,6 @@ class WorkerProcess:
         self._timer: asyncio.TimerHandle | None = None
         self._suspected: Progress | None = None
         self._hung: Progress | None = None
-        self._hung_for_s = 0.0
         self._is_closed = False
 
     def __repr__(self) -> str:
@@ -184,7 +183,7 @@ class WorkerProcess:
             self._suspected = progress
             self._timer = loop.call_later(_SURE_AFTER_S, self._watch)
         else:
-            self._hung, self._hung_for_s = progress, self._allowed_s(progress)
+            self._hung = progress
             _kill_group(self.pid, signal.SIGABRT)  # faulthandler writes where it is
             self._timer = loop.call_later(_TRACEBACK_GRACE_S, _kill_group, self.pid, signal.SIGKILL)
 
@@ -209,7 +208,7 @@ class WorkerProcess:
         if self._hung is not None:
             if self._hung != progress:
                 row = None  # it went on at the last moment: nobody's fault
-            reason, evidence = TIMED_OUT, {"deadline_s": round(self._hung_for_s, 3)}
+            reason, evidence = TIMED_OUT, {"deadline_s": self._setup.deadline_s}
         elif code == EXIT_OUT_OF_MEMORY:
             reason, evidence = OUT_OF_MEMORY, {"memory_bytes": self._setup.memory_bytes}
         else:
@@ -218,14 +217,14 @@ class WorkerProcess:
         return Death(row, progress.stage, progress.num_passed, reason, {**evidence, **words})
 
     async def kill(self) -> None:
-        """End it, and give back all that it took here. May be called again."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-        _kill_group(self.pid, signal.SIGKILL)
-        self._writer.transport.abort()
+        """End it, and give back all that it took here. May be called again if it was cancelled."""
+        if not self._is_closed:
+            self._is_closed = True
+            if self._timer is not None:
+                self._timer.cancel()
+            _kill_group(self.pid, signal.SIGKILL)
+            self._writer.transport.abort()
+            self._page.close()
         try:
             await self._wait_for_exit(_REAP_WITHIN_S)
             with contextlib.suppress(TimeoutError):  # a fork in a group of its own may hold it
@@ -233,7 +232,6 @@ class WorkerProcess:
                     await self._stderr.wait_until_closed()
         finally:
             self._stderr.close()
-            self._page.close()
 
     async def _wait_for_exit(self, timeout_s: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -244,7 +242,7 @@ class WorkerProcess:
 async def start_worker(setup: Setup) -> WorkerProcess:
     """A process that is on its way to be a worker; ``wait_until_ready`` waits for it."""
     loop = asyncio.get_running_loop()
-    with contextlib.ExitStack() as undo:
+    async with contextlib.AsyncExitStack() as undo:
         page = new_page()
         undo.callback(page.close)
         ours, its = socket.socketpair()
@@ -268,6 +266,7 @@ async def start_worker(setup: Setup) -> WorkerProcess:
         finally:
             its.close()
             os.close(its_stderr_fd)
+        undo.push_async_callback(process.wait)
         undo.callback(_kill_group, process.pid, signal.SIGKILL)
         stderr = StderrTail()
         await loop.connect_read_pipe(lambda: stderr, stderr_file)

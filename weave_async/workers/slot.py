@@ -76,9 +76,10 @@ class Slot:
             self._ledger.stages = await self.worker.wait_until_ready()
 
     async def clear(self) -> None:
-        worker, self.worker = self.worker, None
-        if worker is not None:
-            await worker.kill()
+        """End the worker. May be called again if it was cancelled."""
+        if self.worker is not None:
+            await self.worker.kill()
+            self.worker = None
 
     async def run(self, unit: Unit) -> None:
         """See every row of a unit to its end, unless nobody waits for it any more."""
