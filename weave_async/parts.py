@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,8 +41,9 @@ from weave_async.settings import ProviderTraits, Settings
 from weave_async.sources.files import format_of, open_bytes, spool
 from weave_async.sources.openai_batch import is_batch_line
 from weave_async.stages import building
-from weave_async.stages.building import PartSpec, StageSpec
+from weave_async.stages.building import AnyStage, PartSpec, StageSpec, cost_of
 from weave_async.stages.judging import JudgingStage
+from weave_async.workers.pool import WorkerPool
 
 if TYPE_CHECKING:
     from weave_async.validation.json_schema import AnswerSchema
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DEFAULT_MAX_CONCURRENCY = 16
+MOST_WORKERS = 8
+"""Unless a recipe says otherwise: each holds its parts, and maybe their models, in memory."""
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
@@ -343,6 +347,20 @@ def stage_spec_of(recipe: Recipe, *, explains_all: bool = False) -> StageSpec:
         validation=_specs(recipe, "validator", recipe.validation),
         schema=recipe.answer_schema,
         explains_all=explains_all,
+    )
+
+
+def workers_of(recipe: Recipe, spec: StageSpec, stages: Sequence[AnyStage]) -> WorkerPool | None:
+    """Where the stages run that the event loop would suffer from; ``None`` if there are none."""
+    if not any(cost_of(stage) == building.IN_WORKERS for stage in stages):
+        return None
+    limits = recipe.stages
+    return WorkerPool(
+        building.BUILD,
+        spec.as_dict(),
+        num_workers=limits.workers or min(MOST_WORKERS, max(1, len(os.sched_getaffinity(0)) - 1)),
+        deadline_s=limits.deadline,
+        memory_bytes=limits.memory_mb << 20,
     )
 
 

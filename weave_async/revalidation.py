@@ -27,6 +27,7 @@ from weave_async.parts import (
     selectors_of,
     source_of,
     stage_spec_of,
+    workers_of,
 )
 from weave_async.plan import Plan
 from weave_async.recipe import Recipe
@@ -93,7 +94,8 @@ async def revalidate(path: Path, changed: Recipe | None = None) -> Revalidation:
         raise RecipeError(f"{path} was made from standard input, which nobody has any more")
     async with AsyncExitStack() as stack:
         source = source_of(recipe, stack)
-        stages, selectors = stages_of(stage_spec_of(recipe)), selectors_of(recipe)
+        spec = stage_spec_of(recipe)
+        stages, selectors = stages_of(spec), selectors_of(recipe)
         plan = Plan(
             recipe,
             source,
@@ -106,7 +108,10 @@ async def revalidate(path: Path, changed: Recipe | None = None) -> Revalidation:
         stack.callback(folder.close)
         journal = Journal(folder.journal, asks=plan.asks())
         stack.callback(journal.close)
-        pipeline = Pipeline(stages, selectors, StageTimes())
+        workers = workers_of(recipe, spec, stages)
+        if workers is not None:
+            await stack.enter_async_context(workers)
+        pipeline = Pipeline(stages, selectors, StageTimes(), workers=workers)
         found = Revalidation()
         before = _ends_before(folder)
         found.written_before = sum(end == "written" for end, _ in before.values())

@@ -33,6 +33,7 @@ from weave_async.parts import (
     sinks_of,
     source_of,
     stage_spec_of,
+    workers_of,
 )
 from weave_async.plan import Plan
 from weave_async.recipe import Recipe
@@ -173,11 +174,18 @@ class Run:
             concurrency = sum(d.admission.max_concurrency for d in dispatchers.values())
             self.metrics.asked = self.plan.num_samples
             self.metrics.recallable = self.plan.num_samples - places.count(0)
+            workers = workers_of(self.recipe, spec, stages)
+            if workers is not None:
+                await stack.enter_async_context(workers)
             self.metrics.rule_watch = RuleWatch(
                 (each.kind, each.name) for each in stages if each.kind == "validation"
             )
             pipeline = Pipeline(
-                stages, selectors, self.metrics.stage_times, watch=self.metrics.rule_watch
+                stages,
+                selectors,
+                self.metrics.stage_times,
+                workers=workers,
+                watch=self.metrics.rule_watch,
             )
             batching = batching_of(
                 self.recipe,

@@ -25,6 +25,8 @@ from weave_async.stages.noising import AskingNoiseStage, NoiseOptions, NoiseStag
 from weave_async.validation.completion import CompletionValidator
 
 AnyStage = SampleStage | AskingNoiseStage | AskingJudgingStage
+HERE, IN_WORKERS, WITH_MODELS = range(3)
+"""On the event loop, in worker processes, with a model's help."""
 BUILD = f"{__name__}:stages_of"
 """How a worker finds ``stages_of``."""
 _NOISE_OPTIONS = tuple(field.name for field in fields(NoiseOptions))
@@ -98,10 +100,10 @@ def selectors_of(parts: Sequence[PartSpec]) -> list[JudgingStage]:
 
 
 def cost_of(stage: AnyStage) -> int:
-    """How dear a stage is: 0 on the event loop, 1 in a worker, 2 with a model's help."""
+    """How dear a stage is, which is where it runs: ``HERE``, ``IN_WORKERS``, or ``WITH_MODELS``."""
     if isinstance(stage, AskingNoiseStage | AskingJudgingStage):
-        return 2
-    return 0 if stage.is_light else 1
+        return WITH_MODELS
+    return HERE if stage.is_light else IN_WORKERS
 
 
 def _named(parts: Sequence[PartSpec]) -> Iterator[tuple[str, PartSpec]]:

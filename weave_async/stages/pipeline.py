@@ -21,7 +21,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from weave_async.errors import Unsent
 from weave_async.metrics import RuleWatch, StageTime, StageTimes
 from weave_async.records import Sample
-from weave_async.stages.building import AnyStage, cost_of
+from weave_async.stages.building import IN_WORKERS, WITH_MODELS, AnyStage, cost_of
 from weave_async.stages.guard import has_ended
 from weave_async.stages.interface import ConsultFor, SampleStage
 from weave_async.stages.judging import AskingJudgingStage, JudgingStage
@@ -35,13 +35,13 @@ BATCHES_PER_WORKER = 2
 """So that a worker finds its next batch ready."""
 BATCHES_WITH_MODELS = 8
 """A model takes seconds: so many batches keep its endpoint busy."""
-HERE, IN_WORKERS, WITH_MODELS = range(3)
 
 
 class Workers(Protocol):
     """Where stages run that are not light: see ``workers.pool``."""
 
-    num_workers: int
+    @property
+    def num_workers(self) -> int: ...
 
     async def process(
         self, stages: range, samples: Sequence[Sample]

@@ -59,6 +59,10 @@ class WorkerPool:
         self._waiting: set[asyncio.Future[None]] = set()
         self._failure: Exception | None = None
 
+    @property
+    def num_workers(self) -> int:
+        return len(self._slots)
+
     def __repr__(self) -> str:
         return f"<WorkerPool of {len(self._slots)}, {self._units.qsize()} units waiting>"
 
