@@ -91,7 +91,6 @@ class C4Validator:
     def __call__(self, sample: Sample) -> Verdict:
         kept: list[str] = []
         dropped: Counter[str] = Counter()
-        num_sentences = 0
         for number, line in enumerate(sample.completion.splitlines(), start=1):
             text = line.strip()
             cited = _CITATION.sub("", text) if self._bounds["citations"] else text
@@ -102,9 +101,9 @@ class C4Validator:
                 dropped[fault] += 1
             else:
                 kept.append(cited)
-                num_sentences += len(sentences(cited))
-        least = self._bounds["min_sentences"]
-        if least is not None and num_sentences < least:
+        least = self._bounds["min_sentences"] or 0
+        num_sentences = sum(len(sentences(line)) for line in kept) if least else 0
+        if num_sentences < least:
             evidence = {"value": num_sentences, "min_sentences": least, "dropped": dict(dropped)}
             return Verdict(False, "too_few_sentences", evidence)
         return self._cleaned(sample, "\n".join(kept).strip(), dropped) if self.clean else ACCEPTED
@@ -113,7 +112,7 @@ class C4Validator:
         """Why a line is dropped, or its text refused, in the order of the published code."""
         bounds = self._bounds
         most_chars, least_words = bounds["max_word_chars"], bounds["min_words_per_line"]
-        if most_chars is not None and any(len(word) > most_chars for word in words):
+        if most_chars is not None and max(map(len, words), default=0) > most_chars:
             return "long_word"
         if bounds["terminal_punctuation"] and (
             not line.endswith(_TERMINAL) or line.endswith("...")

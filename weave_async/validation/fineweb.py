@@ -42,7 +42,11 @@ _CHAT: Bounds = {
 PRESETS: dict[TextKind, Bounds] = {
     "question": {**_CHAT, "max_line_breaks_per_word": 0.3},
     "chat": _CHAT,
-    "paragraph": {**_DOCUMENT, "max_duplicate_chars": 0.05},
+    "paragraph": {  # of one line, which may end with a quotation mark
+        **_DOCUMENT,
+        "min_punctuated_lines": None,
+        "max_duplicate_chars": 0.05,
+    },
     "document": _DOCUMENT,
 }
 
@@ -88,7 +92,9 @@ class FineWebValidator:
         num_breaks = text.count("\n")
         share = duplicates(lines)[1] / (len(text) - num_breaks)
         yield "duplicate_chars", "max_duplicate_chars", share
-        if num_breaks:
+        most_breaks = self._bounds["max_line_breaks_per_word"]
+        if most_breaks is not None and num_breaks > most_breaks * len(text.split()):
+            # only now: there are at least as many words as there are chunks between spaces
             per_word = num_breaks / len(words(text))
             yield "too_many_line_breaks", "max_line_breaks_per_word", per_word
 

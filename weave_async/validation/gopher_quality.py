@@ -8,11 +8,11 @@ https://arxiv.org/abs/2112.11446.
 from __future__ import annotations
 
 import string
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from typing import ClassVar
+from unicodedata import category
 
 from weave_async.records import Sample, Verdict
 from weave_async.validation.presets import (
@@ -43,16 +43,21 @@ _PARAGRAPH: Bounds = {**_DOCUMENT, "min_words": 15, "min_alphabetic_words": 0.7}
 _CHAT: Bounds = {
     "min_words": 1,
     "max_words": 2_000,
-    "min_mean_word_length": 1.5,
+    "min_mean_word_length": None,  # it may also be one letter, a number, or code
     "max_mean_word_length": 15,
     "max_symbols_per_word": 0.5,
     "max_bullet_lines": None,  # an answer may well be a list
     "max_ellipsis_lines": None,
-    "min_alphabetic_words": 0.4,
+    "min_alphabetic_words": None,
     "min_stop_words": None,
 }
 PRESETS: dict[TextKind, Bounds] = {
-    "question": {**_CHAT, "max_words": 200},
+    "question": {
+        **_CHAT,
+        "max_words": 200,
+        "min_mean_word_length": 1.5,
+        "min_alphabetic_words": 0.4,
+    },
     "chat": _CHAT,
     "paragraph": _PARAGRAPH,
     "document": _DOCUMENT,
@@ -119,15 +124,13 @@ class GopherQualityValidator:
         yield "too_many_bullet_lines", "max_bullet_lines", bullets
         trailing = sum(line.rstrip().endswith(_ELLIPSES) for line in lines) / len(lines)
         yield "too_many_ellipsis_lines", "max_ellipsis_lines", trailing
-        num_alphabetic = sum(word.isalpha() or any(map(str.isalpha, word)) for word in found)
-        yield "too_few_alphabetic_words", "min_alphabetic_words", num_alphabetic / len(found)
+        share = sum(map(str.isalpha, found)) / len(found)
+        if share < (self._bounds["min_alphabetic_words"] or 0):  # one letter in a word will do
+            share = sum(any(map(str.isalpha, word)) for word in found) / len(found)
+        yield "too_few_alphabetic_words", "min_alphabetic_words", share
         yield "too_few_stop_words", "min_stop_words", len(self._stop_words.intersection(found))
 
 
-@cache
-def _is_punctuation_mark(char: str) -> bool:
-    return char in string.punctuation or unicodedata.category(char)[0] == "P"
-
-
+@lru_cache(maxsize=1024)
 def _is_punctuation(word: str) -> bool:
-    return all(map(_is_punctuation_mark, word))
+    return all(char in string.punctuation or category(char)[0] == "P" for char in word)

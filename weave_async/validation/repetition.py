@@ -8,7 +8,7 @@ https://arxiv.org/abs/2112.11446.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import ClassVar
@@ -110,51 +110,59 @@ class RepetitionValidator:
                 yield f"duplicate_{kind}s", f"max_duplicate_{kind}s", share
                 share = duplicate_chars / num_chars
                 yield f"duplicate_{kind}_chars", f"max_duplicate_{kind}_chars", share
-        found, repeats = words(text), True
+        ngrams = _Ngrams(words(text))
         for size in TOP_SIZES:
-            if size > len(found):
-                return
-            count, ngram = _most_frequent(found, size, repeats=repeats)
-            repeats = count > 1  # where no run repeats, no longer one does
+            count, ngram = ngrams.most_frequent(size)
             if count >= (self._bounds["min_top_count"] or 1):
                 share = count * len(" ".join(ngram)) / num_chars
                 yield f"top_{size}gram", f"max_top_{size}gram", share
         for size in DUPLICATE_SIZES:
-            if not repeats:
+            if not ngrams.may_repeat(size):
                 return
-            duplicate_chars = _duplicate_chars(found, size)
-            repeats = duplicate_chars > 0
-            share = duplicate_chars / num_chars
+            share = ngrams.num_duplicate_chars(size) / num_chars
             yield f"duplicate_{size}grams", f"max_duplicate_{size}grams", share
 
 
-def _ngrams(found: Sequence[str], size: int) -> Iterator[Ngram]:
-    return zip(*(found[start:] for start in range(size)), strict=False)
+class _Ngrams:
+    """The runs of words of one text. What pairs of words tell already is not counted again."""
 
+    def __init__(self, found: list[str]) -> None:
+        self._words = found
+        pairs = list(self._runs(2))
+        self._pairs = Counter(pairs)
+        self._repeats = bytes(map((1).__lt__, map(self._pairs.__getitem__, pairs)))
+        """One byte for each pair, 1 where it stands more than once."""
 
-def _most_frequent(found: Sequence[str], size: int, *, repeats: bool) -> tuple[int, Ngram]:
-    """Its count and itself: the first of those that are equally frequent."""
-    first = tuple(found[:size])
-    if not repeats:
-        return 1, first
-    counts = Counter(_ngrams(found, size))
-    most = max(counts.values())
-    return most, next(ngram for ngram, count in counts.items() if count == most)
+    def _runs(self, size: int) -> Iterator[Ngram]:
+        return zip(*(self._words[start:] for start in range(size)), strict=False)
 
+    def may_repeat(self, size: int) -> bool:
+        """False if no run of so many words stands twice: else all pairs in it would, too."""
+        return b"\1" * (size - 1) in self._repeats
 
-def _duplicate_chars(found: Sequence[str], size: int) -> int:
-    """The characters in runs of ``size`` words that stood before, each character counted once."""
-    ngrams = list(_ngrams(found, size))
-    if len(set(ngrams)) == len(ngrams):
-        return 0
-    chars_before = list(accumulate(map(len, found), initial=0))
-    seen: set[Ngram] = set()
-    num_chars = at = 0
-    while at < len(ngrams):
-        if ngrams[at] in seen:
-            num_chars += chars_before[at + size] - chars_before[at]
-            at += size
-        else:
-            seen.add(ngrams[at])
-            at += 1
-    return num_chars
+    def most_frequent(self, size: int) -> tuple[int, Ngram]:
+        """Its count and itself: the first of those that are equally frequent."""
+        if size > len(self._words):
+            return 0, ()
+        if not self.may_repeat(size):
+            return 1, tuple(self._words[:size])
+        counts = self._pairs if size == 2 else Counter(self._runs(size))
+        most = max(counts.values())
+        return most, next(ngram for ngram, count in counts.items() if count == most)
+
+    def num_duplicate_chars(self, size: int) -> int:
+        """In runs of so many words that stood before, each character counted once."""
+        ngrams = list(self._runs(size))
+        if len(set(ngrams)) == len(ngrams):
+            return 0
+        chars_before = list(accumulate(map(len, self._words), initial=0))
+        seen: set[Ngram] = set()
+        num_chars = at = 0
+        while at < len(ngrams):
+            if ngrams[at] in seen:
+                num_chars += chars_before[at + size] - chars_before[at]
+                at += size
+            else:
+                seen.add(ngrams[at])
+                at += 1
+        return num_chars
