@@ -7,11 +7,10 @@ https://arxiv.org/abs/2112.11446.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate
-from typing import ClassVar
+from itertools import chain, count, pairwise
+from typing import ClassVar, Self
 
 from weave_async.records import Sample, Verdict
 from weave_async.validation.presets import (
@@ -110,59 +109,78 @@ class RepetitionValidator:
                 yield f"duplicate_{kind}s", f"max_duplicate_{kind}s", share
                 share = duplicate_chars / num_chars
                 yield f"duplicate_{kind}_chars", f"max_duplicate_{kind}_chars", share
-        ngrams = _Ngrams(words(text))
+        found = words(text)
+        repeats = _Repeats.of_pairs(found)
         for size in TOP_SIZES:
-            count, ngram = ngrams.most_frequent(size)
-            if count >= (self._bounds["min_top_count"] or 1):
-                share = count * len(" ".join(ngram)) / num_chars
-                yield f"top_{size}gram", f"max_top_{size}gram", share
-        for size in DUPLICATE_SIZES:
-            if not ngrams.may_repeat(size):
+            if size > len(found):
                 return
-            share = ngrams.num_duplicate_chars(size) / num_chars
+            num_places, ngram = repeats.most_frequent()
+            if num_places >= (self._bounds["min_top_count"] or 1):
+                share = num_places * len(" ".join(ngram)) / num_chars
+                yield f"top_{size}gram", f"max_top_{size}gram", share
+            repeats = repeats.of_longer_runs()
+        for size in DUPLICATE_SIZES:
+            if not repeats.places_of:
+                return
+            share = repeats.num_duplicate_chars() / num_chars
             yield f"duplicate_{size}grams", f"max_duplicate_{size}grams", share
+            repeats = repeats.of_longer_runs()
 
 
-class _Ngrams:
-    """The runs of words of one text. What pairs of words tell already is not counted again."""
+@dataclass(frozen=True, slots=True)
+class _Repeats:
+    """The runs of ``size`` words that stand in a text more than once, with the places of each.
 
-    def __init__(self, found: list[str]) -> None:
-        self._words = found
-        pairs = list(self._runs(2))
-        self._pairs = Counter(pairs)
-        self._repeats = bytes(map((1).__lt__, map(self._pairs.__getitem__, pairs)))
-        """One byte for each pair, 1 where it stands more than once."""
+    A run repeats only where the runs within it do. So pairs are looked at everywhere, and longer
+    ones only where two neighbours of the size before repeat: in most texts, almost nowhere.
+    """
 
-    def _runs(self, size: int) -> Iterator[Ngram]:
-        return zip(*(self._words[start:] for start in range(size)), strict=False)
+    words: list[str]
+    size: int
+    places_of: dict[Ngram, list[int]]
 
-    def may_repeat(self, size: int) -> bool:
-        """False if no run of so many words stands twice: else all pairs in it would, too."""
-        return b"\1" * (size - 1) in self._repeats
+    @classmethod
+    def of_pairs(cls, words: list[str]) -> Self:
+        first_at: dict[Ngram, int] = {}
+        firsts = map(first_at.setdefault, pairwise(words), count())
+        both = [(place, first) for place, first in enumerate(firsts) if place != first]
+        return cls._among(words, 2, sorted(set(chain.from_iterable(both))))
 
-    def most_frequent(self, size: int) -> tuple[int, Ngram]:
+    @classmethod
+    def _among(cls, words: list[str], size: int, places: list[int]) -> Self:
+        """Of the runs that begin at these places, in order."""
+        places_of: dict[Ngram, list[int]] = {}
+        for place in places:
+            places_of.setdefault(tuple(words[place : place + size]), []).append(place)
+        return cls(words, size, {run: at for run, at in places_of.items() if len(at) > 1})
+
+    def of_longer_runs(self) -> Self:
+        """Of those with one word more."""
+        places = set(chain.from_iterable(self.places_of.values()))
+        longer = sorted(place for place in places if place + 1 in places)
+        return self._among(self.words, self.size + 1, longer)
+
+    def most_frequent(self) -> tuple[int, Ngram]:
         """Its count and itself: the first of those that are equally frequent."""
-        if size > len(self._words):
-            return 0, ()
-        if not self.may_repeat(size):
-            return 1, tuple(self._words[:size])
-        counts = self._pairs if size == 2 else Counter(self._runs(size))
-        most = max(counts.values())
-        return most, next(ngram for ngram, count in counts.items() if count == most)
+        if not self.places_of:
+            return 1, tuple(self.words[: self.size])
+        run, places = max(self.places_of.items(), key=_num_places)
+        return len(places), run
 
-    def num_duplicate_chars(self, size: int) -> int:
-        """In runs of so many words that stood before, each character counted once."""
-        ngrams = list(self._runs(size))
-        if len(set(ngrams)) == len(ngrams):
-            return 0
-        chars_before = list(accumulate(map(len, self._words), initial=0))
+    def num_duplicate_chars(self) -> int:
+        """In runs that stood before, each character counted once."""
+        run_at = {place: run for run, places in self.places_of.items() for place in places}
         seen: set[Ngram] = set()
-        num_chars = at = 0
-        while at < len(ngrams):
-            if ngrams[at] in seen:
-                num_chars += chars_before[at + size] - chars_before[at]
-                at += size
-            else:
-                seen.add(ngrams[at])
-                at += 1
+        num_chars = free_from = 0
+        for place in sorted(run_at):
+            if place < free_from:
+                continue
+            if run_at[place] in seen:
+                num_chars += sum(map(len, run_at[place]))
+                free_from = place + self.size
+            seen.add(run_at[place])
         return num_chars
+
+
+def _num_places(run: tuple[Ngram, list[int]]) -> int:
+    return len(run[1])

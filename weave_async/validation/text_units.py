@@ -9,29 +9,35 @@ run of other visible characters. No language is assumed, and nothing is download
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from itertools import chain
 
 _WORD = re.compile(r"\w+(?:[.,]\w+)*|['’]\w+|[^\w\s]+")
 _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?:\s+|\Z)|[。！？]+")
 _PARAGRAPH_BREAK = re.compile(r"\n{2,}")
 _LINE_BREAK = re.compile(r"\n+")
-_MAX_KEPT_CHARS = 60
-"""Longer than a word of any language: what is not, would only fill the memory."""
+_MAX_KEPT, _MAX_KEPT_CHARS = 16_384, 60
 
 
 def words(text: str) -> list[str]:
     """The words of a text, punctuation among them."""
-    chunks = text.split()
-    if max(map(len, chunks), default=0) > _MAX_KEPT_CHARS:
-        return _WORD.findall(text)
-    return list(chain.from_iterable(map(_words_of_chunk, chunks)))
+    return list(chain.from_iterable(map(_WORDS_OF_CHUNK.__getitem__, text.split())))
 
 
-@lru_cache(maxsize=16_384)
-def _words_of_chunk(chunk: str) -> list[str]:
-    """Most chunks of a text have been seen before: looking them up takes half of the time."""
-    return _WORD.findall(chunk)
+class _WordsOfChunk(dict[str, list[str]]):
+    """What stands between two spaces → its words. Most of it has been seen before, and to look it
+    up takes half of the time; what is longer than any word is not kept, nor are too many.
+    """
+
+    def __missing__(self, chunk: str) -> list[str]:
+        found = _WORD.findall(chunk)
+        if len(chunk) <= _MAX_KEPT_CHARS:
+            if len(self) >= _MAX_KEPT:
+                self.clear()
+            self[chunk] = found
+        return found
+
+
+_WORDS_OF_CHUNK = _WordsOfChunk()
 
 
 def sentences(text: str) -> list[str]:
@@ -47,7 +53,7 @@ def sentences(text: str) -> list[str]:
 
 def lines(text: str) -> list[str]:
     """Cut at line breaks, however many stand together: one at an end leaves an empty line there."""
-    return _LINE_BREAK.split(text) if "\n" in text else [text]
+    return _LINE_BREAK.split(text) if "\n\n" in text else text.split("\n")
 
 
 def paragraphs(text: str) -> list[str]:
