@@ -5,10 +5,10 @@
 The texts are those of a JSONL file (``--texts``, column ``text``), else Python's own documentation
 (``pydoc_data.topics``) as running text, in pieces of 200 words. The rules of ``--set`` make one
 line together; a rule may be given with its first option, as ``repetition=document``, and one that
-is not installed is left out and named. With a Python that has datatrove 0.10, its four filters run in a
-process of that Python, in turns with our rules and on the same texts, with their own bounds: once
-with datatrove's words for English, if spaCy is there, and once with ours; decisions are compared
-text by text. Rates are per second of CPU, medians over the repeats, [least–most].
+is not installed is left out and named. With a Python that has datatrove 0.10, its four filters run
+in a process of that Python, in turns with our rules and on the same texts, with their own bounds:
+once with datatrove's words for English, if spaCy is there, and once with ours; decisions are
+compared text by text. Rates are per second of CPU, medians over the repeats, [least–most].
 """
 
 from __future__ import annotations

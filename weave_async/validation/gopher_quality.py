@@ -124,13 +124,17 @@ class GopherQualityValidator:
         yield "too_many_bullet_lines", "max_bullet_lines", bullets
         trailing = sum(line.rstrip().endswith(_ELLIPSES) for line in lines) / len(lines)
         yield "too_many_ellipsis_lines", "max_ellipsis_lines", trailing
-        share = sum(map(str.isalpha, found)) / len(found)
-        if share < (self._bounds["min_alphabetic_words"] or 0):  # one letter in a word will do
-            share = sum(any(map(str.isalpha, word)) for word in found) / len(found)
-        yield "too_few_alphabetic_words", "min_alphabetic_words", share
+        mixed = [word for word in found if not word.isalpha()]
+        num_alphabetic = len(found) - len(mixed) + sum(map(_has_letter, mixed))
+        yield "too_few_alphabetic_words", "min_alphabetic_words", num_alphabetic / len(found)
         yield "too_few_stop_words", "min_stop_words", len(self._stop_words.intersection(found))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
+def _has_letter(word: str) -> bool:
+    return any(map(str.isalpha, word))
+
+
+@lru_cache(maxsize=4096)
 def _is_punctuation(word: str) -> bool:
     return all(char in string.punctuation or category(char)[0] == "P" for char in word)

@@ -7,9 +7,10 @@ https://arxiv.org/abs/2112.11446.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import chain, count, pairwise
+from itertools import count, pairwise
 from typing import ClassVar, Self
 
 from weave_async.records import Sample, Verdict
@@ -23,7 +24,6 @@ from weave_async.validation.presets import (
 )
 from weave_async.validation.text_units import duplicates, lines, paragraphs, words
 
-Ngram = tuple[str, ...]
 TOP_SIZES, DUPLICATE_SIZES = (2, 3, 4), (5, 6, 7, 8, 9, 10)
 """Of which lengths one n-gram is looked at, the most frequent, and of which all that repeat."""
 
@@ -88,11 +88,16 @@ class RepetitionValidator:
     max_duplicate_10grams: Bound = "preset"
     min_top_count: Bound = "preset"
     _bounds: dict[str, float | None] = field(init=False, repr=False)
+    _least_duplicate: float = field(init=False, repr=False)
 
     is_light: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_bounds", bounds_of(self, PRESETS))
+        bounds = bounds_of(self, PRESETS)
+        of_duplicates = (bounds[f"max_duplicate_{size}grams"] for size in DUPLICATE_SIZES)
+        least = min((bound for bound in of_duplicates if bound is not None), default=math.inf)
+        object.__setattr__(self, "_bounds", bounds)
+        object.__setattr__(self, "_least_duplicate", least)
 
     def __call__(self, sample: Sample) -> Verdict:
         text = sample.completion
@@ -109,78 +114,92 @@ class RepetitionValidator:
                 yield f"duplicate_{kind}s", f"max_duplicate_{kind}s", share
                 share = duplicate_chars / num_chars
                 yield f"duplicate_{kind}_chars", f"max_duplicate_{kind}_chars", share
-        found = words(text)
+        yield from self._measures_of_runs(words(text), num_chars)
+
+    def _measures_of_runs(self, found: list[str], num_chars: int) -> Iterator[Measure]:
         repeats = _Repeats.of_pairs(found)
         for size in TOP_SIZES:
             if size > len(found):
                 return
-            num_places, ngram = repeats.most_frequent()
+            if size > 2:
+                repeats = repeats.of_longer_runs()
+            num_places, run = repeats.most_frequent()
             if num_places >= (self._bounds["min_top_count"] or 1):
-                share = num_places * len(" ".join(ngram)) / num_chars
+                share = num_places * len(" ".join(run)) / num_chars
                 yield f"top_{size}gram", f"max_top_{size}gram", share
-            repeats = repeats.of_longer_runs()
         for size in DUPLICATE_SIZES:
-            if not repeats.places_of:
+            # Longer runs lie within these: when these are no more than the least bound, all hold.
+            if repeats.num_later_chars() <= self._least_duplicate * num_chars:
                 return
+            repeats = repeats.of_longer_runs()
             share = repeats.num_duplicate_chars() / num_chars
             yield f"duplicate_{size}grams", f"max_duplicate_{size}grams", share
-            repeats = repeats.of_longer_runs()
 
 
 @dataclass(frozen=True, slots=True)
 class _Repeats:
-    """The runs of ``size`` words that stand in a text more than once, with the places of each.
+    """The runs of ``size`` words that stand in a text more than once, as the places of each.
 
-    A run repeats only where the runs within it do. So pairs are looked at everywhere, and longer
-    ones only where two neighbours of the size before repeat: in most texts, almost nowhere.
+    A longer run repeats only where the shorter one does that it begins with. So pairs are looked
+    at everywhere, and longer runs only among those: in most texts, almost nowhere.
     """
 
     words: list[str]
     size: int
-    places_of: dict[Ngram, list[int]]
+    places_of_runs: list[list[int]]
 
     @classmethod
     def of_pairs(cls, words: list[str]) -> Self:
-        first_at: dict[Ngram, int] = {}
-        firsts = map(first_at.setdefault, pairwise(words), count())
-        both = [(place, first) for place, first in enumerate(firsts) if place != first]
-        return cls._among(words, 2, sorted(set(chain.from_iterable(both))))
-
-    @classmethod
-    def _among(cls, words: list[str], size: int, places: list[int]) -> Self:
-        """Of the runs that begin at these places, in order."""
-        places_of: dict[Ngram, list[int]] = {}
-        for place in places:
-            places_of.setdefault(tuple(words[place : place + size]), []).append(place)
-        return cls(words, size, {run: at for run, at in places_of.items() if len(at) > 1})
+        first_place_of: dict[tuple[str, str], int] = {}
+        firsts = map(first_place_of.setdefault, pairwise(words), count())
+        places_of: dict[int, list[int]] = {}
+        for place, first in enumerate(firsts):
+            if place != first:
+                places_of.setdefault(first, [first]).append(place)
+        return cls(words, 2, list(places_of.values()))
 
     def of_longer_runs(self) -> Self:
         """Of those with one word more."""
-        places = set(chain.from_iterable(self.places_of.values()))
-        longer = sorted(place for place in places if place + 1 in places)
-        return self._among(self.words, self.size + 1, longer)
+        longer: list[list[int]] = []
+        following = [*self.words[self.size :], None]  # behind the run at each place, if anything
+        for places in self.places_of_runs:
+            if len(places) == 2:  # as most of them are
+                if following[places[0]] == following[places[1]]:
+                    longer.append(places)
+                continue
+            places_by_next: dict[str | None, list[int]] = {}
+            for place in places:
+                places_by_next.setdefault(following[place], []).append(place)
+            longer += [at for at in places_by_next.values() if len(at) > 1]
+        return type(self)(self.words, self.size + 1, longer)
 
-    def most_frequent(self) -> tuple[int, Ngram]:
-        """Its count and itself: the first of those that are equally frequent."""
-        if not self.places_of:
-            return 1, tuple(self.words[: self.size])
-        run, places = max(self.places_of.items(), key=_num_places)
-        return len(places), run
+    def most_frequent(self) -> tuple[int, list[str]]:
+        """How often it stands, and its words: the first of those that are equally frequent."""
+        most = max(map(len, self.places_of_runs), default=1)
+        first = min((at[0] for at in self.places_of_runs if len(at) == most), default=0)
+        return most, self.words[first : first + self.size]
 
     def num_duplicate_chars(self) -> int:
-        """In runs that stood before, each character counted once."""
-        run_at = {place: run for run, places in self.places_of.items() for place in places}
-        seen: set[Ngram] = set()
+        """In runs that stood before, from left to right, none overlapping another."""
+        first_of = {place: places[0] for places in self.places_of_runs for place in places}
+        seen: set[int] = set()
         num_chars = free_from = 0
-        for place in sorted(run_at):
+        for place in sorted(first_of):
             if place < free_from:
                 continue
-            if run_at[place] in seen:
-                num_chars += sum(map(len, run_at[place]))
+            if first_of[place] in seen:
+                num_chars += self._num_chars(place, place + self.size)
                 free_from = place + self.size
-            seen.add(run_at[place])
+            seen.add(first_of[place])
         return num_chars
 
+    def num_later_chars(self) -> int:
+        """In all runs that stood before, where they overlap once."""
+        num_chars = end = 0
+        for place in sorted(place for places in self.places_of_runs for place in places[1:]):
+            num_chars += self._num_chars(max(place, end), place + self.size)
+            end = place + self.size
+        return num_chars
 
-def _num_places(run: tuple[Ngram, list[int]]) -> int:
-    return len(run[1])
+    def _num_chars(self, start: int, end: int) -> int:
+        return sum(map(len, self.words[start:end]))

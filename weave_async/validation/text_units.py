@@ -9,6 +9,7 @@ run of other visible characters. No language is assumed, and nothing is download
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import chain
 
 _WORD = re.compile(r"\w+(?:[.,]\w+)*|['’]\w+|[^\w\s]+")
@@ -16,10 +17,15 @@ _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?:\s+|\Z)|[。！
 _PARAGRAPH_BREAK = re.compile(r"\n{2,}")
 _LINE_BREAK = re.compile(r"\n+")
 _MAX_KEPT, _MAX_KEPT_CHARS = 16_384, 60
+_MAX_SHARED, _MAX_SHARED_CHARS = 64, 20_000
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, punctuation among them."""
+    """The words of a text, punctuation among them. Not to be changed: rules share them."""
+    return _short_text_words(text) if len(text) <= _MAX_SHARED_CHARS else _split(text)
+
+
+def _split(text: str) -> list[str]:
     return list(chain.from_iterable(map(_WORDS_OF_CHUNK.__getitem__, text.split())))
 
 
@@ -38,6 +44,8 @@ class _WordsOfChunk(dict[str, list[str]]):
 
 
 _WORDS_OF_CHUNK = _WordsOfChunk()
+_short_text_words = lru_cache(maxsize=_MAX_SHARED)(_split)
+"""Several rules look at one text, one after the other."""
 
 
 def sentences(text: str) -> list[str]:
