@@ -92,9 +92,9 @@ class FineWebValidator:
         num_breaks = text.count("\n")
         share = duplicates(lines)[1] / (len(text) - num_breaks)
         yield "duplicate_chars", "max_duplicate_chars", share
-        most_breaks = self._bounds["max_line_breaks_per_word"]
-        if most_breaks is not None and num_breaks > most_breaks * len(text.split()):
-            # only now: there are at least as many words as there are chunks between spaces
+        most = self._bounds["max_line_breaks_per_word"]
+        if most is not None and num_breaks / len(text.split()) > most:
+            # The words need to be found only now: there are no fewer of them than of such pieces.
             per_word = num_breaks / len(words(text))
             yield "too_many_line_breaks", "max_line_breaks_per_word", per_word
 

@@ -129,7 +129,7 @@ class RepetitionValidator:
                 yield f"top_{size}gram", f"max_top_{size}gram", share
         for size in DUPLICATE_SIZES:
             # Longer runs lie within these: when these are no more than the least bound, all hold.
-            if repeats.num_later_chars() <= self._least_duplicate * num_chars:
+            if repeats.num_later_chars() / num_chars <= self._least_duplicate:
                 return
             repeats = repeats.of_longer_runs()
             share = repeats.num_duplicate_chars() / num_chars
