@@ -31,13 +31,22 @@ from tables import shown, spread, table
 from weave_async import registry
 from weave_async.records import Message, Prompt, Request, Response, Sample, SamplingParams
 from weave_async.validation import text_units
+from weave_async.validation.c4 import C4Validator
+from weave_async.validation.fineweb import FineWebValidator
+from weave_async.validation.gopher_quality import GopherQualityValidator
+from weave_async.validation.repetition import RepetitionValidator
 
 HERE = Path(__file__).parent
 NUM_WORDS = 200
 DEFAULT_SET = ("length", "repetition=paragraph", "gopher_quality=paragraph", "refusal", "encoding")
-PUBLISHED = ("repetition", "gopher_quality", "c4", "fineweb")
 Ask = Callable[[], list[dict[str, Any]]]
 Rule = Callable[[Sample], Any]
+PUBLISHED: dict[str, Callable[..., Rule]] = {
+    "repetition": RepetitionValidator,
+    "gopher_quality": GopherQualityValidator,
+    "c4": C4Validator,
+    "fineweb": FineWebValidator,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,8 +63,8 @@ def main(given: argparse.Namespace) -> None:
     if not texts:
         raise SystemExit(f"no text of {NUM_WORDS} words there")
     named, missing = rules(given.set)
-    for name in PUBLISHED:
-        named[f"{name}=document"] = registry.build("validator", name, {"": "document"})
+    for name, make in PUBLISHED.items():
+        named[f"{name}=document"] = make(preset="document")
     measured = measure(named, [rule for rule in given.set if rule in named], texts, given)
     if given.json:
         print(json.dumps({**measured, "num_texts": len(texts), "missing": missing}))
