@@ -69,6 +69,28 @@ def test_passages_that_come_again_are_measured_as_the_paper_defines_them(
     assert RepetitionValidator("document")(make_sample(text)).reason == reason_by_definition(text)
 
 
+@pytest.mark.parametrize("num_words", [5, 8, 10, 13, 24])
+def test_a_passage_that_comes_again_is_refused_from_the_papers_share_on(
+    make_sample: MakeSample, num_words: int
+) -> None:
+    passage = [f"p{number:03}" for number in range(num_words)]
+    reasons = []
+    for num_others in range(20, 320, 3):
+        others = [f"w{number:03}" for number in range(num_others)]
+        text = " ".join([*passage, *others, *passage])
+        reasons.append(RepetitionValidator("document")(make_sample(text)).reason)
+        assert reasons[-1] == reason_by_definition(text)
+    assert "" in reasons
+    assert len(set(reasons)) > 1
+
+
+def test_where_no_run_repeats_the_first_one_is_the_most_frequent(make_sample: MakeSample) -> None:
+    rule = RepetitionValidator("document", max_top_3gram=None, max_top_4gram=None)
+    words_after = "and so on it went for a year or two and a day"
+    assert rule(make_sample(f"Extraordinary circumstances {words_after}")).reason == "top_2gram"
+    assert rule(make_sample(f"So extra ordinary circumstances {words_after}")).passed
+
+
 def test_the_evidence_holds_what_was_measured_and_the_bound(make_sample: MakeSample) -> None:
     verdict = RepetitionValidator("document")(make_sample("So it goes.\nSo it goes.\nOr not."))
     assert verdict.reason == "duplicate_lines"
