@@ -34,7 +34,7 @@ FILTERS = {
 }
 
 
-class OurWords(WordTokenizer):  # type: ignore[misc]
+class OurWords(WordTokenizer):
     def __init__(self, text_units: ModuleType) -> None:
         super().__init__(None)
         self._text_units = text_units
