@@ -49,10 +49,18 @@ def test_words_are_those_of_the_whole_text_however_they_are_looked_up(text: str)
         ("It costs 3.5 euros.", ["It costs 3.5 euros."]),
         ("它很好。我喜欢！", ["它很好。", "我喜欢！"]),
         ("Well... maybe", ["Well... ", "maybe"]),
+        ("v1.2 is out?!) Yes", ["v1.2 is out?!) ", "Yes"]),
     ],
 )
 def test_sentences(text: str, expected: list[str]) -> None:
     assert sentences(text) == expected
+
+
+@pytest.mark.parametrize("mark", ["?!", ".'", "…", "。", "[1", "a.", "'"])
+def test_no_text_takes_the_square_of_its_length(mark: str) -> None:
+    text = mark * (1_000_000 // len(mark)) + "x"
+    assert "".join(sentences(text)) == text
+    assert "".join(words(text)) == text
 
 
 def test_lines_and_paragraphs() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from weave_async.records import ACCEPTED, Message, Sample, Verdict
-from weave_async.validation.presets import Bound, Bounds, Switch, TextKind, bounds_of
+from weave_async.validation.bounds import Bound, Bounds, Switch, TextKind, bounds_of
 from weave_async.validation.text_units import sentences
 
 _CITATION = re.compile(r"\[(?:\d*|edit|citation needed)\]")

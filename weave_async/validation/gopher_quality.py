@@ -15,7 +15,7 @@ from typing import ClassVar
 from unicodedata import category
 
 from weave_async.records import Sample, Verdict
-from weave_async.validation.presets import (
+from weave_async.validation.bounds import (
     Bound,
     Bounds,
     Measure,

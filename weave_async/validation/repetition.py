@@ -14,7 +14,7 @@ from itertools import count, pairwise
 from typing import ClassVar, Self
 
 from weave_async.records import Sample, Verdict
-from weave_async.validation.presets import (
+from weave_async.validation.bounds import (
     Bound,
     Bounds,
     Measure,

@@ -13,7 +13,9 @@ from functools import lru_cache
 from itertools import chain
 
 _WORD = re.compile(r"\w+(?:[.,]\w+)*|['’]\w+|[^\w\s]+")
-_SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?:\s+|\Z)|[。！？]+")
+_SENTENCE_END = re.compile(  # looked for from the start of a run of marks on: else its square
+    r"(?<![.!?…。！？])[.!?…。！？]++[\"'”’)\]]*+(?:\s+|\Z)|[。！？]+"
+)
 _PARAGRAPH_BREAK = re.compile(r"\n{2,}")
 _LINE_BREAK = re.compile(r"\n+")
 _MAX_KEPT, _MAX_KEPT_CHARS = 16_384, 60
