@@ -4,7 +4,7 @@
 # make peers  the tests against real servers of other makes
 # make check  format, lint, types, import order
 # make fmt    format the code
-# make bench  rows per second and their cost, simulated and over loopback; chunks of a stream
+# make bench  rows per second and their cost, simulated and over loopback; chunks of a stream, rules
 # make docs   write the generated pages of docs/ again
 
 PYTHON ?= python3
@@ -62,6 +62,7 @@ bench: $(BENCH_READY)
 	@$(BIN)/python benchmarks/simulated.py
 	@$(BIN)/python benchmarks/engine.py
 	@$(BIN)/python benchmarks/sse.py
+	@$(BIN)/python benchmarks/stages.py validation
 
 docs: $(READY)
 	@$(BIN)/python -m typer weave_async.cli.main utils docs --name weave-async --output docs/cli.md
