@@ -24,10 +24,10 @@ class LengthValidator:
     """Bounds, inclusive, on words, characters and tokens. ``complete`` also refuses a completion
     that ran into max_tokens.
 
-    ``field`` is what is measured: the completion, the prompt (all turns before it), or both. Tokens
-    are counted by the vocabulary of ``tokens_of``, a model that tiktoken knows, which must be in the
-    folder ``vocabularies``. Without it they are a quarter of the bytes, and the evidence says that
-    they are estimated.
+    ``field`` is what is measured: the completion, the prompt (all turns before it), or both.
+    Tokens are counted by the vocabulary of ``tokens_of``, a model that tiktoken knows, which must
+    be in the folder ``vocabularies``. Without it they are a quarter of the bytes, and the evidence
+    says that they are estimated.
     """
 
     paths: ClassVar[tuple[str, ...]] = ("vocabularies",)
@@ -76,9 +76,7 @@ class LengthValidator:
             return self._outside("tokens", estimate, {"estimated": True})
         return self._outside("tokens", len(self._encoding.encode_ordinary(text)))
 
-    def _outside(
-        self, unit: str, count: int, more: dict[str, Any] | None = None
-    ) -> Verdict | None:
+    def _outside(self, unit: str, count: int, more: dict[str, Any] | None = None) -> Verdict | None:
         least, most = getattr(self, f"min_{unit}"), getattr(self, f"max_{unit}")
         if count < least:
             return Verdict(False, "too_short", {unit: count, f"min_{unit}": least, **(more or {})})
