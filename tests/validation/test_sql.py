@@ -76,7 +76,23 @@ def test_without_sqlglot_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 @given(
     st.lists(
         st.sampled_from(
-            "SELECT a FROM ( ) , ' \" ; WHERE = 1 JOIN -- /* */ ``` sql \ud800 é".split()
+            [
+                "SELECT",
+                "a",
+                "FROM",
+                "(",
+                ")",
+                ",",
+                "'",
+                '"',
+                ";",
+                "=",
+                "--",
+                "/*",
+                "```",
+                "\ud800",
+                "é",
+            ]
         )
     )
 )

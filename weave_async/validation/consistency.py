@@ -10,11 +10,13 @@ from types import NoneType
 from typing import Any, ClassVar, Literal
 
 from weave_async.records import ACCEPTED, Sample, Verdict
-from weave_async.validation.numbers import Number, numbers_in
+from weave_async.validation.numbers import missing_numbers
 from weave_async.validation.required import one_of
 from weave_async.validation.texts import quoted
 
 MAX_TOLD = 10
+MAX_CHARS = 200_000
+"""Of both sides together: it runs where others wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,10 @@ class ConsistencyValidator:
     _labels: re.Pattern[str] = dataclass_field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not (self.label or self.contains or self.numbers):
-            raise ValueError("nothing to compare: give it a label, contains or numbers")
         if self.labels and self.label is None:
             raise ValueError(f"labels {self.labels} need a label: the column that says which")
+        if not (self.label or self.contains or self.numbers):
+            raise ValueError("nothing to compare: give it a label, contains or numbers")
         object.__setattr__(self, "_labels", one_of(self.labels))
 
     @property
@@ -58,6 +60,9 @@ class ConsistencyValidator:
             terms[name] = _terms(value)
             if not terms[name]:
                 return Verdict(False, "empty_field", {"field": name, "value": quoted(repr(value))})
+        num_chars = sum(len(message.content) for message in sample.messages)
+        if num_chars > MAX_CHARS:
+            return Verdict(False, "too_large", {"chars": num_chars, "max_chars": MAX_CHARS})
         text = " ".join(sample.completion.split())
         if self.label and (refused := self._mislabelled(text, terms[self.label])):
             return refused
@@ -82,11 +87,11 @@ class ConsistencyValidator:
         if self.numbers is None:
             return None
         turns = [message.content for message in sample.messages if message.role == "user"]
-        asked, said = numbers_in("\n".join(turns)), numbers_in(sample.completion)
-        if self.numbers in ("kept", "same") and (lost := _without(asked, said)):
-            return Verdict(False, "number_lost", {"numbers": lost})
-        if self.numbers in ("grounded", "same") and (new := _without(said, asked)):
-            return Verdict(False, "number_not_in_prompt", {"numbers": new})
+        asked, said = "\n".join(turns), sample.completion
+        if self.numbers in ("kept", "same") and (lost := missing_numbers(asked, said)):
+            return Verdict(False, "number_lost", {"numbers": _told(lost)})
+        if self.numbers in ("grounded", "same") and (new := missing_numbers(said, asked)):
+            return Verdict(False, "number_not_in_prompt", {"numbers": _told(new)})
         return None
 
 
@@ -98,11 +103,22 @@ def _terms(value: Any) -> list[str]:
 
 
 def _missing(terms: Iterable[str], text: str) -> list[str]:
-    return [term for term in terms if not one_of([term]).search(text)]
+    folded = text.casefold()
+    return [term for term in terms if not _is_named(term.casefold(), folded)]
 
 
-def _without(numbers: list[Number], others: list[Number]) -> list[str]:
-    """Those that stand nowhere among the others, in any reading; each told once."""
-    known = {reading for other in others for reading in other.readings}
-    lost = [each.text for each in numbers if not each.is_word and known.isdisjoint(each.readings)]
-    return [quoted(text) for text in dict.fromkeys(lost)][:MAX_TOLD]
+def _is_named(term: str, text: str) -> bool:
+    """Whether it stands there as whole words. Each row has other terms: to compile a pattern of
+    them would take a hundred times as long.
+    """
+    start = text.find(term)
+    while start >= 0:
+        around = text[start - 1 : start] + text[start + len(term) : start + len(term) + 1]
+        if not any(char.isalnum() or char == "_" for char in around):
+            return True
+        start = text.find(term, start + 1)
+    return False
+
+
+def _told(numbers: Iterable[str]) -> list[str]:
+    return [quoted(number) for number in numbers][:MAX_TOLD]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 _DIGITS = re.compile(r"(?<![^\W_])(?<![\d.,])(?:(?<![^\s([{=:$€£])[-−])?(?:\d+(?:[.,]\d+)*|\.\d+)")
 _LIST_MARKER = re.compile(r"^[ \t]*\(?\d{1,3}[.)][ \t]+", re.MULTILINE)
@@ -16,29 +15,28 @@ _WORDS = {word: str(number) for number, word in enumerate(_COUNTING.split())}
 _WORD = re.compile(rf"\b(?:{'|'.join(_WORDS)})\b", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
-    """A number as it stands in a text, and what it may mean: ``1.234`` is a decimal in English,
-    and a thousand and more in German.
+def missing_numbers(text: str, other: str) -> list[str]:
+    """The numbers in digits of a text that the other one does not have, each told once.
+
+    ``1.234`` is a decimal in English, and a thousand and more in German: numbers are the same if
+    they can be read so. In ``other``, English words up to twenty count as well. Digits within
+    words (``B2B``) and the markers of list items are no numbers.
     """
+    known = {reading for found in _digits_in(other) for reading in _readings(found)}
+    missing = [found for found in _digits_in(text) if known.isdisjoint(_readings(found))]
+    if not missing:
+        return []
+    words = {_WORDS[word.lower()] for word in _WORD.findall(other)}
+    return [each for each in dict.fromkeys(missing) if words.isdisjoint(_readings(each))]
 
-    text: str
-    readings: frozenset[str]
-    is_word: bool = False
 
-
-def numbers_in(text: str) -> list[Number]:
-    """All numbers in digits, and the English words up to twenty.
-
-    Digits within words (``B2B``) and the markers of list items are none.
-    """
-    text = _LIST_MARKER.sub("", text)
-    digits = [Number(found, _readings(found)) for found in _DIGITS.findall(text)]
-    words = _WORD.findall(text)
-    return digits + [Number(word, frozenset({_WORDS[word.lower()]}), True) for word in words]
+def _digits_in(text: str) -> list[str]:
+    found: list[str] = _DIGITS.findall(_LIST_MARKER.sub("", text))
+    return found
 
 
 def _readings(text: str) -> frozenset[str]:
+    """What a number in digits may mean, each in one way of writing."""
     sign = "-" if text[0] in "-−" else ""
     digits = text.lstrip("-−")
     found = set()

@@ -71,8 +71,9 @@ def _function_named(rule: str) -> Callable[[Any], Any]:
         raise BadRuleError(f"{rule!r} is neither file.py:function nor package.module:function")
     module = _module_in(Path(place)) if place.endswith(".py") else _module_called(place)
     function = getattr(module, name, None)
-    if inspect.isfunction(function):
-        return function
+    if callable(function) and not isinstance(function, type):
+        found: Callable[[Any], Any] = function
+        return found
     there = [
         each
         for each, value in vars(module).items()
