@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from hashlib import blake2b
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import module_from_spec
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, ClassVar
 
 from weave_async.records import ACCEPTED, Sample, Verdict
@@ -85,13 +88,22 @@ def _function_named(rule: str) -> Callable[[Any], Any]:
     raise BadRuleError(f"{name!r} in {place} is no function; functions there: {known}")
 
 
+class _FreshLoader(SourceFileLoader):
+    """Compiles anew each time: nothing is written beside the user's file, and no older version of
+    it is taken for this one.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def _module_in(path: Path) -> ModuleType:
-    """The module in a file. It is compiled anew: nothing is written beside the user's file."""
-    name = f"weave_async_rules_{blake2b(str(path).encode(), digest_size=8).hexdigest()}"
-    module = ModuleType(name)
+    name = f"weave_async_rules_{blake2b(os.fsencode(path), digest_size=8).hexdigest()}"
+    loader = _FreshLoader(name, str(path))
+    module = module_from_spec(ModuleSpec(name, loader, origin=str(path)))
     module.__file__ = str(path)
     try:
-        code = compile(path.read_bytes(), path, "exec")
+        loader.get_code(name)
     except OSError as error:
         raise BadRuleError(f"cannot read {path}: {error.strerror}") from error
     except SyntaxError as error:
@@ -100,7 +112,7 @@ def _module_in(path: Path) -> ModuleType:
         raise BadRuleError(f"{path}: {error}") from error
     sys.modules[name] = module  # a dataclass looks its own module up there
     try:
-        exec(code, vars(module))  # noqa: S102 - the user's own rule, which the recipe names
+        loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a file of somebody else's may raise anything
         del sys.modules[name]
         raise BadRuleError(f"{_line_of(error, path)}: {_told(error)}") from error
