@@ -83,6 +83,10 @@ def test_field_and_columns_say_what_is_compared(make_sample: MakeSample) -> None
     assert all_of_it(make_sample("Two lines of it.")).evidence["found_in"] == "qa.csv:2"
 
 
+def test_one_file_needs_no_list(make_sample: MakeSample) -> None:
+    assert not DecontaminationValidator("eval.jsonl")(make_sample(QUESTION)).passed
+
+
 def test_the_length_of_ngrams_can_be_set(make_sample: MakeSample) -> None:
     sample = make_sample(" ".join(QUESTION.split()[2:11]))
     assert rule()(sample).passed
