@@ -77,7 +77,7 @@ def test_an_unknown_option_is_refused_with_the_nearest_and_the_known_ones() -> N
         "noise 'typos': unknown option 'rat'; did you mean 'rate'? Known: rate"
     )
     assert refusal("validator", "length", {"minimum": 1}).endswith(
-        "Known: min_words, max_words, max_chars, complete"
+        "min_tokens, max_tokens, field, tokens_of, vocabularies"
     )
 
 

@@ -59,3 +59,19 @@ def test_only_the_completion_counts(make_sample: MakeSample) -> None:
 def test_what_is_required_is_to_be_protected_from_noise() -> None:
     rule = RequiredValidator(any=["tea"], all=["cake"], none=["sorry"])
     assert rule.protected_terms == ["tea", "cake"]
+
+
+def test_a_term_may_be_required_several_times(make_sample: MakeSample) -> None:
+    sample = make_sample("Tea, coffee and tea.")
+    assert RequiredValidator(any=["tea", "coffee"], min_count=3)(sample).passed
+    assert RequiredValidator(all=["tea"], min_count=2)(sample).passed
+    verdict = RequiredValidator(all=["tea", "coffee"], min_count=2)(sample)
+    assert verdict.evidence == {"missing": ["coffee"]}
+    with pytest.raises(ValueError, match="not 0"):
+        RequiredValidator(all=["tea"], min_count=0)
+
+
+def test_the_prompt_can_be_looked_at_instead(make_sample: MakeSample) -> None:
+    sample = make_sample("Milk.", user="Any tea?")
+    assert RequiredValidator(any=["tea"], field="prompt")(sample).passed
+    assert not RequiredValidator(none=["tea"], field="both")(sample).passed
