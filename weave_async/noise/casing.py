@@ -57,23 +57,25 @@ class CasingNoise:
 
 
 def _sites(passage: Passage, style: Style) -> Sequence[Edit]:
+    """Edits for all places; letters of scripts without capitals offer none."""
     text = passage.text
     words = [(start, end, text[start:end]) for start, end in passage.words]
     if style == "lower":
-        return [Edit(start, end, word.lower()) for start, end, word in words if not word.islower()]
-    if style == "sentence":
-        return [
+        edits = [Edit(start, end, word.lower()) for start, end, word in words if not word.islower()]
+    elif style == "sentence":
+        edits = [
             Edit(start, start + 1, word[0].lower())
             for start, _, word in words
             if word[0].isupper() and not word[1:].isupper() and begins_sentence(text, start)
         ]
-    if style == "emphasis":
+    elif style == "emphasis":
         stressed = [each for each in words if each[2].lower() in _EMPHATIC]
         loud = stressed or [each for each in words if len(each[2]) >= 4]
-        return [Edit(start, end, word.upper()) for start, end, word in loud if not word.isupper()]
-    return [_slip(start, word) for start, _, word in words if word[1:].islower()]
-
-
-def _slip(start: int, word: str) -> Edit:
-    """Shift held for two letters of a capitalised word, and for the second alone of another."""
-    return Edit(start + 1, start + 2, word[1].upper())
+        edits = [Edit(start, end, word.upper()) for start, end, word in loud]
+    else:  # shift held for two letters of a capitalised word, and too late for one in small letters
+        edits = [
+            Edit(start + 1, start + 2, word[1].upper())
+            for start, _, word in words
+            if word[1:].islower()
+        ]
+    return [edit for edit in edits if edit.after != text[edit.start : edit.end]]

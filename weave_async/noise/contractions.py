@@ -35,15 +35,22 @@ _SHORT = {**_POSITIVE, **_NEGATED, "let us": "let's"}
 # 's may be `has` or a genitive, 'd may be `had`: these two are only made, and 's undone where what
 # follows leaves no doubt.
 _LONG = {short: long for long, short in _SHORT.items() if not short.endswith(("'s", "'d"))}
-_SURELY_IS = {f"{subject}'s": f"{subject} is" for subject in _SUBJECTS["is"]}
+_LONG |= {f"{subject}'s": f"{subject} is" for subject in _SUBJECTS["is"]} | {"let's": "let us"}
 
-# A verb with nothing behind it cannot be shortened: "tell me what it is".
+# A verb with nothing behind it cannot be shortened ("tell me what it is"), and neither can one
+# whose object stands in front ("what it is remains unclear").
+_OBJECTS = ("what", "who", "where", "which", "how", "whatever", "whoever", "wherever", "than", "as")
 _WITH_MORE = r"(?= (?!and\b|or\b|but\b|so\b|that\b|if\b|when\b)\w)"
 _AFTER_IS = r"(?= (?:an?|the|so|very|too|my|your|our|their|his|not|\w{2,}ing)\b)"
+_NO_QUESTION = r"(?![\w'’])(?! (?:i|you|he|she|it|we|they|this|that|there)\b)"  # isn't it
+_NO_OWNING = r"(?!\w+ have (?:an?|the|to|some|any|no|my|your|more)\b)"  # you have a cat
 _LONG_FORM = (
-    rf"(?:{'|'.join(_POSITIVE)}){_WITH_MORE}|(?:{'|'.join(_NEGATED)}|let us(?= \w))(?![\w'’])"
+    rf"{_NO_OWNING}(?:{'|'.join(_POSITIVE)}){_WITH_MORE}"
+    rf"|(?:{'|'.join(_NEGATED)}|let us(?= \w))(?![\w'’])"
 )
-_SHORT_FORM = rf"(?:\w+['’](?:m|re|ve|ll)|\w+n['’]t)(?![\w'’])|\w+['’]s{_AFTER_IS}"
+_SHORT_FORM = (
+    rf"\w+['’](?:m|re|ve|ll)(?![\w'’])|\w+n['’]t{_NO_QUESTION}|let['’]s(?= \w)|\w+['’]s{_AFTER_IS}"
+)
 _EITHER = re.compile(rf"(?<![\w'’])(?:(?P<long>{_LONG_FORM})|{_SHORT_FORM})", re.IGNORECASE)
 
 
@@ -68,13 +75,19 @@ class ContractionsNoise:
         for match in _EITHER.finditer(passage.text):
             before = match.group()
             is_long = match["long"] is not None
-            known = _SHORT if is_long else {**_LONG, **_SURELY_IS}
+            known = _SHORT if is_long else _LONG
             after = known.get(before.lower().replace("’", "'"))
+            if is_long and _word_before(passage.text, match.start()) in _OBJECTS:
+                continue
             if after and self.to != ("expanded" if is_long else "contracted"):
                 sites.append((*match.span(), before, after))
         free = [site for site in sites if passage.is_free(site[0], site[1])]
         for start, end, before, after in taken(free, self.rate, rng):
             yield Edit(start, end, _cased(before, after))
+
+
+def _word_before(text: str, start: int) -> str:
+    return text[max(0, start - 12) : start].rstrip().rpartition(" ")[2].lower()
 
 
 def _cased(before: str, after: str) -> str:

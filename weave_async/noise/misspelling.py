@@ -7,7 +7,7 @@ shipped. Kinds are of the pairs with one edit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from random import Random
@@ -36,11 +36,13 @@ _WRONG_VOWEL = {"a": 21, "e": 27, "i": 25, "o": 14, "u": 8, "y": 4}  # what is w
 _CONSONANT_FIRST = 0.7  # of words: those whose first letter cannot become another vowel
 
 TELLING = frozenset(
-    "no not nor none nope never nothing nobody ne ni nie pas sin one two six ten half".split()  # noqa: SIM905 - read as words
+    """
+    no not nor none nope never nothing nobody ne ni nie pas sin one two six ten half
+    """.split()  # noqa: SIM905 - read as words
 )
-"""Words that no misspelling may turn into: ``then`` → ``ten``, ``now`` → ``no``. The lock on meaning
-would refuse the whole text for it."""
-
+"""Words that no misspelling may turn into: ``then`` → ``ten``, ``now`` → ``no``. The lock on
+meaning would refuse the whole text for it.
+"""
 
 
 class Profile(NamedTuple):
@@ -96,12 +98,12 @@ class Speller:
         is_vowel = kind == "substitute" and rng.random() < self.profile.substitute_vowel
         if rng.random() < self.first_share and not (is_vowel and word[0].lower() not in _VOWELS):
             return [self._edit(kind, word, 0, rng, is_vowel)]
+        places: Sequence[int] = range(1, len(word))
         if is_vowel:
-            places = [at for at in range(1, len(word)) if word[at].lower() in _VOWELS]
+            vowels = [at for at in places if word[at].lower() in _VOWELS]
+            places, is_vowel = vowels or places, bool(vowels)
         elif kind == "transpose":
             places = [at for at in range(1, len(word) - 1) if word[at] != word[at + 1]]
-        else:
-            return [self._edit(kind, word, rng.randrange(1, len(word)), rng, is_vowel)]
         return [self._edit(kind, word, rng.choice(places), rng, is_vowel)] if places else []
 
     def _some(self, word: str, distance: int, rng: Random) -> list[Edit]:
@@ -166,9 +168,7 @@ def speller(name: ProfileName, layout: Layout) -> Speller:
         for vowel, (others, shares) in _VOWEL_FOR.items()
         for other, share in zip(others, shares, strict=True)
         if other in near[vowel]
-    ) / sum(
-        _WRONG_VOWEL[vowel] * sum(shares) for vowel, (_, shares) in _VOWEL_FOR.items()
-    )
+    ) / sum(_WRONG_VOWEL[vowel] * sum(shares) for vowel, (_, shares) in _VOWEL_FOR.items())
     vowel = profile.substitute_vowel
     barred = profile.kinds[2] * vowel * _CONSONANT_FIRST
     return Speller(

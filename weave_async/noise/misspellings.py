@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -63,10 +62,15 @@ class MisspellingsNoise:
 
 def _smallest(start: int, before: str, after: str) -> Edit:
     """The edit of what differs, without the letters that both begin and end with."""
-    same = len(os.path.commonprefix([before, after]))
+    same = _same_start(before, after)
     left, right = before[same:], after[same:]
-    tail = len(os.path.commonprefix([left[::-1], right[::-1]]))
+    tail = _same_start(left[::-1], right[::-1])
     return Edit(start + same, start + len(before) - tail, right[: len(right) - tail])
+
+
+def _same_start(one: str, other: str) -> int:
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 @cache

@@ -17,10 +17,10 @@ _MOST = 0.5
 class TruncationNoise:
     """Cuts off the end of a text.
 
-    ``rate`` is the share of its characters that are lost, at most 0.5; ``probability`` says how many
-    texts are cut at all. ``at`` is where: ``character``, mostly amid a word; ``word``, behind the
-    last whole word that is left. What is protected stays, with all before it, and so does a
-    question mark: a text that ends with one is left as it is.
+    ``rate`` is the share of its characters that are lost, at most 0.5; how many texts are cut at
+    all is the ``probability`` that any noise has. ``at`` is where: ``character``, mostly amid a
+    word; ``word``, behind the last whole word that is left. What is protected stays, with all
+    before it, and so does a question mark: a text that ends with one is left as it is.
     """
 
     rate: float = 0.1

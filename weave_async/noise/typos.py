@@ -13,6 +13,7 @@ from weave_async.noise.misspelling import ProfileName, speller
 
 _LATIN = re.compile(r"[A-Za-zÀ-ÖØ-öø-ÿĀ-ſ]{3,}")
 _MAX_ACRONYM = 5  # letters
+_BETWEEN = " \t\"'“”‘’()*_#>-"  # blanks, quotes, brackets, what opens a list or a heading
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class TyposNoise:
 
     def __post_init__(self) -> None:
         if not 0 <= self.rate <= 0.2:
-            raise ValueError("rate must be between 0 and 0.2 typos per character")
+            raise ValueError("rate must be between 0 and 0.2 typos per letter")
 
     def edits(self, passage: Passage, rng: Random) -> Iterator[Edit]:
         words = self._words(passage)
@@ -71,6 +72,6 @@ class TyposNoise:
 
 def begins_sentence(text: str, start: int) -> bool:
     """Whether nothing, a mark that ends one, or the end of a line stands before ``start``."""
-    while start > 0 and text[start - 1] in " \t\"'“‘(":
+    while start > 0 and text[start - 1] in _BETWEEN:
         start -= 1
     return start == 0 or text[start - 1] in ".!?:…\n"

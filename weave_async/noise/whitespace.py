@@ -20,8 +20,8 @@ class WhitespaceNoise:
     """Doubles blanks, leaves them out, and makes tabs and line breaks of them.
 
     ``rate`` is the share of its sites that change: the gaps between words, and the ends of lines,
-    where blanks trail. Few are left out, and only between plain words; where a line break would
-    fall beside a mark that opens a list or a heading, it is a tab.
+    where blanks trail. Few are left out, and only between plain words; and lines break only in
+    front of a word, or a dash could make a list.
     """
 
     rate: float = 0.1
@@ -31,22 +31,19 @@ class WhitespaceNoise:
 
     def edits(self, passage: Passage, rng: Random) -> Iterator[Edit]:
         text = passage.text
-        sites = [
-            match.span() for match in _GAP.finditer(text) if passage.is_free(*match.span())
-        ]
+        sites = [match.span() for match in _GAP.finditer(text) if passage.is_free(*match.span())]
         for start, end in taken(sites, self.rate, rng):
             if start == end:
                 yield Edit(start, end, rng.choice((" ", "  ")))
                 continue
             kind = rng.choices(_KINDS, _WEIGHTS)[0]
             before, after = text[start - 1], text[end]
-            if kind == "missing" and before.isalpha() and after.isalpha():
-                if passage.is_free(start - 1, end + 1):
-                    yield Edit(start, end, "")
-                    continue
-            if kind == "line break" and (after.isalpha() or after in "\"'(") and text[start:end]:
+            are_words = before.isalpha() and after.isalpha()
+            if kind == "missing" and are_words and passage.is_free(start - 1, end + 1):
+                yield Edit(start, end, "")
+            elif kind == "line break" and after.isalpha():
                 yield Edit(start, end, "\n")
-            elif kind in ("tab", "line break") and text[start:end] != "\t":
+            elif kind == "tab" and text[start:end] != "\t":
                 yield Edit(start, end, "\t")
             else:
                 yield Edit(start, end, text[start:end] + " ")
