@@ -193,12 +193,15 @@ def peers(python: Path | None, texts: list[str]) -> Iterator[Ask | None]:
             def ask() -> dict[str, Any]:
                 assert process.stdin is not None
                 assert process.stdout is not None
-                process.stdin.write("again\n")
-                process.stdin.flush()
+                if process.poll() is None:
+                    process.stdin.write("again\n")
+                    process.stdin.flush()
                 answer = process.stdout.readline()
                 if not answer:
                     raise SystemExit(f"{python} cannot run the peers: see above")
                 turn: dict[str, Any] = json.loads(answer)
+                if not turn:
+                    raise SystemExit(f"{python} has none of nlpaug, textnoisr, typo, textattack")
                 return turn
 
             try:

@@ -39,7 +39,8 @@ _CONSONANT_FIRST = 0.7  # of words: those whose first letter cannot become anoth
 
 TELLING = frozenset(
     """
-    no not nor none nope never nothing nobody ne ni nie pas sin one two six ten half
+    no nor not nope nah none never nothing nobody aint cant dont isnt shant wont ne ni nie pas
+    rien sans sin one two four five six nine ten half
     """.split()  # noqa: SIM905 - read as words
 )
 """Words that no misspelling may turn into: ``then`` → ``ten``, ``now`` → ``no``. The lock on
