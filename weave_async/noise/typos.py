@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import nlargest
 from random import Random
 
 from weave_async.noise.edits import Edit, Passage, num_edits
@@ -45,9 +46,8 @@ class TyposNoise:
             return
         # Without replacement, and by length: a word of ten letters has ten chances.
         chances = [rng.random() ** (1 / len(word)) for _, word in words]
-        first = sorted(range(len(words)), key=chances.__getitem__, reverse=True)
         spell = speller(self.profile, self.layout)
-        for index in first[:wanted]:
+        for index in nlargest(wanted, range(len(words)), key=chances.__getitem__):
             at, word = words[index]
             for start, end, after in spell.edits(word, rng):
                 yield Edit(at + start, at + end, after)
