@@ -74,7 +74,8 @@ def test_a_name_that_is_near_to_none_gets_no_suggestion() -> None:
 
 def test_an_unknown_option_is_refused_with_the_nearest_and_the_known_ones() -> None:
     assert refusal("noise", "typos", {"rat": 0.1}) == (
-        "noise 'typos': unknown option 'rat'; did you mean 'rate'? Known: rate"
+        "noise 'typos': unknown option 'rat'; did you mean 'rate'? "
+        "Known: rate, profile, layout, capitalised"
     )
     assert refusal("validator", "length", {"minimum": 1}).endswith(
         "min_tokens, max_tokens, field, tokens_of, vocabularies"
@@ -148,7 +149,7 @@ def test_a_part_that_cannot_be_loaded_is_refused_with_the_reason(
 def test_options_schema_says_what_can_be_set() -> None:
     schema = registry.options_schema("noise", "typos")
     assert schema["properties"]["rate"] == {"default": 0.02, "title": "Rate", "type": "number"}
-    assert "typos per character" in schema["description"]
+    assert "misspelt words, per letter" in schema["description"]
     assert list(registry.options_schema("selector", "exact")["properties"]) == ["on"]
 
 
