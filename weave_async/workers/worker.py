@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from itertools import islice
+from operator import is_not
 from typing import Any, Literal, Protocol
 
 from weave_async.errors import WeaveError
@@ -107,7 +108,8 @@ class Worker:
         self._stages: Sequence[SampleStage] = ()
         self._called: set[int] = set()
         self._memory_bytes = 0
-        self._now: tuple[int, float] | None = None  # the stage that is at work, and since when
+        self._stage = 0  # at work now, or last
+        self._since_s: float | None = None  # when it was called, while it is at work
         self._counts = _no_counts()
         self._passed = Counter[int]()  # samples of this frame, by stage
         self._loading_s: dict[int, float] = {}
@@ -132,11 +134,13 @@ class Worker:
     def _work(self, header: dict[str, Any], lines: Sequence[bytes]) -> None:
         """Rows in order; what is known of some goes out while others are still to be done."""
         stages = range(*header["stages"])
-        first, results, num_bytes = 0, list[bytes](), 0
+        first, num_bytes = 0, 0
+        results: list[bytes] = []
         self._passed.clear()
         since = time.monotonic(), time.process_time()
         for row, line in enumerate(lines):
-            self._page.write(Phase.MOVING, row, stages.start, 0, time.monotonic())
+            self._stage = stages.start
+            self._leave(row)
             try:
                 result = self._outcome(row, line, stages, header["schemas"])
             except MemoryError:
@@ -161,7 +165,7 @@ class Worker:
             if len(made) > MOST_COPIES:
                 evidence = {"samples": len(made), "most": MOST_COPIES}
                 made = [self._rejected(sample, number, TOO_LARGE, evidence)]
-            if len(made) != len(outputs) or any(a is not b for a, b in zip(made, outputs)):  # noqa: B905
+            if len(made) != len(outputs) or any(map(is_not, made, outputs)):
                 last = number
             outputs = made
         try:
@@ -197,8 +201,7 @@ class Worker:
             os._exit(1)  # the stage has closed it: end now, while this row is known for it
         if number not in self._called:
             self._called.add(number)
-            _, since_s = self._now or (number, 0.0)
-            self._loading_s[number] = time.monotonic() - since_s
+            self._loading_s[number] = self._at_work_s(time.monotonic())
             self._limit_memory()
         self._counts[number][0] += 1
         self._passed[number] += 1
@@ -207,23 +210,20 @@ class Worker:
     def _enter(self, row: int, number: int) -> None:
         """One clock for both: what is told of progress, and what a stage has taken."""
         now_s = time.monotonic()
-        self._account(now_s)
-        self._now = (number, now_s)
+        self._counts[self._stage][1] += self._at_work_s(now_s)
+        self._stage, self._since_s = number, now_s
         phase = Phase.WORKING if number in self._called else Phase.LOADING
         self._page.write(phase, row, number, self._passed[number], now_s)
 
     def _leave(self, row: int) -> float:
-        number = self._now[0] if self._now else -1
         now_s = time.monotonic()
-        self._account(now_s)
-        self._now = None
-        self._page.write(Phase.MOVING, row, number, self._passed[number], now_s)
+        self._counts[self._stage][1] += self._at_work_s(now_s)
+        self._since_s = None
+        self._page.write(Phase.MOVING, row, self._stage, self._passed[self._stage], now_s)
         return now_s
 
-    def _account(self, now_s: float) -> None:
-        if self._now is not None:
-            number, since_s = self._now
-            self._counts[number][1] += now_s - since_s
+    def _at_work_s(self, now_s: float) -> float:
+        return 0.0 if self._since_s is None else now_s - self._since_s
 
     def _rejected(
         self, sample: Sample, number: int, reason: str, evidence: dict[str, Any]
@@ -264,7 +264,7 @@ class Worker:
 
     @property
     def stage_at_work(self) -> str:
-        return "building" if self._now is None else self._stages[self._now[0]].name
+        return self._stages[self._stage].name if self._stages else "building"
 
     def _receive(self) -> tuple[dict[str, Any], list[bytes]]:
         length = int.from_bytes(self._received(wire.LENGTH_BYTES), "little")
