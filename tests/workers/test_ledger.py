@@ -41,7 +41,7 @@ def test_the_third_sample_lost_in_a_row_stops_the_run() -> None:
     stages.count_lost(1, "crashed", lost_at=7)
     stages.count_lost(0, "crashed", lost_at=7)
     stages.count_lost(0, "crashed", lost_at=7)
-    with pytest.raises(RecipeError, match=r"validation 'odd' .* 3 samples in a row \(timed_out\)"):
+    with pytest.raises(RecipeError, match="validation 'odd' has hung on 3 samples in a row"):
         stages.count_lost(0, "timed_out", lost_at=7)
 
 

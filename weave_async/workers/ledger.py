@@ -15,6 +15,11 @@ their fault."""
 _LOADING_SPREAD = 3.0
 """How much longer than once a stage may take to load, in another worker on a busier machine."""
 _LOADING_SLACK_S = 1.0
+_DID = {
+    "timed_out": "has hung",
+    "crashed": "has crashed its worker process",
+    "out_of_memory": "has run out of memory",
+}
 
 
 @dataclass(slots=True)
@@ -69,8 +74,8 @@ class StageLedger:
         if account.num_lost_in_a_row == MOST_IN_A_ROW:
             kind, name = self.stages[stage]
             raise RecipeError(
-                f"{kind} '{name}' has ended its worker process on {MOST_IN_A_ROW} samples in a row "
-                f"({reason}): mend it or take it out; these samples stay pending"
+                f"{kind} '{name}' {_DID[reason]} on {MOST_IN_A_ROW} samples in a row: "
+                "mend it or take it out; the samples stay pending"
             )
 
     def take_times(self) -> Mapping[str, StageTime]:
