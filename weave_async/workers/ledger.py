@@ -8,6 +8,7 @@ from typing import Any
 
 from weave_async.errors import RecipeError
 from weave_async.metrics import StageTime
+from weave_async.workers.process import CRASHED, OUT_OF_MEMORY, TIMED_OUT
 
 MOST_IN_A_ROW = 3
 """Rows: when so many have ended a stage's worker with none between them that passed, it is not
@@ -16,9 +17,9 @@ _LOADING_SPREAD = 3.0
 """How much longer than once a stage may take to load, in another worker on a busier machine."""
 _LOADING_SLACK_S = 1.0
 _DID = {
-    "timed_out": "has hung",
-    "crashed": "has crashed its worker process",
-    "out_of_memory": "has run out of memory",
+    TIMED_OUT: "has hung",
+    CRASHED: "has crashed its worker process",
+    OUT_OF_MEMORY: "has run out of memory",
 }
 
 
