@@ -231,6 +231,21 @@ def test_a_pool_that_is_left_before_its_workers_are_ready() -> None:
     assert children() == []
 
 
+def test_a_worker_that_was_killed_while_it_waited_is_replaced(
+    make_sample: Callable[..., Sample],
+) -> None:
+    samples = [make_sample(str(i), ordinal=i) for i in range(4)]
+
+    async def outcomes() -> list[list[Sample]]:
+        async with pool(WELL_BEHAVED) as workers:
+            await workers.process(range(2), samples)
+            for child in children():
+                child.kill()
+            return await workers.process(range(2), samples)
+
+    assert asyncio.run(outcomes()) == in_process(WELL_BEHAVED, range(2), samples)
+
+
 PARENT = """
 import asyncio, sys
 from hostile_stages import MEMORY_BYTES

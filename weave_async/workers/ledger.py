@@ -15,7 +15,7 @@ MOST_IN_A_ROW = 3
 their fault."""
 _LOADING_SPREAD = 3.0
 """How much longer than once a stage may take to load, in another worker on a busier machine."""
-_LOADING_SLACK_S = 1.0
+_LOADING_SLACK_S = 0.3
 _DID = {
     TIMED_OUT: "has hung",
     CRASHED: "has crashed its worker process",
