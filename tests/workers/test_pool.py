@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -14,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,6 +33,8 @@ from weave_async.records import (
     Usage,
 )
 from weave_async.workers.pool import WorkerPool
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 
 WELL_BEHAVED = {"stages": [["shout", {}], ["short", {"most_chars": 20}]]}
 HOSTILE = {"stages": [["hostile", {}]]}
@@ -172,8 +174,21 @@ def test_what_stages_took_is_told_once(make_sample: Callable[..., Sample]) -> No
 # --- what it leaves behind ------------------------------------------------------------------------
 
 
-def children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+def processes() -> dict[int, tuple[str, int]]:
+    """State and parent of every process there is. A ``Z`` has ended, and nobody has asked how."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            state, parent = entry.read_text().rpartition(")")[2].split()[:2]
+            found[int(entry.parent.name)] = state, int(parent)
+    return found
+
+
+def children(of: int | None = None) -> list[int]:
+    """All that a process, by default this one, has started and not reaped; and so on down."""
+    of = os.getpid() if of is None else of
+    direct = [pid for pid, (_, parent) in processes().items() if parent == of]
+    return [*direct, *(pid for child in direct for pid in children(child))]
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
@@ -231,6 +246,21 @@ def test_a_pool_that_is_left_before_its_workers_are_ready() -> None:
     assert children() == []
 
 
+def test_a_worker_that_was_killed_while_it_waited_is_replaced(
+    make_sample: Callable[..., Sample],
+) -> None:
+    samples = [make_sample(str(i), ordinal=i) for i in range(4)]
+
+    async def outcomes() -> list[list[Sample]]:
+        async with pool(WELL_BEHAVED) as workers:
+            await workers.process(range(2), samples)
+            for child in children():
+                os.kill(child, signal.SIGKILL)
+            return await workers.process(range(2), samples)
+
+    assert asyncio.run(outcomes()) == in_process(WELL_BEHAVED, range(2), samples)
+
+
 PARENT = """
 import asyncio, sys
 from hostile_stages import MEMORY_BYTES
@@ -255,7 +285,6 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ends with a second's delay elsewhere")
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     (tmp_path / "parent.py").write_text(PARENT)
     path = os.pathsep.join(entry for entry in sys.path if entry)
@@ -265,13 +294,17 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     )
     assert parent.stdout is not None
     assert parent.stdout.readline() == "ready\n"
-    started = psutil.Process(parent.pid).children(recursive=True)
+    started = children(parent.pid)
     assert len(started) == 3  # and a fork
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     parent.stdout.close()
-    _, alive = psutil.wait_procs(started, timeout=10)
-    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+    for _ in range(100):
+        now = processes()
+        if not (alive := [pid for pid in started if now.get(pid, "Z")[0] != "Z"]):
+            break
+        time.sleep(0.1)
+    assert alive == []
 
 
 def test_a_worker_holds_no_file_of_the_run(

@@ -8,13 +8,19 @@ from typing import Any
 
 from weave_async.errors import RecipeError
 from weave_async.metrics import StageTime
+from weave_async.workers.process import CRASHED, OUT_OF_MEMORY, TIMED_OUT
 
 MOST_IN_A_ROW = 3
 """Rows: when so many have ended a stage's worker with none between them that passed, it is not
 their fault."""
 _LOADING_SPREAD = 3.0
 """How much longer than once a stage may take to load, in another worker on a busier machine."""
-_LOADING_SLACK_S = 1.0
+_LOADING_SLACK_S = 0.3
+_DID = {
+    TIMED_OUT: "has hung",
+    CRASHED: "has crashed its worker process",
+    OUT_OF_MEMORY: "has run out of memory",
+}
 
 
 @dataclass(slots=True)
@@ -69,8 +75,8 @@ class StageLedger:
         if account.num_lost_in_a_row == MOST_IN_A_ROW:
             kind, name = self.stages[stage]
             raise RecipeError(
-                f"{kind} '{name}' has ended its worker process on {MOST_IN_A_ROW} samples in a row "
-                f"({reason}): mend it or take it out; these samples stay pending"
+                f"{kind} '{name}' {_DID[reason]} on {MOST_IN_A_ROW} samples in a row: "
+                "mend it or take it out; the samples stay pending"
             )
 
     def take_times(self) -> Mapping[str, StageTime]:

@@ -138,7 +138,7 @@ class WorkerProcess:
         they have all come.
         """
         self.has_served = True
-        self._page.wait()  # it waits as well, and does not write there
+        self._page.wait()  # the worker waits too, and leaves the page alone
         self._watch()
         try:
             sent = {"stages": [stages.start, stages.stop], "schemas": schemas}

@@ -6,39 +6,34 @@ pipe to the pool is out of the way of code that prints, or closes the standard d
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
-import fcntl
 import logging
 import os
 import resource
 import signal
-import socket
 import sys
-import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from itertools import islice
+from operator import is_not
 from typing import Any, Literal, Protocol
 
 from weave_async.errors import WeaveError
 from weave_async.records import Rejection, Sample
 from weave_async.workers import wire
+from weave_async.workers.connection import PoolConnection, ToPool
+from weave_async.workers.precautions import end_with, limit_memory, moved_up
 from weave_async.workers.progress import Phase, ProgressPage
 
 EXIT_OUT_OF_MEMORY = 87
 MOST_COPIES = 1_000
 MOST_RESULT_BYTES = 16 << 20
 RAISED, TOO_LARGE = "raised", "too_large_result"
-_HIGH_FD = 100
-"""Code that closes descriptors closes the low ones."""
 _FLUSH_BYTES = 64 << 10
 _FLUSH_AFTER_S = 0.02
-_LOG_RECORDS, _LOG_PERIOD_S = 20, 10.0
-_PR_SET_PDEATHSIG = 1
 
 
 class SampleStage(Protocol):
@@ -61,82 +56,60 @@ class SampleStage(Protocol):
 def main(pool_fd: int, page_fd: int, parent_pid: int) -> None:
     """Serve the pool at the other end of ``pool_fd``."""
     sys.argv = ["weave_async.workers.worker"]
-    _end_with(parent_pid)
+    end_with(parent_pid)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the pool's process to handle
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    faulthandler.enable(_moved_up(os.dup(2)), all_threads=False)
+    faulthandler.enable(moved_up(os.dup(2)), all_threads=False)
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
-    worker = Worker(socket.socket(fileno=_moved_up(pool_fd)), ProgressPage(_moved_up(page_fd)))
+    worker = Worker(PoolConnection(moved_up(pool_fd)), ProgressPage(moved_up(page_fd)))
     try:
         worker.serve()
     except (EOFError, ConnectionError):
         os._exit(0)  # the pool has gone; threads of a stage's must not keep us
 
 
-def _end_with(parent_pid: int) -> None:
-    """Be killed when the parent is: while a stage hangs, nobody would see that the pipe closed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    else:
-        threading.Thread(target=_watch, args=(parent_pid,), daemon=True).start()
-    if os.getppid() != parent_pid:  # it ended before we asked
-        os._exit(0)
-
-
-def _watch(parent_pid: int) -> None:
-    while os.getppid() == parent_pid:
-        time.sleep(1)  # there is nothing to wait on: getting another parent is no event
-    os._exit(0)
-
-
-def _moved_up(fd: int) -> int:
-    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _HIGH_FD)
-    os.close(fd)
-    return moved
-
-
 class Worker:
     """Takes frames of rows off its socket, one after the other."""
 
-    def __init__(self, pool: socket.socket, page: ProgressPage) -> None:
+    def __init__(self, pool: PoolConnection, page: ProgressPage) -> None:
         self._pool = pool
-        self._pool_fd = pool.fileno()
         self._page = page
-        self._sending = threading.Lock()
-        self._is_fork = False
         self._stages: Sequence[SampleStage] = ()
         self._called: set[int] = set()
         self._memory_bytes = 0
-        self._now: tuple[int, float] | None = None  # the stage that is at work, and since when
+        self._stage = 0  # at work now, or last
+        self._since_s: float | None = None  # when it was called, while it is at work
         self._counts = _no_counts()
         self._passed = Counter[int]()  # samples of this frame, by stage
         self._loading_s: dict[int, float] = {}
         os.register_at_fork(after_in_child=self._be_a_fork)
 
     def serve(self) -> None:
-        setup, _ = self._receive()
-        logging.getLogger().addHandler(_ToPool(self))
+        setup, _ = self._pool.receive()
+        logging.getLogger().addHandler(ToPool(self._pool, self._at))
         try:
             self._stages = _built(setup["build"], setup["spec"])
         except Exception as error:  # whatever the builder of somebody's parts raises
             said = str(error) if isinstance(error, WeaveError) else _said(error)
-            self.send({"failed": said})
+            self._pool.send({"failed": said})
             return
         self._memory_bytes = setup["memory_bytes"]
-        self._limit_memory()
-        self.send({"stages": [[stage.kind, stage.name] for stage in self._stages]})
+        limit_memory(self._memory_bytes)
+        self._pool.send({"stages": [[stage.kind, stage.name] for stage in self._stages]})
         while True:
-            header, lines = self._receive()
+            header, lines = self._pool.receive()
             self._work(header, lines)
 
     def _work(self, header: dict[str, Any], lines: Sequence[bytes]) -> None:
         """Rows in order; what is known of some goes out while others are still to be done."""
         stages = range(*header["stages"])
-        first, results, num_bytes = 0, list[bytes](), 0
+        first, num_bytes = 0, 0
+        results: list[bytes] = []
         self._passed.clear()
         since = time.monotonic(), time.process_time()
         for row, line in enumerate(lines):
-            self._page.write(Phase.MOVING, row, stages.start, 0, time.monotonic())
+            self._stage = stages.start
+            self._leave(row)
             try:
                 result = self._outcome(row, line, stages, header["schemas"])
             except MemoryError:
@@ -161,7 +134,7 @@ class Worker:
             if len(made) > MOST_COPIES:
                 evidence = {"samples": len(made), "most": MOST_COPIES}
                 made = [self._rejected(sample, number, TOO_LARGE, evidence)]
-            if len(made) != len(outputs) or any(a is not b for a, b in zip(made, outputs)):  # noqa: B905
+            if len(made) != len(outputs) or any(map(is_not, made, outputs)):
                 last = number
             outputs = made
         try:
@@ -189,17 +162,14 @@ class Worker:
             raise
         except BaseException as error:  # SystemExit and KeyboardInterrupt too: it is the row's
             made = [self._rejected(sample, number, RAISED, {"error": _said(error)})]
-        if self._is_fork:
-            os._exit(0)  # a fork that has come back from the stage's code: there is one worker
-        try:
-            os.fstat(self._pool_fd)
-        except OSError:
-            os._exit(1)  # the stage has closed it: end now, while this row is known for it
+        if not self._pool.is_open:
+            # In a fork that has come back from the stage's code, or since the stage has closed all
+            # it could: end now, while this row is known for it.
+            os._exit(1)
         if number not in self._called:
             self._called.add(number)
-            _, since_s = self._now or (number, 0.0)
-            self._loading_s[number] = time.monotonic() - since_s
-            self._limit_memory()
+            self._loading_s[number] = self._at_work_s(time.monotonic())
+            limit_memory(self._memory_bytes)
         self._counts[number][0] += 1
         self._passed[number] += 1
         return made
@@ -207,23 +177,20 @@ class Worker:
     def _enter(self, row: int, number: int) -> None:
         """One clock for both: what is told of progress, and what a stage has taken."""
         now_s = time.monotonic()
-        self._account(now_s)
-        self._now = (number, now_s)
+        self._counts[self._stage][1] += self._at_work_s(now_s)
+        self._stage, self._since_s = number, now_s
         phase = Phase.WORKING if number in self._called else Phase.LOADING
         self._page.write(phase, row, number, self._passed[number], now_s)
 
     def _leave(self, row: int) -> float:
-        number = self._now[0] if self._now else -1
         now_s = time.monotonic()
-        self._account(now_s)
-        self._now = None
-        self._page.write(Phase.MOVING, row, number, self._passed[number], now_s)
+        self._counts[self._stage][1] += self._at_work_s(now_s)
+        self._since_s = None
+        self._page.write(Phase.MOVING, row, self._stage, self._passed[self._stage], now_s)
         return now_s
 
-    def _account(self, now_s: float) -> None:
-        if self._now is not None:
-            number, since_s = self._now
-            self._counts[number][1] += now_s - since_s
+    def _at_work_s(self, now_s: float) -> float:
+        return 0.0 if self._since_s is None else now_s - self._since_s
 
     def _rejected(
         self, sample: Sample, number: int, reason: str, evidence: dict[str, Any]
@@ -246,74 +213,16 @@ class Worker:
         loading = {str(number): taken_s for number, taken_s in self._loading_s.items()}
         self._counts, self._loading_s = _no_counts(), {}
         header = {"first": first, "is_last": is_last, "times": times, "loading_s": loading}
-        self.send(header, results)
+        self._pool.send(header, results)
 
-    def _limit_memory(self) -> None:
-        """Bound what may be taken from now on. Counted is memory that can be written and is not
-        shared: models mapped from files, and what is only reserved, as allocators do, are not.
-        """
-        try:
-            with open("/proc/self/status") as status:
-                held = next(line for line in status if line.startswith("VmData:"))
-        except (OSError, StopIteration):
-            return  # no such count on this system
-        limit = (int(held.split()[1]) << 10) + self._memory_bytes
-        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-        if hard == resource.RLIM_INFINITY or limit < hard:
-            resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
-
-    @property
-    def stage_at_work(self) -> str:
-        return "building" if self._now is None else self._stages[self._now[0]].name
-
-    def _receive(self) -> tuple[dict[str, Any], list[bytes]]:
-        length = int.from_bytes(self._received(wire.LENGTH_BYTES), "little")
-        return wire.parsed(bytes(self._received(length)))
-
-    def _received(self, num_bytes: int) -> bytearray:
-        received = bytearray(num_bytes)
-        view, at = memoryview(received), 0
-        while at < num_bytes:
-            more = self._pool.recv_into(view[at:])
-            if not more:
-                raise EOFError
-            at += more
-        return received
-
-    def send(self, header: dict[str, Any], lines: Sequence[bytes] = ()) -> None:
-        """Threads of a stage's may log meanwhile. A fork has nothing to say to the pool."""
-        if not self._is_fork:
-            with self._sending:
-                self._pool.sendall(wire.frame(header, lines))
+    def _at(self) -> str:
+        return self._stages[self._stage].name if self._stages else "building"
 
     def _be_a_fork(self) -> None:
         """In a process that a stage has forked: keep off what is the worker's, and end with it."""
-        self._is_fork = True
         self._page.detach()
         self._pool.close()
-        _end_with(os.getppid())
-
-
-class _ToPool(logging.Handler):
-    """Warnings of a stage's, some of them, for the pool's log."""
-
-    def __init__(self, worker: Worker) -> None:
-        super().__init__(logging.WARNING)
-        self._worker = worker
-        self._period_from_s = 0.0
-        self._num_told = self._num_untold = 0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        now_s = time.monotonic()
-        if now_s - self._period_from_s > _LOG_PERIOD_S:
-            self._period_from_s, self._num_told = now_s, 0
-        if self._num_told == _LOG_RECORDS:
-            self._num_untold += 1
-            return
-        self._num_told += 1
-        said, self._num_untold, untold = record.getMessage(), 0, self._num_untold
-        logged = [record.levelno, self._worker.stage_at_work, record.name, said[:2000], untold]
-        self._worker.send({"logged": logged})
+        end_with(os.getppid())
 
 
 def _num_changed_chars(sample: Sample, made: Sequence[Sample]) -> int:
