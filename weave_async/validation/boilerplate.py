@@ -19,10 +19,10 @@ _OPENER = re.compile(
     rf"\A\W{{0,3}}(?:{_GLAD}[!,.:]{{1,2}} {{0,2}}(?:I(?:['’]d| would) be (?:happy|glad) to\b"
     r"|I(?:['’]ll| can| will)? ?(?:help|write|create|provide|rewrite|generate)"
     r"|here(?:['’]s|['’]re| is| are| you go)\b|below (?:is|are)\b)"
-    r"|here(?:['’]s|['’]re| is| are)"  # followed by what was asked for, and a colon
+    r"|here(?:['’]s|['’]re| is| are)"  # a rewritten version of your email:
     r" (?:(?:a|an|the|my|your|one|some|two|three|five|ten|\d{1,2}) )?(?:[\w'’-]{1,20} ){0,6}?"
-    r"(?:version|response|answer|draft|example|examples|rewrite|translation|summary|paraphrase"
-    r"|paraphrases|list|email|questions?|sentences?|text|poem|code|solution)\b[^.\n]{0,80}:"
+    r"(?:versions?|response|answer|draft|rewrite|translation|summary|paraphrases?|email)"
+    r"\b[^.\n]{0,80}:"
     r"|I(?:['’]d| would) be (?:happy|glad) to help\b"
     r"|thank you for (?:your question|asking|reaching out)[.!,])",
     re.IGNORECASE,

@@ -42,6 +42,7 @@ _SIGNS: dict[Check, str] = {
     f"|(?:[ã-é](?![{_PUNCTUATION}]{{2}})[{_BYTE}]{{2}}){{2}}"
     f"|ðŸ[{_BYTE}]{{2}}",
 }
+_ASCII_CONTROL = re.compile("[^\t\n\r -~]")
 _EMBEDDING, _ISOLATE = re.compile("[\u202a\u202b\u202d\u202e]"), re.compile("[\u2066-\u2068]")
 
 
@@ -67,7 +68,7 @@ class EncodingValidator:
     def __call__(self, sample: Sample) -> Verdict:
         for index, message in turns(sample, self.field):
             text = message.content
-            if text.isascii() and text.isprintable():
+            if text.isascii() and not _ASCII_CONTROL.search(text):
                 continue
             if match := self._signs.search(text):
                 return Verdict(False, str(match.lastgroup), self._told(text, match, index))

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -45,8 +46,9 @@ _KIN = (
     frozenset({"bs", "hr", "sr"}),
     frozenset({"cs", "sk"}),
 )
-"""Too alike to be told apart in a line or two: where one is wanted, the others are no objection."""
-_NO_WORDS = re.compile(r"https?://\S+|www\.\S+|\S+@\S+|<[^<>\n]{1,200}>|[\d_/\\#]+")
+"""Too alike to be told apart in a line or two: where one is wanted the others are no objection,
+and where none is they count together."""
+_NO_WORDS = re.compile(r"https?://\S+|www\.\S+|\S*@\S+|<[^<>\n]{1,200}>|[\d_/\\#]+")
 _LETTER = re.compile(r"[^\W\d_]")
 _IDEOGRAM = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 
@@ -62,7 +64,7 @@ class LanguageValidator:
 
     allowed: str | list[str]
     field: Field = "completion"
-    min_confidence: float = 0.5
+    min_confidence: float = 0.6
     min_letters: int = 20
 
     def __post_init__(self) -> None:
@@ -87,9 +89,9 @@ class LanguageValidator:
             words = _NO_WORDS.sub(" ", without_code(text[:MAX_CHARS]))
             if _num_letters(words) < self.min_letters:
                 continue
-            found, confidence = identifier.classify(words)
+            found, confidence = _likeliest(identifier, words)
             if found not in codes and found != _NO_LANGUAGE and confidence >= self.min_confidence:
-                evidence = {"language": found, "confidence": round(float(confidence), 3)}
+                evidence = {"language": found, "confidence": round(confidence, 3)}
                 return Verdict(False, "other_language", {**evidence, "allowed": sorted(codes)})
         return ACCEPTED
 
@@ -102,6 +104,14 @@ def _texts(sample: Sample, where: Field) -> Iterable[str]:
         yield sample.completion
 
 
+def _likeliest(identifier: Any, text: str) -> tuple[str, float]:
+    """The likeliest language, and how likely it is that it is this one or one just like it."""
+    ranked = dict(identifier.rank(text))
+    found = next(iter(ranked))
+    alike = next((kin for kin in _KIN if found in kin), {found})
+    return found, sum(ranked.get(code, 0.0) for code in alike)
+
+
 def _num_letters(text: str) -> int:
     ideograms = len(_IDEOGRAM.findall(text))
     return len(_LETTER.findall(text)) + (LETTERS_OF_AN_IDEOGRAM - 1) * ideograms
@@ -110,9 +120,8 @@ def _num_letters(text: str) -> int:
 @cache
 def _model() -> Any:
     """0.7 s, once in each process."""
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier  # type: ignore[import-untyped]
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    langid = import_module("py3langid.langid")
+    return langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
 
 
 @cache

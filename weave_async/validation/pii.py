@@ -23,7 +23,7 @@ _RESERVED_HOST = re.compile(  # RFC 2606: nobody's, kept for examples
     r"(?:^|\.)(?:example\.(?:com|net|org)|example|test|invalid|localhost)$", re.IGNORECASE
 )
 _INTERNATIONAL = re.compile(
-    r"(?<![\w+])(?:\+[1-9]|00[1-9]\d{0,2}[ ./-])(?:[ ./()\u00a0-]{0,2}\d){6,14}(?!\w)"
+    r"(?<![\w+])(?:\+[1-9]|(?<!\d[ -])00[1-9]\d{0,2}[ ./-])(?:[ ./()\u00a0-]{0,2}\d){6,14}(?!\w)"
 )
 _NORTH_AMERICAN = re.compile(
     r"(?<![\w.+-])(?:1[ .-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[-. ])"

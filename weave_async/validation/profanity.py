@@ -20,13 +20,13 @@ from weave_async.validation.turns import Field, turns
 Level = Literal["strong", "usual", "slur"]
 MAX_NAMED = 5
 MIN_PLAIN_LETTERS = 2
-"""In a word with stars for letters, those that are written out."""
+"""In a word with stars or digits for letters, those that are written out."""
 
 # Words that mean little else. Those with decent uses are left out (a cock crows, Dick is a name,
 # fire is retarded, "summa cum laude"), and so is what is mild ("damn", "crap", "ass").
 _VERBS: dict[Level, str] = {
     "strong": "fuck motherfuck mindfuck buttfuck cocksuck",
-    "usual": "shit bullshit bitch wank piss",
+    "usual": "shit bullshit bitch wank",
     "slur": "",
 }
 _NOUNS: dict[Level, str] = {
@@ -67,12 +67,19 @@ class ProfanityValidator:
     allow: list[str] = option(default_factory=list)
     is_light: ClassVar[bool] = True
     _words: frozenset[str] = option(init=False, repr=False)
+    _by_start: dict[tuple[int, str], list[str]] = option(init=False, repr=False)
+    """By their length and first letter, which disguises leave."""
 
     def __post_init__(self) -> None:
         if split := [word for word in self.also if not word.isalpha()]:
             raise ValueError(f"also: {split[0]!r} is not one word of letters only")
         words = {word.lower() for word in self.also}.union(*map(_words, self.levels))
-        object.__setattr__(self, "_words", words - {word.lower() for word in self.allow})
+        words -= {word.lower() for word in self.allow}
+        by_start: dict[tuple[int, str], list[str]] = {}
+        for word in sorted(words):
+            by_start.setdefault((len(word), word[0]), []).append(word)
+        object.__setattr__(self, "_words", frozenset(words))
+        object.__setattr__(self, "_by_start", by_start)
 
     def __call__(self, sample: Sample) -> Verdict:
         for index, message in turns(sample, self.field):
@@ -93,12 +100,16 @@ class ProfanityValidator:
     def _is_listed(self, token: str) -> bool:
         if token in self._words:
             return True
+        if token.isdigit():
+            return False
         token = token.rstrip("!|")  # "shit!" ends in a mark, and not in an i
         if token in self._words:
             return True
         if "*" in token.strip("*"):
             return self._is_starred(token.strip("*"))
         if not token.isalpha():
+            if sum(map(str.isalpha, token)) < MIN_PLAIN_LETTERS:
+                return False
             token = token.strip("*_").translate(_LOOKS)
         elif not _REPEATED.search(token):
             return False
@@ -109,9 +120,8 @@ class ProfanityValidator:
             return False
         shape = token.translate(_LOOKS)
         return any(
-            len(word) == len(shape)
-            and all(sign in ("*", letter) for sign, letter in zip(shape, word, strict=True))
-            for word in self._words
+            all(sign in ("*", letter) for sign, letter in zip(shape, word, strict=True))
+            for word in self._by_start.get((len(shape), shape[0]), ())
         )
 
 

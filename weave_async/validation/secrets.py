@@ -47,9 +47,11 @@ MAX_KEY_CHARS = 16_384
 _IN_URL = re.compile(r"://[^\s/:@\[\]]{1,256}:(?P<value>[^\s/:@\[\]]{3,256})@")
 _ASSIGNED = re.compile(
     r"(?:api[_-]?key|secret|token|passw(?:or)?d|pwd|credential)s?[\"'`]?"
-    r"[ \t]{0,4}(?::=|=>|=|:)[ \t]{0,4}[\"'`]?(?P<value>[A-Za-z0-9+/=_.~!@#%^&*-]{16,512})",
+    r"[ \t]{0,4}(?::=|=>|=|:)[ \t]{0,4}[\"'`]?"
+    r"(?P<value>[A-Za-z0-9+/=_.~!@#%^&*-]{16,512}+)(?![(\[])",  # no call, no subscript
     re.IGNORECASE,
 )
+_ATTRIBUTE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")  # settings.key_2, in code
 _STAND_IN = re.compile(
     r"example|dummy|sample|placeholder|change|your|redacted|insert|secret|token|password|xxxx|1234567"
     r"|(.)\1{5}",
@@ -126,9 +128,9 @@ def _is_mixed(value: str) -> bool:
 
 
 def _looks_random(value: str) -> bool:
-    if _STAND_IN.search(value) or not any(map(str.isdigit, value)):
+    if _STAND_IN.search(value) or _ATTRIBUTE.fullmatch(value):
         return False
-    if not any(map(str.isalpha, value)):
+    if sum(map(str.isdigit, value)) < 2 or not any(map(str.isalpha, value)):
         return False
     counts = Counter(value).values()
     bits = -sum(count / len(value) * log2(count / len(value)) for count in counts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 
 from weave_async.records import ACCEPTED, Sample, Verdict
@@ -23,11 +24,11 @@ class ToxicityValidator:
     """Refuses what a small model of English words rates as offensive; needs the extra ``toxicity``.
 
     ``max_score`` is the highest score to pass, between 0 and 1. Lower ones find more, and refuse
-    ordinary rows: scores above 0.5 are the model's own "offensive", words such as "stupid" or
-    "sexual" in a decent sentence reach 0.8.
+    ordinary rows: the model goes by single words, and rates "Moby Dick" at 1.0 and a film that
+    "is dumb fun" above 0.9.
     """
 
-    max_score: float = 0.9
+    max_score: float = 0.98
     field: Field = "both"
 
     def __post_init__(self) -> None:
@@ -55,7 +56,6 @@ class ToxicityValidator:
 @cache
 def _scorer() -> Callable[[Sequence[str]], Sequence[float]]:
     """Loads scikit-learn and the model: half a second, once in each process."""
-    from profanity_check import predict_prob  # type: ignore[import-not-found]
-
-    score: Callable[[Sequence[str]], Sequence[float]] = predict_prob
+    score: Callable[[Sequence[str]], Sequence[float]]
+    score = import_module("profanity_check").predict_prob
     return score

@@ -15,7 +15,9 @@ TAIL_CHARS = 60
 _FENCE = re.compile(r"^[ \t>]{0,12}(?:```|~~~)", re.MULTILINE)
 _EMPTY_ITEM = re.compile(r"\n[ \t]{0,12}(?:[-*+•]|\d{1,3}[.)])\Z")
 _BRACKET = re.compile(r"[()\[\]{}]")
-_SMILEY = re.compile(r"[:;=]['’]?[ -]?[(\[{]+|\((?=[:;=])")  # those with an opening bracket
+_NO_BRACKET = re.compile(  # smileys that look like an opening one, and brackets that are quoted
+    r"[:;=][,'’]?[ -]?[(\[{]+|\((?=[:;=])|([\"'])[()\[\]{}]{1,9}\1"
+)
 _LAST_WORD = re.compile(r"(?<![\w'’-])[a-z]+\Z")
 _LINKING_WORDS = """
 an and although but my nor onto or our than the their unless upon whereas whose your
@@ -23,7 +25,7 @@ an and although but my nor onto or our than the their unless upon whereas whose 
 _LINKING = frozenset(_LINKING_WORDS.split())
 """Words that nobody ends with. Most that need another are left out: "who is it from", "yes it is",
 "two each", "the answer is a" are whole."""
-_SIGN_OFF = re.compile(r"(?:\A|\n)[^\n]{0,30},\Z")  # "Best regards,"
+_SIGN_OFF = re.compile(r"\n[^\n,]{0,30},\Z")  # "Best regards,"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ def _open_bracket(text: str) -> str:
         return ""  # its author forgot about it: nothing is missing
     paragraph = text[text.rfind("\n\n") + 1 :]
     opened: list[str] = []
-    for bracket in _BRACKET.findall(_SMILEY.sub("", paragraph)):
+    for bracket in _BRACKET.findall(_NO_BRACKET.sub("", paragraph)):
         if bracket in "([{":
             opened.append(bracket)
         elif opened:
