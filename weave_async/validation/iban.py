@@ -27,15 +27,15 @@ _LENGTHS = {
     }.items()
 }
 _LENGTH_OF = {code: length for length, codes in _LENGTHS.items() for code in codes}
-_START = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(sorted(_LENGTH_OF))})\d\d", re.IGNORECASE)
+_START = re.compile(r"(?<![A-Za-z0-9])([A-Za-z]{2})[0-9]{2}")
 _SEPARATORS = " -\u00a0"
 
 
 def ibans(text: str) -> Iterator[tuple[int, int]]:
     """Where valid ones stand, with or without the blanks that people group them by."""
     for match in _START.finditer(text):
-        start = match.start()
-        end = _end(text, start, _LENGTH_OF[match.group()[:2].upper()])
+        start, length = match.start(), _LENGTH_OF.get(match[1].upper())
+        end = _end(text, start, length) if length else None
         if end and _is_valid(text[start:end]):
             yield start, end
 

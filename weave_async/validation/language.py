@@ -89,8 +89,11 @@ class LanguageValidator:
             words = _NO_WORDS.sub(" ", without_code(text[:MAX_CHARS]))
             if _num_letters(words) < self.min_letters:
                 continue
-            found, confidence = _likeliest(identifier, words)
-            if found not in codes and found != _NO_LANGUAGE and confidence >= self.min_confidence:
+            found, _ = identifier.classify(words)
+            if found in codes or found == _NO_LANGUAGE:
+                continue
+            confidence = _confidence(identifier, words, found)
+            if confidence >= self.min_confidence:
                 evidence = {"language": found, "confidence": round(confidence, 3)}
                 return Verdict(False, "other_language", {**evidence, "allowed": sorted(codes)})
         return ACCEPTED
@@ -104,12 +107,11 @@ def _texts(sample: Sample, where: Field) -> Iterable[str]:
         yield sample.completion
 
 
-def _likeliest(identifier: Any, text: str) -> tuple[str, float]:
-    """The likeliest language, and how likely it is that it is this one or one just like it."""
+def _confidence(identifier: Any, text: str, found: str) -> float:
+    """How likely it is that the language is ``found``, or one just like it."""
     ranked = dict(identifier.rank(text))
-    found = next(iter(ranked))
     alike = next((kin for kin in _KIN if found in kin), {found})
-    return found, sum(ranked.get(code, 0.0) for code in alike)
+    return sum(ranked.get(code, 0.0) for code in alike)
 
 
 def _num_letters(text: str) -> int:
