@@ -110,6 +110,7 @@ def test_the_time_is_for_all_patterns_together(make_sample: MakeSample) -> None:
         ({"forbid": ["fine", "[z-a]"]}, r"forbid: '\[z-a\]' is no pattern: .* at position"),
         ({"match": "(" * 2000 + ")" * 2000}, "nested too deep"),
         ({"match": "a" * 10_001}, "10001 characters, at most 10000"),
+        ({"match": "((a{1000}){1000}){1000}"}, "multiply to more than 1000000"),
         ({}, "name a pattern under 'match' or 'forbid'"),
         ({"match": "a", "timeout_s": 0}, "timeout_s 0"),
         ({"match": "a", "timeout_s": 2}, "timeout_s 2"),

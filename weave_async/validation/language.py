@@ -109,7 +109,7 @@ def _texts(sample: Sample, where: Field) -> Iterable[str]:
 
 def _confidence(identifier: Any, text: str, found: str) -> float:
     """How likely it is that the language is ``found``, or one just like it."""
-    ranked = dict(identifier.rank(text))
+    ranked: dict[str, float] = dict(identifier.rank(text))
     alike = next((kin for kin in _KIN if found in kin), {found})
     return sum(ranked.get(code, 0.0) for code in alike)
 

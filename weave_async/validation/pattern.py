@@ -10,6 +10,7 @@ import dataclasses
 import time
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from typing import Any
 
 import regex  # type: ignore[import-untyped]
@@ -18,7 +19,11 @@ from weave_async.records import ACCEPTED, Sample, Verdict
 from weave_async.validation.turns import Field, turns
 
 MAX_PATTERN_CHARS = 10_000
+MAX_REPEATS = 1_000_000
+"""What the counts in a pattern may multiply to: ``((a{1000}){1000}){1000}`` would be unrolled into
+all the memory there is."""
 MAX_SHOWN_CHARS = 100
+_COUNT = regex.compile(r"\{(\d{1,9})(?:,\d*)?\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,10 @@ def _compiled(patterns: str | list[str], option: str) -> list[Any]:
         if len(pattern) > MAX_PATTERN_CHARS:
             raise ValueError(
                 f"{option}: a pattern has {len(pattern)} characters, at most {MAX_PATTERN_CHARS}"
+            )
+        if prod(int(count) or 1 for count in _COUNT.findall(pattern)) > MAX_REPEATS:
+            raise ValueError(
+                f"{option}: the counts in {pattern[:50]!r} multiply to more than {MAX_REPEATS}"
             )
         try:
             compiled.append(regex.compile(pattern))
