@@ -75,7 +75,7 @@ def test_the_environment_swaps_providers_and_nothing_else_changes(
             rows[provider] = asyncio.run(make(provider))
     assert all(rows.values())
     noiseless = {
-        name: [{**row, "lineage": {**row["lineage"], "noise": []}} for row in found]
+        name: [{**row, "lineage": {**row["lineage"], "noise": [], "verdicts": []}} for row in found]
         for name, found in rows.items()
     }
     shapes = {json.dumps(shape_of(row)) for found in noiseless.values() for row in found}

@@ -47,6 +47,8 @@ class JudgingStage:
             return (sample,)
         try:
             return (judged(sample, self.kind, self.name, self.rule(sample), self.explains_all),)
+        except MemoryError:
+            raise  # a worker knows what to do about it
         except Exception as error:
             return (self.guard.rejected(sample, error),)
 
@@ -70,6 +72,8 @@ class SchemaStage:
         try:
             verdict = self._verdict(sample)
             return (judged(sample, self.kind, self.name, verdict, self.explains_all),)
+        except MemoryError:
+            raise  # a worker knows what to do about it
         except Exception as error:
             return (self.guard.rejected(sample, error),)
 
@@ -108,6 +112,8 @@ class AskingJudgingStage:
             verdict = Verdict(False, NO_VERDICT, {"error": str(error)})
         except (WeaveError, Unsent):
             raise
+        except MemoryError:
+            raise  # a worker knows what to do about it
         except Exception as error:
             return (self.guard.rejected(sample, error),)
         return (judged(sample, self.kind, self.name, verdict, self.explains_all),)

@@ -159,6 +159,8 @@ class NoiseStage(_Noising):
         try:
             others = (self._rng(sample, number) for number in range(1, self.options.copies))
             return self._variants(sample, [self._noisy(sample, each) for each in (rng, *others)])
+        except MemoryError:
+            raise  # a worker knows what to do about it
         except Exception as error:
             return (self.guard.rejected(sample, error),)
 

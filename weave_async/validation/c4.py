@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from weave_async.records import ACCEPTED, Message, Sample, Verdict
 from weave_async.validation.bounds import Bound, Bounds, Switch, TextKind, bounds_of
@@ -82,8 +81,6 @@ class C4Validator:
     citations: Switch = "preset"
     clean: bool = False
     _bounds: dict[str, float | None] = field(init=False, repr=False)
-
-    is_light: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_bounds", bounds_of(self, PRESETS))

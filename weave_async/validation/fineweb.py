@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from typing import ClassVar
 
 import regex  # type: ignore[import-untyped]
 
@@ -70,8 +69,6 @@ class FineWebValidator:
     max_duplicate_chars: Bound = "preset"
     max_line_breaks_per_word: Bound = "preset"
     _bounds: dict[str, float | None] = field(init=False, repr=False)
-
-    is_light: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_bounds", bounds_of(self, PRESETS))

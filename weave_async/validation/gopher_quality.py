@@ -11,7 +11,6 @@ import string
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import ClassVar
 from unicodedata import category
 
 from weave_async.records import Sample, Verdict
@@ -90,8 +89,6 @@ class GopherQualityValidator:
     stop_words: list[str] = field(default_factory=lambda: list(STOP_WORDS))
     _bounds: dict[str, float | None] = field(init=False, repr=False)
     _stop_words: frozenset[str] = field(init=False, repr=False)
-
-    is_light: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_bounds", bounds_of(self, PRESETS))

@@ -32,8 +32,6 @@ class LengthValidator:
 
     paths: ClassVar[tuple[str, ...]] = ("vocabularies",)
 
-    is_light: ClassVar[bool] = True
-
     min_words: int = 1
     max_words: int | None = None
     max_chars: int | None = None

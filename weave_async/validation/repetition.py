@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count, pairwise
-from typing import ClassVar, Self
+from typing import Self
 
 from weave_async.records import Sample, Verdict
 from weave_async.validation.bounds import (
@@ -89,8 +89,6 @@ class RepetitionValidator:
     min_top_count: Bound = "preset"
     _bounds: dict[str, float | None] = field(init=False, repr=False)
     _least_duplicate: float = field(init=False, repr=False)
-
-    is_light: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         bounds = bounds_of(self, PRESETS)

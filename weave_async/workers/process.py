@@ -31,12 +31,14 @@ logger = logging.getLogger(__name__)
 TIMED_OUT, CRASHED, OUT_OF_MEMORY = "timed_out", "crashed", "out_of_memory"
 # sys.path is ours before anything is imported: modules beside a recipe are found there as here, and
 # nothing that lies in the working directory is taken for one of ours.
-_BOOTSTRAP = """import sys
+_BOOTSTRAP = """import os, sys
+for library in "OMP", "OPENBLAS", "MKL":
+    os.putenv(library + "_NUM_THREADS", "1")
 sys.path[:] = sys.argv[4:]
 from weave_async.workers.worker import main
 main(*map(int, sys.argv[1:4]))"""
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-"""The workers are the parallelism; whoever has set one of these knows better."""
+"""What runs before any import that is not Python's own. The workers are the parallelism: no
+library is to start threads of its own."""
 IDLE_DEADLINE_S = 60.0
 """To take rows up, or to tell what became of them: neither is a row's doing."""
 _SURE_AFTER_S = 0.02
@@ -259,7 +261,6 @@ async def start_worker(setup: Setup) -> WorkerProcess:
                 stderr=its_stderr_fd,
                 pass_fds=fds,
                 start_new_session=True,  # Ctrl-C in the terminal is ours to handle
-                env=_ONE_THREAD | os.environ,
             )
         except OSError as error:
             raise RecipeError(f"no worker process can be started: {error}") from error
