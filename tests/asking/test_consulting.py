@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from consultation_bench import FIRST, Bench, opened, recipe_of, says, settings_of, with_models
 from invariants import completions
-from weave_async.asking.consulting import Advisor, Consultations
 from weave_async.audit import audit
-from weave_async.dispatch import Dispatcher, Unsent
+from weave_async.dispatch import Unsent
 from weave_async.errors import (
     AuthenticationError,
     BudgetError,
@@ -22,136 +21,16 @@ from weave_async.errors import (
     ConsultationNeeded,
     RecipeError,
 )
-from weave_async.interfaces import Consult
+from weave_async.explanation import explain
 from weave_async.journal import calls
-from weave_async.journal.journal import Journal
 from weave_async.journal.segments import list_segments
 from weave_async.metrics import RunMetrics
-from weave_async.parts import (
-    advisors_of,
-    consultation_journal_of,
-    consultations_of,
-    dispatchers_of,
-    endpoints_of,
-    providers_of,
-)
-from weave_async.recipe import Recipe
 from weave_async.records import Consulted, Message, Response, Sample, SamplingParams
-from weave_async.rundir import RunFolder
-from weave_async.settings import Settings
-from weave_async.testing.scripted_endpoint import (
-    RecordedRequest,
-    Reply,
-    ScriptedEndpoint,
-    chat_reply,
-    error_reply,
-)
+from weave_async.testing.scripted_endpoint import ScriptedEndpoint, chat_reply, error_reply
 
 MakeSample = Callable[..., Sample]
-FIRST = Consulted()
 QUESTION = [Message("user", "Is it good?")]
 SHORT = SamplingParams(max_tokens=20)
-
-
-@dataclass
-class Bench:
-    """A run's parts, as far as consultations need them."""
-
-    consultations: Consultations
-    dispatchers: dict[str, Dispatcher]
-    journal: Journal
-    metrics: RunMetrics
-    advisors: dict[Consulted, Advisor]
-
-    def consult(self, sample: Sample, stage: str = "judge") -> Consult:
-        return self.consultations.consult_for(sample, stage)
-
-
-def settings_of(endpoint: ScriptedEndpoint, **more: str) -> Settings:
-    environ = {
-        "WEAVE_ASYNC_ENDPOINTS__MAIN__BASE_URL": endpoint.base_url,
-        "WEAVE_ASYNC_ENDPOINTS__MAIN__API_KEY": "sk-test",
-        "WEAVE_ASYNC_ENDPOINTS__MAIN__MODEL": "small",
-        "WEAVE_ASYNC_ENDPOINTS__MAIN__MAX_CONCURRENCY": "2",
-        **more,
-    }
-    return Settings.from_environment(environ, None)
-
-
-def recipe_of(**more: Any) -> Recipe:
-    budget, generate = more.pop("budget", {}), more.pop("generate", {})
-    return Recipe.model_validate(
-        {
-            "seed": 7,
-            "budget": budget,
-            "prompts": {"source": "seeds.jsonl", "template": "{{ text }}"},
-            "generate": {"mix": [{"endpoint": "main"}], "attempts": 2, **generate},
-            **more,
-        }
-    )
-
-
-@asynccontextmanager
-async def opened(
-    endpoint: ScriptedEndpoint,
-    recipe: Recipe | None = None,
-    *,
-    consulted: tuple[Consulted, ...] = (FIRST,),
-    settings: Settings | None = None,
-    is_replay: bool = False,
-) -> AsyncIterator[Bench]:
-    """The parts in the order in which a run makes and enters them."""
-    recipe, settings = recipe or recipe_of(), settings or settings_of(endpoint)
-    metrics = RunMetrics()
-    async with AsyncExitStack() as stack:
-        endpoints = endpoints_of(recipe.generate.mix, settings)
-        advisors = advisors_of(consulted, recipe, endpoints, settings)
-        advising = {advisor.endpoint.name: advisor.endpoint for advisor in advisors.values()}
-        providers = providers_of([*endpoints, *advising.values()])
-        folder = RunFolder(Path("out"))
-        folder.open()
-        stack.callback(folder.close)
-        journal = Journal(folder.journal, asks={})
-        stack.callback(journal.close)
-        journal.begin()
-        own = consultation_journal_of(folder, advisors, providers, on_trouble=lambda error: None)
-        assert own is not None
-        stack.callback(own.close)
-        dispatchers = dispatchers_of(
-            recipe,
-            [*endpoints, *advising.values()],
-            providers,
-            journal,
-            on_retry=lambda error: None,
-            consultations=own,
-        )
-        for dispatcher in dispatchers.values():
-            await stack.enter_async_context(dispatcher)
-        consultations = consultations_of(
-            recipe,
-            endpoints,
-            advisors,
-            providers,
-            dispatchers,
-            journal=own,
-            metrics=metrics,
-            is_replay=is_replay,
-        )
-        await stack.enter_async_context(consultations)
-        yield Bench(consultations, dispatchers, own, metrics, advisors)
-
-
-def says(text: str) -> Callable[[RecordedRequest], Reply]:
-    return with_models(lambda request: chat_reply(text))
-
-
-def with_models(script: Callable[[RecordedRequest], Reply]) -> Callable[[RecordedRequest], Reply]:
-    def reply(request: RecordedRequest) -> Reply:
-        if request.method == "GET":
-            return error_reply(404)
-        return script(request)
-
-    return reply
 
 
 def sent_frames() -> int:
@@ -452,6 +331,28 @@ def test_a_simulated_judge_of_real_answers_is_warned_of(
     with ScriptedEndpoint(says("yes")) as endpoint:
         asyncio.run(scenario(endpoint))
     assert "real answers are judged or rewritten by simulated" in caplog.text
+
+
+def test_explain_shows_what_was_asked_about_a_row_and_of_no_other(make_sample: MakeSample) -> None:
+    sample, other = make_sample(ordinal=1), make_sample(ordinal=2)
+
+    async def scenario(endpoint: ScriptedEndpoint) -> None:
+        async with opened(endpoint) as bench:
+            bench.journal_of_samples.record(sample)
+            for each in (sample, other, replace(sample, copy=1)):
+                await asked(bench, each, draw=3)
+            endpoint_says.append("x" * 1000)
+            await bench.consult(sample, "pairwise")(FIRST, QUESTION, params=SHORT)
+
+    endpoint_says = ["a telling verdict"]
+    script = with_models(lambda request: chat_reply(endpoint_says[-1]))
+    with ScriptedEndpoint(script) as endpoint:
+        asyncio.run(scenario(endpoint))
+    first, second = explain(Path("out"), sample.sample_id).consultations
+    assert (first.stage, first.model, first.draw, first.run) == ("judge", "small", 3, 1)
+    assert first.answer == "a telling verdict"
+    assert first.place.startswith("000001")
+    assert (second.stage, len(second.answer)) == ("pairwise", 400)
 
 
 def test_damage_in_the_journal_of_consultations_is_found(make_sample: MakeSample) -> None:
