@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +20,22 @@ from weave_async.errors import (
     BudgetError,
     ConsultationError,
     ConsultationNeeded,
+    QuotaError,
     RecipeError,
+    RunFolderError,
 )
 from weave_async.explanation import explain
 from weave_async.journal import calls
 from weave_async.journal.segments import list_segments
 from weave_async.metrics import RunMetrics
 from weave_async.records import Consulted, Message, Response, Sample, SamplingParams
-from weave_async.testing.scripted_endpoint import ScriptedEndpoint, chat_reply, error_reply
+from weave_async.testing.scripted_endpoint import (
+    RecordedRequest,
+    Reply,
+    ScriptedEndpoint,
+    chat_reply,
+    error_reply,
+)
 
 MakeSample = Callable[..., Sample]
 QUESTION = [Message("user", "Is it good?")]
@@ -371,3 +380,91 @@ def test_damage_in_the_journal_of_consultations_is_found(make_sample: MakeSample
     assert [check.name for check in bad][:1] == [
         "every frame of the journal of the consultations is whole"
     ]
+
+
+def test_where_the_journal_is_gone_whoever_asks_is_told_and_nobody_waits_for_ever(
+    make_sample: MakeSample,
+) -> None:
+    async def scenario(endpoint: ScriptedEndpoint) -> None:
+        async with opened(endpoint) as bench:
+            await asked(bench, make_sample(ordinal=0))
+            shutil.rmtree("out/consultations")
+            with pytest.raises(RunFolderError, match="consultations"):
+                for number in range(1, 1000):
+                    await asked(bench, make_sample(ordinal=number))
+            with pytest.raises(RunFolderError, match="consultations"):
+                await asyncio.gather(asked(bench, make_sample(ordinal=1000)))
+
+    with ScriptedEndpoint(says("yes")) as endpoint:
+        asyncio.run(asyncio.wait_for(scenario(endpoint), 30))
+
+
+def test_a_consultation_stays_with_its_endpoint_while_that_one_is_down(
+    make_sample: MakeSample,
+) -> None:
+    """Samples go elsewhere then; another model's word would be another judge's."""
+    other = Consulted("other")
+    recipe = recipe_of(generate={"mix": [{"endpoint": "main"}, {"endpoint": "other"}]})
+    is_down = True
+
+    def script(request: RecordedRequest) -> Reply:
+        if request.body["model"] == "strict" and is_down:
+            return error_reply(503)
+        return chat_reply(request.body["model"])
+
+    async def scenario(endpoint: ScriptedEndpoint) -> str:
+        nonlocal is_down
+        settings = settings_of(
+            endpoint,
+            WEAVE_ASYNC_ENDPOINTS__OTHER__BASE_URL=endpoint.base_url,
+            WEAVE_ASYNC_ENDPOINTS__OTHER__API_KEY="sk-test",
+            WEAVE_ASYNC_ENDPOINTS__OTHER__MODEL="strict",
+        )
+        async with opened(endpoint, recipe, consulted=(other,), settings=settings) as bench:
+            dispatcher = bench.dispatchers["other"]
+            consult = bench.consult(make_sample())
+            asking = asyncio.create_task(consult(other, QUESTION, params=SHORT))
+            while not completions(endpoint.requests):
+                await asyncio.sleep(0.01)
+            dispatcher.turn_away(True)
+            await asyncio.sleep(0.1)
+            dispatcher.turn_away(True)
+            is_down = False
+            return (await asking).text
+
+    with ScriptedEndpoint(with_models(script)) as endpoint:
+        assert asyncio.run(scenario(endpoint)) == "strict"
+        models = {request.body["model"] for request in completions(endpoint.requests)}
+        assert models == {"strict"}
+        assert len(completions(endpoint.requests)) == sent_frames()
+
+
+def test_an_endpoint_that_was_left_for_good_ends_the_consulting(make_sample: MakeSample) -> None:
+    async def scenario(endpoint: ScriptedEndpoint) -> None:
+        async with opened(endpoint) as bench:
+            await asked(bench, make_sample(ordinal=0))
+            bench.dispatchers["main"].leave(QuotaError("no credit is left"))
+            with pytest.raises(QuotaError, match="no credit is left"):
+                await asked(bench, make_sample(ordinal=1))
+
+    with ScriptedEndpoint(says("yes")) as endpoint:
+        asyncio.run(scenario(endpoint))
+
+
+def test_a_straggling_judge_is_asked_twice_and_both_calls_are_its_own(
+    make_sample: MakeSample,
+) -> None:
+    recipe = recipe_of(generate={"hedge": {"after": 0.2, "most": 1.0}})
+    delays = iter([3.0])
+
+    def script(request: RecordedRequest) -> Reply:
+        return chat_reply("yes", head_delay_s=next(delays, 0.0))
+
+    async def scenario(endpoint: ScriptedEndpoint) -> str:
+        async with opened(endpoint, recipe) as bench:
+            return (await asked(bench, make_sample())).text
+
+    with ScriptedEndpoint(with_models(script)) as endpoint:
+        assert asyncio.run(scenario(endpoint)) == "yes"
+        assert len(completions(endpoint.requests)) == 2 == sent_frames()
+    assert [each for each in audit(Path("out")).checks if not each.passed] == []

@@ -26,7 +26,7 @@ ROOM_TOKENS, CHARS_PER_TOKEN = 96, 2
 
 _PREFACE = re.compile(
     r"(?:(?:sure|certainly|of course|absolutely|okay|ok)\b[,.!:]*\s*)?"
-    r"(?:here(?:'s|\u2019s| is| are)\b[^\n:]{0,80}:"
+    r"(?:here(?: it)?(?:'s|\u2019s| is| are| you go)\b[^\n:]{0,80}:"
     r"|(?:the )?(?:rewritten|rephrased|paraphrased?|translated|translation|back-?translation|formal"
     r"|informal|simplified)\b(?: (?:text|version|sentence|question|message))?:)\s*",
     re.IGNORECASE,
