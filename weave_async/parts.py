@@ -106,7 +106,10 @@ def advisors_of(
             continue
         options = alike[0][0].options if alike else {}
         entry = MixEntry(endpoint=name, model=whom.model, options=options)
-        endpoint = endpoint_of(entry, settings)
+        try:
+            endpoint = endpoint_of(entry, settings)
+        except RecipeError as error:
+            raise RecipeError(f"for a stage that consults '{name}': {error}") from error
         same = [each for each in endpoints if _is_same(each, endpoint)]
         if same:
             advisors[whom] = Advisor(same[0], recipe.generate.api)

@@ -315,7 +315,9 @@ def test_an_unknown_endpoint_is_refused_with_what_there_is(make_sample: MakeSamp
             pass
 
     with ScriptedEndpoint(says("yes")) as endpoint:
-        with pytest.raises(RecipeError, match=r"unknown provider 'jugde'.* Known: .*main"):
+        with pytest.raises(
+            RecipeError, match=r"consults 'jugde': unknown provider .* Known: .*main"
+        ):
             asyncio.run(scenario(endpoint))
         assert not endpoint.requests
 

@@ -170,6 +170,16 @@ def test_what_is_no_verdict_is_asked_again_once_and_then_rejected(
     json.dumps(verdict.evidence)
 
 
+def test_a_second_try_is_warmer_and_a_verdict_that_was_cut_off_says_so(
+    make_judge: MakeJudge, make_sample: MakeSample
+) -> None:
+    adviser = says('{"reason": "it goes on and')
+    adviser.finish_reason = "length"
+    verdict = judged(make_judge(max_tokens=50), make_sample(), adviser)
+    assert [question.params.temperature for question in adviser.asked] == [0.0, 0.7]
+    assert verdict.evidence == {"error": "first of the mix: cut off at max_tokens, 50"}
+
+
 def test_the_fence_is_the_samples_own_and_nothing_in_its_texts_can_close_it(
     make_judge: MakeJudge, make_sample: MakeSample
 ) -> None:

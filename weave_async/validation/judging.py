@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ MAX_RUBRIC_BYTES = 64 * 1024
 MAX_REASON_CHARS = 300
 SECOND_TRY = 1000
 """Added to the draw of a question whose first answer was no verdict: no repeat has that number."""
+SECOND_TRY_TEMPERATURE = 0.7
 
 T = TypeVar("T")
 
@@ -76,16 +78,20 @@ async def verdict_of(
     schema: Mapping[str, Any],
     read: Callable[[Mapping[str, Any]], T],
 ) -> T:
-    """What ``read`` makes of the object that was answered; asked once more if it raises.
+    """What ``read`` makes of the object that was answered; asked once more if it raises, warmer:
+    a judge without any chance in it would only repeat itself.
 
     Raises ``NoVerdictError`` when neither answer was a verdict.
     """
-    for number in (draw, draw + SECOND_TRY):
-        response = await consult(whom, messages, params=params, draw=number, schema=schema)
+    warmer = replace(params, temperature=max(params.temperature or 0.0, SECOND_TRY_TEMPERATURE))
+    for number, asked in ((draw, params), (draw + SECOND_TRY, warmer)):
+        response = await consult(whom, messages, params=asked, draw=number, schema=schema)
         try:
             return read(_object_in(response.text))
         except (NotJsonError, TooLargeError, KeyError, TypeError, ValueError) as error:
             said = f"{label_of(whom)}: {error}"
+            if response.finish_reason == "length":
+                said = f"{label_of(whom)}: cut off at max_tokens, {params.max_tokens}"
     raise NoVerdictError(said[:MAX_REASON_CHARS])
 
 
