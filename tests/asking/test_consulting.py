@@ -136,6 +136,22 @@ def test_a_paid_answer_is_kept_though_whoever_asked_was_cancelled(make_sample: M
         assert len(completions(endpoint.requests)) == 1 == sent_frames()
 
 
+def test_at_the_end_nothing_that_nobody_waits_for_is_tried_again(make_sample: MakeSample) -> None:
+    async def scenario(endpoint: ScriptedEndpoint) -> None:
+        async with opened(endpoint) as bench:
+            asking = asyncio.create_task(asked(bench, make_sample()))
+            while not completions(endpoint.requests):
+                await asyncio.sleep(0.01)
+            asking.cancel()
+            await asyncio.wait([asking])
+        assert len(asyncio.all_tasks()) == 1
+
+    failing = with_models(lambda request: error_reply(500, head_delay_s=0.2))
+    with ScriptedEndpoint(failing) as endpoint:
+        asyncio.run(scenario(endpoint))
+        assert len(completions(endpoint.requests)) == 1 == sent_frames()
+
+
 def test_a_question_without_an_answer_is_asked_again_by_a_later_run_only(
     make_sample: MakeSample,
 ) -> None:

@@ -99,10 +99,13 @@ class Consultations:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Let in what is out, or drop it where something has gone wrong, and have it durable.
+        """Let in what is out, or drop it where something has gone wrong, and have it durable. The
+        dispatchers are stopped: nothing that fails now is sent again.
 
         Raises what kept the journal from keeping answers, unless somebody has been told.
         """
+        for dispatcher in self._dispatchers.values():
+            dispatcher.stop()
         self.abandon() if exc_type is not None else self.stop()
         if self._under_way:
             await asyncio.wait(self._under_way.values())
