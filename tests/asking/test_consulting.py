@@ -422,7 +422,8 @@ def test_a_consultation_stays_with_its_endpoint_while_that_one_is_down(
 ) -> None:
     """Samples go elsewhere then; another model's word would be another judge's."""
     other = Consulted("other")
-    recipe = recipe_of(generate={"mix": [{"endpoint": "main"}, {"endpoint": "other"}]})
+    mix = [{"endpoint": "main"}, {"endpoint": "other"}]
+    recipe = recipe_of(generate={"mix": mix, "attempts": 100})
     is_down = True
 
     def script(request: RecordedRequest) -> Reply:
