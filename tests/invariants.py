@@ -76,7 +76,11 @@ def check_run(
         if num_received is not None:
             check_calls(folder, num_received, processes)
     if budget_tokens is not None:
-        spent = sum(answer["usage_tokens"] for answer in answers(folder))
+        spent = sum(
+            answer["usage_tokens"]
+            for of in ("journal", "consultations")
+            for answer in answers(folder, of=of)
+        )
         assert spent <= budget_tokens, f"I8: {spent} tokens spent of {budget_tokens}"
 
 
@@ -156,7 +160,7 @@ def check_calls(folder: Path, num_received: int, processes: Sequence[Ended]) -> 
     if not any(frame.get("format_version", 1) > 1 for frame in frames(folder)):
         return
     num_sent = num_unconnected = 0
-    for frame in frames(folder):
+    for frame in [*frames(folder), *frames(folder, of="consultations")]:
         if frame["kind"] == "sent":
             num_sent += len(frame["calls"])
         elif frame["kind"] == "missed":
@@ -190,7 +194,7 @@ def prompts_by_request_id(folder: Path) -> dict[str, str]:
     return {row["lineage"]["request_id"]: prompt_of(row) for row in rows}
 
 
-def answers(folder: Path) -> list[dict[str, Any]]:
+def answers(folder: Path, *, of: str = "journal") -> list[dict[str, Any]]:
     """The journal's answers: ``request_id``, ``sample_id``, ``usage_tokens``."""
     return [
         {
@@ -198,14 +202,16 @@ def answers(folder: Path) -> list[dict[str, Any]]:
             "sample_id": frame["sample_id"],
             "usage_tokens": sum(count or 0 for count in frame["response"]["usage"].values()),
         }
-        for frame in frames(folder)
+        for frame in frames(folder, of=of)
         if frame["kind"] == "answer"
     ]
 
 
-def frames(folder: Path) -> Iterator[dict[str, Any]]:
-    """All whole frames of the journal. A torn one may end a segment."""
-    for path in sorted(folder.glob("journal/*.log")) + sorted(folder.glob("journal/*.new")):
+def frames(folder: Path, *, of: str = "journal") -> Iterator[dict[str, Any]]:
+    """All whole frames of a journal: the samples', or that of ``consultations``. A torn one may end
+    a segment.
+    """
+    for path in sorted(folder.glob(f"{of}/*.log")) + sorted(folder.glob(f"{of}/*.new")):
         yield from _frames_in(path.read_bytes())
 
 

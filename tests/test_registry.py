@@ -153,6 +153,13 @@ def test_options_schema_says_what_can_be_set() -> None:
     assert list(registry.options_schema("selector", "exact")["properties"]) == ["on"]
 
 
+def test_options_within_options_are_described_where_they_stand() -> None:
+    schema = registry.options_schema("validator", "weave_async.validation.judge:JudgeValidator")
+    assert list(schema["properties"]["judges"]["items"]["properties"]) == ["endpoint", "model"]
+    assert "$ref" not in str(schema)
+    assert "$defs" not in schema
+
+
 BUILD = (
     "from weave_async import registry; from weave_async.errors import RecipeError\n"
     "try: print('loaded', registry.load('provider', 'simulated'))\n"

@@ -1,7 +1,8 @@
 """Whether a run folder keeps its promises, proved from the files alone. Nothing is written.
 
-Three passes, each with flat memory: over the journal, over the outputs, and over their bytes. What
-is kept are 16 to 24 bytes a sample: where its answers stand, and which samples were met.
+Three passes, each with flat memory: over the journal (and that of what stages have asked models,
+where there is one), over the outputs, and over their bytes. What is kept are 16 to 24 bytes a
+sample: where its answers stand, and which samples were met.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ def audit(path: Path) -> Audit:
     journal = _JournalPass(found)
     try:
         journal.read(list_segments(folder.journal) if folder.journal.is_dir() else [])
+        if folder.consultations.is_dir():
+            _JournalPass(found, of=" of the consultations").read(
+                list_segments(folder.consultations)
+            )
         manifest = folder.read_manifest()
     except InputError as error:
         found.checks.append(Check("the manifest is readable", "", [str(error)], 1))
@@ -62,12 +67,12 @@ def audit(path: Path) -> Audit:
 class _JournalPass:
     """Every frame of the journal: is it whole, and does each call have its outcome?"""
 
-    def __init__(self, found: Audit) -> None:
+    def __init__(self, found: Audit, of: str = "") -> None:
         self.answers = Index()
         self.last_epoch = 0
         self._notes = found.notes
-        self._whole = Check("every frame of the journal is whole")
-        self._calls_check = Check("sent = answered + missed + unknown")
+        self._whole = Check(f"every frame of the journal{of} is whole")
+        self._calls_check = Check(f"sent = answered + missed + unknown{of and ',' + of}")
         self._calls = Calls()
         self._kinds: Counter[str] = Counter()
         found.checks += [self._whole, self._calls_check]

@@ -19,6 +19,7 @@ from weave_async.errors import (
 )
 from weave_async.flow.admission import LONGEST_OUTAGE_S, Admission, Slot
 from weave_async.guard import GuardedProvider
+from weave_async.interfaces import AttemptLog
 from weave_async.records import Failure, Request
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,8 @@ class Tries:
     """What has become of one request so far, wherever it was sent.
 
     ``attempts`` are those that were its own; ``answered`` is the sending that brought the answer.
+    ``log`` is told of each sending, in place of the dispatcher's own. A request that ``stays`` is
+    meant for this endpoint alone: it waits there while others would go elsewhere.
     """
 
     __slots__ = (
@@ -53,13 +56,17 @@ class Tries:
         "failed_probes",
         "fields_refused",
         "is_retry",
+        "log",
         "sends",
+        "stays",
         "successes_before",
         "throttled",
         "throttled_since_s",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, log: AttemptLog | None = None, *, stays: bool = False) -> None:
+        self.log = log
+        self.stays = stays
         self.answered: Request | None = None
         self.attempts = self.sends = 0
         self.begin_elsewhere()

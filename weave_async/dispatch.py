@@ -51,6 +51,7 @@ class _Call(NamedTuple):
     tries: Tries
     most_tokens: int
     cost: Cost
+    log: AttemptLog
 
 
 class Dispatcher:
@@ -265,8 +266,8 @@ class Dispatcher:
     async def _attempt(self, request: Request, tries: Tries) -> Response:
         """Send until there is an answer, or an error that costs the request an attempt."""
         most_tokens, cost = self.worst_case(request)
-        call = _Call(request, tries, most_tokens, cost)
-        while not self._stopping and (not self._turns_away or self._takes_a_probe):
+        call = _Call(request, tries, most_tokens, cost, tries.log or self._log)
+        while not self._stopping and (tries.stays or self.takes_requests):
             async with self.admission.slot(
                 tokens=self._estimate.tokens(request), is_retry=tries.is_retry, cost=cost
             ) as slot:
@@ -279,7 +280,7 @@ class Dispatcher:
                     else:
                         sent, response = await self._complete(self.hedging, call, sent, slot)
                 except ProviderError as error:
-                    self._log.missed(sent, failure_of(error, tries.sends))
+                    call.log.missed(sent, failure_of(error, tries.sends))
                     # Where others take what fails here, no probe needs to tell whose fault it was.
                     asks = slot.is_probe and not self._turns_away
                     is_alive = asks and await self._blame.is_alive(error, tries)
@@ -294,18 +295,18 @@ class Dispatcher:
         """Have the journal write that the request goes out; ``None`` where it no longer does."""
         if self._stopping or self.left_because is not None:
             return None
-        request, tries, most_tokens, _ = call
+        request, tries, most_tokens, _, log = call
         tries.sends += 1
         self._num_sent += 1
         sent = self._named(request, tries.sends)
-        self._log.sent(sent, tokens=most_tokens)
+        log.sent(sent, tokens=most_tokens)
         try:
             await asyncio.sleep(0)  # the journal writes it, and what was answered before
         except asyncio.CancelledError:
-            self._log.missed(sent, _unsent(tries.attempts))
+            log.missed(sent, _unsent(tries.attempts))
             raise
         if self._stopping or self.left_because is not None:
-            self._log.missed(sent, _unsent(tries.attempts))
+            log.missed(sent, _unsent(tries.attempts))
             return None
         return sent
 
@@ -322,12 +323,12 @@ class Dispatcher:
                 self._answer(call, sent),
                 lambda: self._hedge(hedging, call),
                 after_s=after_s,
-                lost=lambda late: self._log.missed(late[0], _hedged(call)),
+                lost=lambda late: call.log.missed(late[0], _hedged(call)),
             )
             if is_hedge:
                 hedging.num_won += 1
                 slot.lost()
-                self._log.missed(sent, _hedged(call))
+                call.log.missed(sent, _hedged(call))
                 return answered, response
         hedging.answered(_now_s() - slot.sent_at_s)
         self._settle(call.request, response, slot)
@@ -352,10 +353,10 @@ class Dispatcher:
                 try:
                     response = await self._provider.complete(sent, most_tokens=call.most_tokens)
                 except asyncio.CancelledError:
-                    self._log.missed(sent, _hedged(call))
+                    call.log.missed(sent, _hedged(call))
                     raise
                 except ProviderError as error:
-                    self._log.missed(sent, failure_of(error, call.tries.sends))
+                    call.log.missed(sent, failure_of(error, call.tries.sends))
                     self._blame.heed(error, call.request, slot, Tries(), is_alive=False)
                     return None
                 hedging.answered(_now_s() - slot.sent_at_s)

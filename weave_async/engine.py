@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from weave_async.asking.asker import Asker
+from weave_async.asking.consulting import Consultations
 from weave_async.dispatch import Dispatcher
 from weave_async.errors import RunFolderError, Unsent, WeaveError
 from weave_async.journal.journal import Journal
@@ -59,6 +60,7 @@ class Engine:
         places: bytearray,
         asker: Asker,
         dispatchers: Mapping[str, Dispatcher],
+        consultations: Consultations | None = None,
         journal: Journal,
         pipeline: Pipeline,
         deliver: Callable[[Sample], None],
@@ -80,6 +82,7 @@ class Engine:
         self._to_ask = plan(lambda ordinal: not places[ordinal])
         self._asker = asker
         self._dispatchers = dispatchers
+        self._consultations = consultations
         self._journal = journal
         self._pipeline = pipeline
         self._deliver = deliver
@@ -146,6 +149,8 @@ class Engine:
         self.stopped_by = self.stopped_by or because
         for dispatcher in self._dispatchers.values():
             dispatcher.stop()
+        if self._consultations is not None:
+            self._consultations.stop()
         for worker in self._workers:
             if not self._is_sending(worker):
                 worker.cancel()
@@ -156,6 +161,8 @@ class Engine:
         self._abandoned = True
         for worker in self._workers:
             worker.cancel()
+        if self._consultations is not None:
+            self._consultations.abandon()
         self._staging.drop()
 
     def _is_sending(self, worker: asyncio.Task[None]) -> bool:

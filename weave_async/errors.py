@@ -11,6 +11,7 @@
     ├── RunLockedError              75  somebody else is writing this run
     ├── BudgetError                 1   the tokens or the money of the run are spent
     ├── ConsultationError           69  a stage asked a model, and has no answer: caught there
+    │   └── ConsultationNeeded      69  nothing may be asked now, and the journal has no answer
     └── ProviderError               69  .retryable .retry_after_s .status_code .stops_endpoint
         │                               .may_be_billed
         ├── ConnectError                retryable   refused, DNS; reset before any answer: billed?
@@ -77,6 +78,10 @@ class StorageError(WeaveError):
 
 class ConsultationError(WeaveError):
     exit_code = 69
+
+
+class ConsultationNeeded(ConsultationError):
+    pass
 
 
 class RunLockedError(WeaveError):

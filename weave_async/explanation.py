@@ -21,6 +21,7 @@ from weave_async.rundir import OUTPUTS, RunFolder
 from weave_async.stages.building import stages_of
 
 MAX_MATCHES_NAMED = 5
+MAX_ADVICE_CHARS = 400
 _PLACE = re.compile(r"(?P<file>.+):(?P<line>[0-9]{1,18})")
 
 State = Literal["written", "rejected", "failed", "pending"]
@@ -49,6 +50,21 @@ class StageVerdict:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Consultation:
+    """What a stage has asked a model about the row, and what came: an answer, shortened, or why
+    none. ``draw`` tells apart questions that are the same.
+    """
+
+    run: int
+    stage: str
+    endpoint: str
+    model: str
+    draw: int
+    answer: str
+    place: str
+
+
 @dataclass(slots=True)
 class Explanation:
     """Everything that is known of one row. ``place`` is where it was written, ``file:line``."""
@@ -62,6 +78,7 @@ class Explanation:
     answer: Mapping[str, Any] | None = None
     answer_place: str | None = None
     stages: list[StageVerdict] = field(default_factory=list)
+    consultations: list[Consultation] = field(default_factory=list)
     failure: Mapping[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -99,6 +116,8 @@ def explain(path: Path, row: str) -> Explanation:
             explanation.failure = _without(found.row, "messages", "lineage", "sample_id")
         explanation.stages = _stages(folder.recipe, found)
     _add_calls(explanation, segments)
+    if folder.consultations.is_dir():
+        explanation.consultations = list(_consultations(folder, explanation.sample_id))
     return explanation
 
 
@@ -216,6 +235,31 @@ def _add_calls(explanation: Explanation, segments: list[Segment]) -> None:
             explanation.answer = entry["response"]
             explanation.answer_place = f"{segment.path.name} at byte {offset}"
             return
+
+
+def _consultations(folder: RunFolder, sample_id: str) -> Iterator[Consultation]:
+    """A question is named after the row it is about, and its draw."""
+    for segment, offset, entry in _entries(list_segments(folder.consultations), sample_id.encode()):
+        if entry["kind"] not in ("answer", "failure"):
+            continue
+        about, _, draw = entry["sample_id"].rpartition("-")
+        if about == sample_id and draw.isdecimal():
+            yield Consultation(
+                run=segment.epoch,
+                stage=entry.get("stage", ""),
+                endpoint=entry.get("endpoint", ""),
+                model=entry.get("model", ""),
+                draw=int(draw),
+                answer=_advice_in(entry),
+                place=f"{segment.path.name} at byte {offset}",
+            )
+
+
+def _advice_in(entry: Mapping[str, Any]) -> str:
+    if entry["kind"] == "failure":
+        return f"none: {entry['failure']['error']}: {entry['failure']['message']}"
+    text: str = entry["response"]["text"]
+    return text if len(text) <= MAX_ADVICE_CHARS else f"{text[: MAX_ADVICE_CHARS - 1]}…"
 
 
 def _attempts(segments: list[Segment], request_ids: list[str]) -> list[Attempt]:

@@ -12,6 +12,10 @@
 - ``asked_now``: samples that endpoints have answered, or failed to, in this run.
 - ``answered``: samples that have an answer, or have failed; those ahead of a slower one wait to be
   written in order.
+- ``consultations``: what stages have asked models about samples, as judges do: ``asked`` of
+  endpoints in this run, of which some ``failed``; ``recalled`` from the journal, be it of an
+  earlier run or of this one; ``needed`` where nothing may be asked. Their tokens are in ``tokens``,
+  under the endpoints that were asked.
 - ``answers_per_s``: ``asked_now`` per second of this run's wall time.
 - ``output_tokens``: as endpoints report them; ``None`` counts as nothing.
 - ``StageTime``: what a stage, or the writing, has taken. ``cpu_s`` is that of the main thread,
@@ -26,7 +30,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import quantiles
 from typing import Any
 
@@ -129,6 +133,16 @@ class RuleWatch:
 
 
 @dataclass(slots=True)
+class ConsultationCounts:
+    """What became of the questions that stages had for models."""
+
+    asked: int = 0
+    recalled: int = 0
+    failed: int = 0
+    needed: int = 0
+
+
+@dataclass(slots=True)
 class RunMetrics:
     """The ledger of one run: what became of its samples, what it took and what it cost.
 
@@ -153,6 +167,7 @@ class RunMetrics:
     num_retryable_failures: int = 0
     tokens: dict[str, list[int]] = field(default_factory=dict)
     """Input and output tokens, by endpoint."""
+    consultations: ConsultationCounts = field(default_factory=ConsultationCounts)
     loop_lag: LagProbe = field(default_factory=LagProbe)
     stage_times: StageTimes = field(default_factory=StageTimes)
     started_at_s: float | None = None
@@ -231,6 +246,14 @@ class RunMetrics:
         account[0] += usage.input_tokens or 0
         account[1] += usage.output_tokens or 0
 
+    def count_consultation(self, sample: Sample) -> None:
+        """A stage's question has been answered by an endpoint, or will not be."""
+        self.consultations.asked += 1
+        if sample.response is None:
+            self.consultations.failed += 1
+        else:
+            self.count_tokens(sample.endpoint, sample.response.usage)
+
     def count_end(self, sample: Sample) -> None:
         """A sample has reached its end, and its row is in the file for that end."""
         if sample.copy:
@@ -269,6 +292,7 @@ class RunMetrics:
                 name: {"input": account[0], "output": account[1]}
                 for name, account in self.tokens.items()
             },
+            "consultations": asdict(self.consultations),
             "stages": {
                 name: {
                     "samples": account.num_samples,

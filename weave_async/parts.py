@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from weave_async import registry
 from weave_async.asking.asker import Asker, ByEndpoint, Planned
 from weave_async.asking.choices import Choices
+from weave_async.asking.consulting import Advisor, Consultations
 from weave_async.asking.failover import Failover
 from weave_async.asking.regeneration import Regenerating
 from weave_async.batch.batching import Batching
@@ -35,7 +36,7 @@ from weave_async.metrics import RunMetrics
 from weave_async.plan import Plan
 from weave_async.pricing import Price, price_of
 from weave_async.recipe import MixEntry, Part, Recipe
-from weave_async.records import Endpoint
+from weave_async.records import Consulted, Endpoint
 from weave_async.rundir import RunFolder
 from weave_async.settings import ProviderTraits, Settings
 from weave_async.sources.files import format_of, open_bytes, spool
@@ -43,6 +44,7 @@ from weave_async.sources.openai_batch import is_batch_line
 from weave_async.stages import building
 from weave_async.stages.building import AnyStage, PartSpec, StageSpec, cost_of
 from weave_async.stages.judging import JudgingStage
+from weave_async.stages.repairing import Repair
 from weave_async.workers.pool import WorkerPool
 
 if TYPE_CHECKING:
@@ -64,16 +66,141 @@ def endpoints_of(
     ``default_model`` is what the source names, where nobody else names one.
     """
     named: dict[str, Endpoint] = {}
-    endpoints = []
-    for entry in mix:
-        endpoint = endpoint_of(entry, settings, default_model=default_model)
-        count = 1
-        while named.setdefault(endpoint.name, endpoint) != endpoint:
-            count += 1
-            endpoint = replace(endpoint, name=f"{endpoint.name.partition('#')[0]}#{count}")
-        endpoints.append(endpoint)
+    endpoints = [
+        _named_apart(endpoint_of(entry, settings, default_model=default_model), named)
+        for entry in mix
+    ]
     _refuse_shared_address([entry.endpoint for entry in mix], settings)
     return endpoints
+
+
+def _named_apart(endpoint: Endpoint, named: dict[str, Endpoint]) -> Endpoint:
+    """The endpoint under a name that is no other's, and noted as such."""
+    count = 1
+    while named.setdefault(endpoint.name, endpoint) != endpoint:
+        count += 1
+        endpoint = replace(endpoint, name=f"{endpoint.name.partition('#')[0]}#{count}")
+    return endpoint
+
+
+def consulted_by(stages: Iterable[object]) -> list[Consulted]:
+    """Whom these stages, or their parts, say they may ask: each once."""
+    return list(dict.fromkeys(whom for each in stages for whom in getattr(each, "consults", ())))
+
+
+def advisors_of(
+    consulted: Iterable[Consulted],
+    recipe: Recipe,
+    endpoints: Sequence[Endpoint],
+    settings: Settings,
+) -> dict[Consulted, Advisor]:
+    """Who is meant by each. ``endpoints`` are those of the mix: one that is in it, with its model,
+    is the same endpoint, with the limits that hold there; of others, the mix may say the options.
+    """
+    named = {endpoint.name: endpoint for endpoint in endpoints}
+    mix = list(zip(recipe.generate.mix, endpoints, strict=True))
+    advisors, names = {}, [entry.endpoint for entry, _ in mix]
+    for whom in consulted:
+        name = whom.endpoint or names[0]
+        alike = [(entry, each) for entry, each in mix if entry.endpoint == name]
+        of_mix = [each for _, each in alike if whom.model in (None, each.model)]
+        if of_mix:
+            advisors[whom] = Advisor(of_mix[0], recipe.generate.api)
+            continue
+        options = alike[0][0].options if alike else {}
+        entry = MixEntry(endpoint=name, model=whom.model, options=options)
+        try:
+            endpoint = endpoint_of(entry, settings)
+        except RecipeError as error:
+            raise RecipeError(f"for a stage that consults '{name}': {error}") from error
+        same = [each for each in endpoints if _is_same(each, endpoint)]
+        if same:
+            advisors[whom] = Advisor(same[0], recipe.generate.api)
+        else:
+            advisors[whom] = Advisor(_named_apart(endpoint, named))
+        names.append(name)
+    _refuse_shared_address(names, settings)
+    return advisors
+
+
+def _is_same(one: Endpoint, other: Endpoint) -> bool:
+    """Whether one gate is to admit to both: the same limits count what is sent to either."""
+    return replace(one, name="", mode="live") == replace(other, name="", mode="live")
+
+
+def consultation_journal_of(
+    folder: RunFolder,
+    advisors: Mapping[Consulted, Advisor],
+    providers: Mapping[str, Provider],
+    *,
+    on_trouble: Callable[[WeaveError], None],
+) -> Journal | None:
+    """What stages have asked models, and will ask; ``None`` where no run in this folder has.
+
+    It is kept open while nobody is consulted, too: what earlier consultations have cost, counts.
+    """
+    if not advisors and not folder.consultations.is_dir():
+        return None
+    consulted = {advisor.endpoint.name: advisor.endpoint for advisor in advisors.values()}
+    asks = {
+        name: {"provider": each.provider, "model": each.model, "options": each.public_options}
+        for name, each in consulted.items()
+    }
+    return Journal(
+        folder.make_consultations(),
+        asks={"consulted": asks},
+        endpoints=described_sellers(consulted.values(), providers),
+        on_trouble=on_trouble,
+        require_ours=folder.require_lock,
+    )
+
+
+def consultations_of(
+    recipe: Recipe,
+    endpoints: Sequence[Endpoint],
+    advisors: Mapping[Consulted, Advisor],
+    providers: Mapping[str, Provider],
+    dispatchers: Mapping[str, Dispatcher],
+    *,
+    journal: Journal,
+    metrics: RunMetrics,
+    is_replay: bool = False,
+) -> Consultations:
+    """How stages ask models; see ``Consultations`` for when to enter it. As a replay it needs
+    neither providers nor dispatchers.
+    """
+    if not is_replay:
+        advising = {advisor.endpoint.name for advisor in advisors.values()}
+        _warn_of_simulated_advice(
+            [providers[endpoint.name] for endpoint in endpoints],
+            {name: providers[name] for name in sorted(advising)},
+        )
+    return Consultations(
+        journal,
+        advisors,
+        dispatchers,
+        metrics,
+        run_seed=recipe.seed,
+        send_seed=recipe.generate.send_seed,
+        is_replay=is_replay,
+    )
+
+
+def _warn_of_simulated_advice(
+    answering: Iterable[Provider], advising: Mapping[str, Provider]
+) -> None:
+    """Made-up verdicts on answers that somebody has paid for are worth nothing."""
+    simulated = [name for name, each in advising.items() if _is_simulation(each)]
+    if simulated and not all(map(_is_simulation, answering)):
+        logger.warning(
+            "real answers are judged or rewritten by %s, which makes its answers up: name a model "
+            "as `endpoint` where a stage consults one",
+            " and ".join(simulated),
+        )
+
+
+def _is_simulation(provider: Provider) -> bool:
+    return bool(getattr(provider, "is_simulation", False))
 
 
 def endpoint_of(
@@ -116,13 +243,18 @@ def dispatchers_of(
     journal: Journal,
     *,
     on_retry: Callable[[str], None],
+    consultations: Journal | None = None,
     vocabularies: Path | None = None,
 ) -> dict[str, Dispatcher]:
-    """A dispatcher for each endpoint, by name, all within one budget."""
+    """A dispatcher for each endpoint, by name, all within one budget.
+
+    What earlier runs have spent on ``consultations`` counts, too.
+    """
     named = {endpoint.name: endpoint for endpoint in endpoints}
     sellers = sellers_of(named.values(), providers)
     prices = prices_of(sellers) if recipe.budget.usd is not None else {}
-    budget = _budget_of(recipe, journal, prices)
+    journals = [journal] if consultations is None else [journal, consultations]
+    budget = _budget_of(recipe, journals, prices)
     started = {name: _start_concurrency(e, providers[name]) for name, e in named.items()}
     most = _fitted(
         {name: endpoint.max_concurrency or started[name] for name, endpoint in named.items()}
@@ -233,8 +365,7 @@ def _sender_of(
     for endpoint, entry in zip(endpoints, recipe.generate.mix, strict=True):
         if endpoint.mode == "batch":  # nobody has asked for its live price
             continue
-        is_simulation = bool(getattr(providers[endpoint.name], "is_simulation", False))
-        weights = kinds.setdefault(is_simulation, {})
+        weights = kinds.setdefault(_is_simulation(providers[endpoint.name]), {})
         weights[endpoint.name] = weights.get(endpoint.name, 0.0) + entry.weight
     return ByEndpoint(
         {
@@ -264,6 +395,16 @@ def sellers_of(
     }
 
 
+def described_sellers(
+    endpoints: Iterable[Endpoint], providers: Mapping[str, Provider]
+) -> dict[str, dict[str, Any]]:
+    """The same as the journal's opening tells it: never a key."""
+    return {
+        name: {"model": seller.model, "address": seller.address}
+        for name, seller in sellers_of(endpoints, providers).items()
+    }
+
+
 def prices_of(sellers: Mapping[str, Seller]) -> dict[str, Price | None]:
     """What a token costs at each endpoint; ``None`` where nobody knows."""
     return {name: _price_of(seller) for name, seller in sellers.items()}
@@ -277,14 +418,16 @@ def _price_of(seller: Seller) -> Price | None:
 
 
 def _budget_of(
-    recipe: Recipe, journal: Journal, prices: Mapping[str, Price | None]
+    recipe: Recipe, journals: Sequence[Journal], prices: Mapping[str, Price | None]
 ) -> Budget | None:
     """What is left to spend, after the earlier runs in the folder."""
     wanted = recipe.budget
     if wanted.usd is None and wanted.tokens is None:
         return None
-    usd = 0.0 if wanted.usd is None else _spent_usd(journal, prices)
-    spent = Cost(journal.spent_tokens, usd)
+    usd = 0.0
+    if wanted.usd is not None:
+        usd = sum(_spent_usd(journal, prices) for journal in journals)
+    spent = Cost(sum(journal.spent_tokens for journal in journals), usd)
     return Budget(max_tokens=wanted.tokens, max_usd=wanted.usd, already_spent=spent)
 
 
@@ -373,6 +516,15 @@ def _specs(recipe: Recipe, kind: str, parts: Sequence[Part]) -> list[PartSpec]:
         PartSpec(part.name, registry.located(kind, part.name, part.options, recipe.folder))
         for part in parts
     ]
+
+
+def repair_of(recipe: Recipe, endpoints: Sequence[Endpoint]) -> Repair | None:
+    """How rejected answers are asked for again: of whoever has given them."""
+    if not recipe.repairs:
+        return None
+    mix = zip(recipe.generate.mix, endpoints, strict=True)
+    whom = {each.name: Consulted(entry.endpoint, each.model) for entry, each in mix}
+    return Repair(recipe.repairs, whom)
 
 
 def columns_read_by(stages: Iterable[Any]) -> dict[str, list[str]]:

@@ -27,6 +27,7 @@ from weave_async.conversations import conversation_of, is_conversation
 from weave_async.errors import InputError, RecipeError
 from weave_async.examples import ExamplePool
 from weave_async.interfaces import Source
+from weave_async.naming import named_by_content, namer_of, request_id_of
 from weave_async.recipe import Choice, FileChoice, Params, Recipe, Uniform
 from weave_async.records import (
     BadRow,
@@ -40,14 +41,12 @@ from weave_async.records import (
 )
 from weave_async.render import Renderer
 from weave_async.rows import digest_of
-from weave_async.seeding import fraction_for, seed_for
+from weave_async.seeding import fraction_for, sent_seed_for
 
 logger = logging.getLogger(__name__)
 
 MAX_BAD_ROWS_NAMED = 20
 NUM_ROWS_RENDERED = 1000
-SEED_BITS = 31
-"""Seeds that are sent stay below 2**31: some servers refuse larger ones."""
 
 
 @dataclass(slots=True)
@@ -101,7 +100,7 @@ class Plan:
         )
         self._schema = recipe.answer_schema
         self._named_by = [
-            _namer(endpoint, recipe.generate.api, self._schema) for endpoint in endpoints
+            namer_of(endpoint, recipe.generate.api, self._schema) for endpoint in endpoints
         ]
         self._fixed_params, self._drawn_params = _fixed_and_drawn(recipe.generate.params)
         if not self._renderer.uses_columns:
@@ -135,7 +134,7 @@ class Plan:
         generate = {key: resolved["generate"][key] for key in ("params", "api", "send_seed")}
         generate["params"].pop("schema")  # what is in it counts, not where it stands
         if self._schema is not None:
-            generate["params"]["schema"] = _named_by_content(self._schema)
+            generate["params"]["schema"] = named_by_content(self._schema)
         # What follows is named only where it is used: earlier journals say nothing of it.
         if self._recipe.prompts.messages is not None:
             prompts["messages"] = resolved["prompts"]["messages"]
@@ -301,7 +300,7 @@ class Plan:
         recipe = self._recipe
         messages, sent, attributes, drawn_params, number, origin, columns = drawn
         endpoint = self._endpoints[number]
-        seed = seed_for(recipe.seed, prompt_id, sample_index, "request") >> (64 - SEED_BITS)
+        seed = sent_seed_for(recipe.seed, prompt_id, sample_index, "request")
         given = {
             **self._fixed_params,
             "seed": seed if recipe.generate.send_seed else None,
@@ -309,7 +308,7 @@ class Plan:
         }
         params = SamplingParams(**given)
         request = Request(
-            request_id=_request_id(self._named_by[number], sent, params, prompt_id, sample_index),
+            request_id=request_id_of(self._named_by[number], sent, params, prompt_id, sample_index),
             model=endpoint.model,
             messages=sent,
             params=params,
@@ -384,41 +383,6 @@ def _name_of(origin: str) -> str:
     """``folder/file:line`` → ``file:line``, as text that any file can hold."""
     name = origin.rpartition(os.sep)[2]
     return name if name.isascii() else os.fsencode(name).decode(errors="replace")
-
-
-def _namer(endpoint: Endpoint, api: str, schema: Mapping[str, Any] | None) -> blake2b:
-    """The part of a request's name that all requests to this endpoint share.
-
-    The provider is in it: a simulated answer must never pass for a bought one.
-    """
-    shared = [endpoint.provider, endpoint.public_options, endpoint.model, api]
-    if schema is not None:  # else names stay what they were before there were any
-        shared.append(_named_by_content(schema))
-    return blake2b(orjson.dumps(shared, option=orjson.OPT_SORT_KEYS), digest_size=16)
-
-
-def _named_by_content(schema: Mapping[str, Any]) -> str:
-    canonical = orjson.dumps(schema, option=orjson.OPT_SORT_KEYS)
-    return blake2b(canonical, digest_size=8).hexdigest()
-
-
-def _request_id(
-    namer: blake2b,
-    messages: tuple[Message, ...],
-    params: SamplingParams,
-    prompt_id: str,
-    sample_index: int,
-) -> str:
-    """Names all that can change the answer, and whose it is: equal questions get an answer each.
-
-    All but ``max_tokens``: an answer that ended before the old limit stands under another one
-    too, and the journal looks at that.
-    """
-    named_params = params.as_dict()
-    named_params.pop("max_tokens", None)
-    name = namer.copy()
-    name.update(orjson.dumps((messages, named_params, prompt_id, sample_index)))
-    return name.hexdigest()
 
 
 def _repeated(digests: array[int]) -> frozenset[int]:

@@ -148,7 +148,21 @@ def options_schema(kind: str, name: str) -> dict[str, Any]:
         options = {field.name for field in fields(part) if field.init}
         named = schema.get("properties", {}).items()
         schema["properties"] = {name: value for name, value in named if name in options}
-    return schema
+    inlined: dict[str, Any] = _inlined(schema, schema.pop("$defs", {}))
+    return inlined
+
+
+def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """With each definition in the place of the reference to it: it will stand in a larger schema,
+    where a reference would start from another root.
+    """
+    if isinstance(schema, list):
+        return [_inlined(each, definitions) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if (reference := schema.get("$ref")) is not None:
+        return _inlined(definitions[reference.rpartition("/")[2]], definitions)
+    return {key: _inlined(value, definitions) for key, value in schema.items()}
 
 
 def installed(kind: str) -> list[str]:

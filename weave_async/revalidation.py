@@ -7,23 +7,36 @@ outputs tell. Of each earlier row 16 bytes are kept.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, fields
 from itertools import islice
+from math import prod
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import orjson
 
-from weave_async.errors import InputError, RecipeError, RunFolderError
+from weave_async.asking.consulting import Advisor, Consultations
+from weave_async.errors import (
+    ConsultationNeeded,
+    InputError,
+    RecipeError,
+    RunFolderError,
+    Unsent,
+)
+from weave_async.interfaces import Consult
 from weave_async.journal.journal import Journal
-from weave_async.metrics import StageTimes
+from weave_async.metrics import RunMetrics, StageTimes
 from weave_async.parts import (
+    advisors_of,
     columns_read_by,
+    consulted_by,
     endpoints_asked,
     examples_source_of,
     num_samples_asked,
+    repair_of,
     selectors_of,
     source_of,
     stage_spec_of,
@@ -31,9 +44,12 @@ from weave_async.parts import (
 )
 from weave_async.plan import Plan
 from weave_async.recipe import Recipe
-from weave_async.records import Sample
+from weave_async.records import Consulted, Message, Response, Sample
 from weave_async.rundir import RunFolder, open_regular
+from weave_async.settings import Settings
 from weave_async.stages.building import stages_of
+from weave_async.stages.interface import ConsultFor
+from weave_async.stages.noising import NoiseOptions
 from weave_async.stages.pipeline import Pipeline
 
 BATCH = 128
@@ -96,10 +112,11 @@ async def revalidate(path: Path, changed: Recipe | None = None) -> Revalidation:
         source = source_of(recipe, stack)
         spec = stage_spec_of(recipe)
         stages, selectors = stages_of(spec), selectors_of(recipe)
+        endpoints = endpoints_asked(folder, recipe)
         plan = Plan(
             recipe,
             source,
-            endpoints_asked(folder, recipe),
+            endpoints,
             num_samples=num_samples_asked(folder, recipe),
             examples=examples_source_of(recipe),
         )
@@ -111,7 +128,17 @@ async def revalidate(path: Path, changed: Recipe | None = None) -> Revalidation:
         workers = workers_of(recipe, spec, stages)
         if workers is not None:
             await stack.enter_async_context(workers)
-        pipeline = Pipeline(stages, selectors, StageTimes(), workers=workers)
+        repair = repair_of(recipe, endpoints)
+        consulted = consulted_by([*stages, repair])
+        advisors = advisors_of(consulted, recipe, endpoints, Settings.from_environment())
+        pipeline = Pipeline(
+            stages,
+            selectors,
+            StageTimes(),
+            workers=workers,
+            consult_for=_recalling(folder, recipe, advisors, stack) if advisors else None,
+            repair=repair,
+        )
         found = Revalidation()
         before = _ends_before(folder)
         found.written_before = sum(end == "written" for end, _ in before.values())
@@ -119,6 +146,10 @@ async def revalidate(path: Path, changed: Recipe | None = None) -> Revalidation:
         while batch := list(islice(answers, BATCH)):
             found.num_answers += len(batch)
             judged = pipeline.select(await pipeline.process(batch))
+            undecided = {sample.sample_id for sample in batch}
+            undecided.difference_update(sample.answer_id for sample in judged)
+            found.undecided += len(undecided)
+            _leave_out(before, undecided, most_copies=_most_copies(stages))
             for sample in judged:
                 if recipe.accept is None or found.written < recipe.accept:
                     _compare(found, before, sample)
@@ -132,6 +163,58 @@ def _with_stages_of(recipe: Recipe, changed: Recipe | None) -> Recipe:
     keys = ("noise", "validation", "selection", "repairs", "stages")
     resolved = changed.with_absolute_paths().model_dump()
     return recipe.with_changes(**{key: resolved[key] for key in keys})
+
+
+def _recalling(
+    folder: RunFolder,
+    recipe: Recipe,
+    advisors: Mapping[Consulted, Advisor],
+    stack: AsyncExitStack,
+) -> ConsultFor:
+    """How stages get what models have told them before. What they would have to ask leaves the
+    sample out, as at the end of a run.
+    """
+    place = folder.consultations
+    if not place.is_dir():
+        place = Path(stack.enter_context(TemporaryDirectory(prefix="weave-async-")))
+    journal = Journal(place, asks={})
+    stack.callback(journal.close)
+    consultations = Consultations(
+        journal,
+        advisors,
+        {},
+        RunMetrics(),
+        run_seed=recipe.seed,
+        send_seed=recipe.generate.send_seed,
+        is_replay=True,
+    )
+
+    def consult_for(sample: Sample, stage: str) -> Consult:
+        recall = consultations.consult_for(sample, stage)
+
+        async def consult(whom: Consulted, messages: Sequence[Message], **how: Any) -> Response:
+            try:
+                return await recall(whom, messages, **how)
+            except ConsultationNeeded as error:
+                raise Unsent from error
+
+        return consult
+
+    return consult_for
+
+
+def _most_copies(stages: Iterable[Any]) -> int:
+    options = (getattr(stage, "options", None) for stage in stages)
+    return prod(each.num_variants for each in options if isinstance(each, NoiseOptions))
+
+
+def _leave_out(
+    before: dict[int, tuple[str, int]], undecided: Iterable[str], most_copies: int
+) -> None:
+    """Samples, and their copies, of which nobody can say what would become of them."""
+    for name in undecided:
+        for each in (name, *(f"{name}~{copy}" for copy in range(1, most_copies))):
+            before.pop(hash(each), None)
 
 
 def _answers(plan: Plan, journal: Journal) -> Iterator[Sample]:

@@ -7,12 +7,14 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from weave_async.asking.consulting import Consultations
 from weave_async.engine import RECALLED, Engine
 from weave_async.errors import BudgetError, InputError, RecipeError, RunFolderError, WeaveError
 from weave_async.flow.channel import Channel
@@ -20,14 +22,20 @@ from weave_async.interfaces import Sink
 from weave_async.journal.journal import Journal
 from weave_async.metrics import RuleWatch, RunMetrics
 from weave_async.parts import (
+    advisors_of,
     asker_of,
     batching_of,
     columns_read_by,
+    consultation_journal_of,
+    consultations_of,
+    consulted_by,
+    described_sellers,
     dispatchers_of,
     endpoints_of,
     examples_source_of,
     prices_of,
     providers_of,
+    repair_of,
     selectors_of,
     sellers_of,
     sinks_of,
@@ -92,6 +100,8 @@ class Run:
         self.folder = RunFolder(path, allow_network_fs=allow_network_fs)
         self.metrics = RunMetrics()
         self.endpoints: list[Endpoint] = []
+        self._advisors: list[Endpoint] = []
+        self._consultations: Consultations | None = None
         self._summary: RunSummary | None = None
         if samples is not None and samples < 1:
             raise ValueError(f"samples must be at least 1, not {samples}")
@@ -129,9 +139,15 @@ class Run:
                 self._settings,
                 default_model=getattr(source, "model", None),
             )
-            self._providers = providers = providers_of(self.endpoints)
             spec = stage_spec_of(self.recipe, explains_all=self._explains_all)
             stages, selectors = stages_of(spec), selectors_of(self.recipe)
+            repair = repair_of(self.recipe, self.endpoints)
+            advisors = advisors_of(
+                consulted_by([*stages, repair]), self.recipe, self.endpoints, self._settings
+            )
+            self._advisors = list({a.endpoint.name: a.endpoint for a in advisors.values()}.values())
+            all_endpoints = [*self.endpoints, *self._advisors]
+            self._providers = providers = providers_of(all_endpoints)
             self._sinks = sinks_of(self.recipe)
             self.plan = Plan(
                 self.recipe,
@@ -145,7 +161,7 @@ class Run:
             journal = Journal(
                 self.folder.journal,
                 asks=self.plan.asks(),
-                endpoints=self._described_endpoints(),
+                endpoints=described_sellers(self.endpoints, providers),
                 on_trouble=self._stop_asking,
                 require_ours=self.folder.require_lock,
             )
@@ -158,12 +174,19 @@ class Run:
                 self._tell_of_other_sellers(journal)
             journal.begin()
             self._journal = journal
+            consulted = consultation_journal_of(
+                self.folder, advisors, providers, on_trouble=self._stop_asking
+            )
+            if consulted is not None:
+                stack.callback(consulted.close)
+                _tell_of_unknown(consulted)
             dispatchers = dispatchers_of(
                 self.recipe,
-                self.endpoints,
+                all_endpoints,
                 providers,
                 journal,
                 on_retry=self._count_retry,
+                consultations=consulted,
                 vocabularies=self._settings.vocabularies,
             )
             self._dispatchers = dispatchers
@@ -171,9 +194,23 @@ class Run:
             self._outputs = self._open_outputs(stack)
             for dispatcher in dispatchers.values():
                 await stack.enter_async_context(dispatcher)
-            concurrency = sum(d.admission.max_concurrency for d in dispatchers.values())
+            of_mix = {endpoint.name: dispatchers[endpoint.name] for endpoint in self.endpoints}
+            concurrency = sum(d.admission.max_concurrency for d in of_mix.values())
+            if consulted is not None and advisors:
+                self._consultations = await stack.enter_async_context(
+                    consultations_of(
+                        self.recipe,
+                        self.endpoints,
+                        advisors,
+                        providers,
+                        dispatchers,
+                        journal=consulted,
+                        metrics=self.metrics,
+                    )
+                )
             self.metrics.asked = self.plan.num_samples
             self.metrics.recallable = self.plan.num_samples - places.count(0)
+            consult_for = None if self._consultations is None else self._consultations.consult_for
             workers = workers_of(self.recipe, spec, stages)
             if workers is not None:
                 await stack.enter_async_context(workers)
@@ -185,13 +222,15 @@ class Run:
                 selectors,
                 self.metrics.stage_times,
                 workers=workers,
+                consult_for=consult_for,
+                repair=repair,
                 watch=self.metrics.rule_watch,
             )
             batching = batching_of(
                 self.recipe,
                 self.folder,
                 providers,
-                dispatchers,
+                of_mix,
                 plan=self.plan,
                 journal=journal,
                 metrics=self.metrics,
@@ -202,13 +241,14 @@ class Run:
                 places=places,
                 asker=asker_of(
                     self.recipe,
-                    dispatchers,
+                    of_mix,
                     self.endpoints,
                     providers,
                     journal=journal,
                     metrics=self.metrics,
                 ),
                 dispatchers=dispatchers,
+                consultations=self._consultations,
                 journal=journal,
                 pipeline=pipeline,
                 deliver=self._deliver,
@@ -413,14 +453,6 @@ class Run:
                     places[sample.ordinal] = 0
         return places
 
-    def _described_endpoints(self) -> dict[str, dict[str, Any]]:
-        """What the journal keeps of each endpoint: never a key."""
-        sellers = sellers_of(self.endpoints, self._providers)
-        return {
-            name: {"model": seller.model, "address": seller.address}
-            for name, seller in sellers.items()
-        }
-
     def _tell_of_other_sellers(self, journal: Journal) -> None:
         """An answer is kept by what was asked, not by who was: say so where it matters."""
         for name, seller in sellers_of(self.endpoints, self._providers).items():
@@ -564,12 +596,14 @@ class Run:
             answers_per_s=round(metrics.answers_per_s, 2),
             files=files,
             endpoints={name: each.account() for name, each in self._dispatchers.items()},
+            consultations=asdict(metrics.consultations),
             error=None if error is None else str(error),
         )
 
     def _cost_usd(self) -> float | None:
         """What this run's answers cost by list price; ``None`` where a price is not known."""
-        used = [endpoint for endpoint in self.endpoints if endpoint.name in self.metrics.tokens]
+        asked = [*self.endpoints, *self._advisors]
+        used = [endpoint for endpoint in asked if endpoint.name in self.metrics.tokens]
         prices = prices_of(sellers_of(used, self._providers))
         usd = 0.0
         for name, (input_tokens, output_tokens) in self.metrics.tokens.items():

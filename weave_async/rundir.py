@@ -73,6 +73,11 @@ class RunFolder:
         return self.path / "journal"
 
     @property
+    def consultations(self) -> Path:
+        """The journal of what stages have asked models, apart from that of the samples."""
+        return self.path / "consultations"
+
+    @property
     def batches(self) -> Path:
         return self.path / "batches"
 
@@ -121,7 +126,8 @@ class RunFolder:
         manifest = self.read_manifest()
         if manifest is None or manifest.get("repaired"):
             return 0
-        return int(manifest.get("written", 0) + manifest.get("rejected", 0))
+        ended = manifest.get("written", 0) + manifest.get("rejected", 0)
+        return int(ended - manifest.get("copies", 0))
 
     def note_repair(self) -> None:
         """Answers that were published may be missing now, and will be asked for again."""
@@ -163,6 +169,12 @@ class RunFolder:
             raise RunFolderError(
                 f"cannot write in {self.path}: {why}. Choose another folder with -o"
             ) from error
+
+    def make_consultations(self) -> Path:
+        """The folder of that journal, made if it is not there."""
+        with storage_errors(self.consultations):
+            self.consultations.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
+        return self.consultations
 
     def close(self) -> None:
         """Give the lock back. Who finds it taken right afterwards must not read our name in it."""

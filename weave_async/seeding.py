@@ -9,11 +9,19 @@ from __future__ import annotations
 from hashlib import blake2b
 from random import Random
 
+SENT_SEED_BITS = 31
+"""Seeds that are sent stay below 2**31: some servers refuse larger ones."""
+
 
 def seed_for(run_seed: int, prompt_id: str, sample_index: int, stage: str) -> int:
     """A 64-bit seed for one random choice."""
     name = f"{run_seed}\0{prompt_id}\0{sample_index}\0{stage}".encode()
     return int.from_bytes(blake2b(name, digest_size=8).digest(), "big")
+
+
+def sent_seed_for(run_seed: int, prompt_id: str, sample_index: int, stage: str) -> int:
+    """The same for a request: a seed that every endpoint takes."""
+    return seed_for(run_seed, prompt_id, sample_index, stage) >> (64 - SENT_SEED_BITS)
 
 
 def fraction_for(run_seed: int, prompt_id: str, sample_index: int, stage: str) -> float:

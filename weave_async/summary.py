@@ -48,6 +48,7 @@ class RunSummary:
     endings counted, also of surplus ones), ``unused`` answers belong to no sample of this
     run. ``unvaried`` samples were left as they were by a noise, by the reason. ``cost_usd`` is of
     this run's answers, by list price, ``None`` where that is not known.
+    ``consultations`` are the questions that stages had for models: see ``metrics``.
     ``str`` of it is what the command line prints.
     """
 
@@ -78,6 +79,7 @@ class RunSummary:
     answers_per_s: float
     files: Mapping[str, Mapping[str, Any]]
     endpoints: Mapping[str, EndpointAccount] = field(default_factory=dict)
+    consultations: Mapping[str, int] = field(default_factory=dict)
     error: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -111,6 +113,8 @@ class RunSummary:
             yield f"{self.unused} earlier answers belong to no sample of this run: left out."
         if again := self.retries.get("schema_mismatch"):
             yield f"Asked again for not fitting the schema: {again} times."
+        if any(self.consultations.values()):
+            yield f"Models were consulted by stages: {_told(self.consultations)}."
         if self.rejected and not (self.written or self.pending):
             yield "All was rejected: look at rejected.jsonl, or try `weave-async preview`."
         if self.unvaried:
@@ -136,6 +140,11 @@ class RunSummary:
         if not self.asked_now:
             return f"all {self.recalled} answers were here already, nothing was asked"
         return f"{self.recalled} answers were here already, {self.asked_now} were asked for"
+
+
+def _told(consultations: Mapping[str, int]) -> str:
+    words = {"asked": "asked", "failed": "of these without an answer", "recalled": "known already"}
+    return ", ".join(f"{n} {words.get(what, what)}" for what, n in consultations.items() if n)
 
 
 _HEADLINES = {

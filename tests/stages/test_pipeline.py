@@ -387,7 +387,7 @@ def repaired(
     samples: Sequence[Sample], asked: Asked, *rules: Any, max_repairs: int = 2
 ) -> list[Sample]:
     stages = [judging(f"rule{n}", rule) for n, rule in enumerate(rules)]
-    repair = Repair(max_repairs, lambda sample: Consulted(sample.endpoint))
+    repair = Repair(max_repairs, {"here": Consulted("here")})
     return run(samples, stages, consult_for=asked, repair=repair)
 
 

@@ -13,7 +13,7 @@ from weave_async.cli.console import printable
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from weave_async.explanation import Attempt, Explanation
+    from weave_async.explanation import Attempt, Consultation, Explanation
 
 _STYLES = {"written": "green", "rejected": "yellow", "failed": "red", "pending": "dim"}
 
@@ -84,6 +84,8 @@ def _sections(found: Explanation) -> Iterator[tuple[str, list[tuple[str, str]]]]
         yield "Attempts", [_attempt_line(each) for each in found.attempts]
     if found.answer is not None:
         yield "Answer", _answer_lines(found)
+    if found.consultations:
+        yield "Consultations", [_consultation_line(each) for each in found.consultations]
     if found.failure is not None:
         yield "Failed", [(key, str(value)) for key, value in found.failure.items()]
     if found.stages:
@@ -102,6 +104,11 @@ def _attempt_line(attempt: Attempt) -> tuple[str, str]:
     reason = f": {attempt.reason}" if attempt.reason else ""
     label = f"run {attempt.run}"
     return label, f"{attempt.at}  {attempt.outcome}{took}{reason}  ({attempt.attempt_id})"
+
+
+def _consultation_line(asked: Consultation) -> tuple[str, str]:
+    whom = f"{asked.model} at {asked.endpoint}, draw {asked.draw}"
+    return asked.stage, f"{whom}: {asked.answer}  (run {asked.run}, {asked.place})"
 
 
 def _answer_lines(found: Explanation) -> list[tuple[str, str]]:

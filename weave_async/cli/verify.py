@@ -62,6 +62,8 @@ def _repair(run: Path) -> None:
         repaired = repair(folder.journal)
         if repaired:
             folder.note_repair()
+        if folder.consultations.is_dir():
+            repaired += repair(folder.consultations)
         for each in repaired:
             write_to_stderr(
                 printable(

@@ -52,7 +52,9 @@ _OPTIONAL: Mapping[str, Mapping[str, tuple[type, ...]]] = {
         "at_s": _NUMBER,
         "max_tokens": _MAYBE_COUNT,
         "model": _TEXT,
+        "stage": _TEXT,
     },
+    "failure": {"stage": _TEXT},
     "missed": {"endpoint": _TEXT, "usage": (dict,)},
     "response": {"reasoning": _TEXT},
 }
@@ -63,8 +65,8 @@ _FLEETING = ("rate_limits", "others")  # others are samples of their own
 _RESPONSE_FIELDS = tuple(field.name for field in fields(Response) if field.name not in _FLEETING)
 
 
-def from_sample(sample: Sample, *, attempt_id: str, at_s: float) -> dict[str, Any]:
-    """The record of an answered or failed sample."""
+def from_sample(sample: Sample, *, attempt_id: str, at_s: float, stage: str = "") -> dict[str, Any]:
+    """The record of an answered or failed sample; ``stage`` is which one of the pipeline asked."""
     request, response = sample.request, sample.response
     entry: dict[str, Any] = {
         "kind": "answer" if response is not None else "failure",
@@ -76,6 +78,8 @@ def from_sample(sample: Sample, *, attempt_id: str, at_s: float) -> dict[str, An
         "model": request.model,
         "at_s": at_s,
     }
+    if stage:
+        entry["stage"] = stage
     if response is not None:
         entry["response"] = {name: getattr(response, name) for name in _RESPONSE_FIELDS}
     else:

@@ -189,16 +189,17 @@ class Journal:
             entry = entries.discarded(sample, failure, at_s=self._at_s)
             self._commit.put(frames.encode(entry))
 
-    def record(self, sample: Sample) -> None:
+    def record(self, sample: Sample, *, stage: str = "") -> None:
         """Take an answered or failed sample; ``commits`` yields it once it is durable.
 
-        Never waits: whoever starts samples bounds how many there can be.
+        Never waits: whoever starts samples bounds how many there can be. ``stage`` is who asked,
+        where that was a stage of the pipeline.
         """
         self._expect_entry()
         request = sample.request
         last_sent = self._attempts.pop(request.request_id, "")
         attempt_id = request.attempt_id or last_sent
-        entry = entries.from_sample(sample, attempt_id=attempt_id, at_s=self._at_s)
+        entry = entries.from_sample(sample, attempt_id=attempt_id, at_s=self._at_s, stage=stage)
         self._commit.put(frames.encode(entry), sample)
 
     def finish(self) -> None:

@@ -6,7 +6,7 @@ says then is judged by all rules anew; noise is not applied again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,10 +29,18 @@ NOT_THE_ANSWERS_FAULT = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """Asks for another answer, at most ``max_repairs`` times. ``whom`` says who gave the first."""
+    """Asks for another answer, at most ``max_repairs`` times.
+
+    ``whom`` is whom to ask by the name of the endpoint that gave the first answer.
+    """
 
     max_repairs: int
-    whom: Callable[[Sample], Consulted]
+    whom: Mapping[str, Consulted]
+
+    @property
+    def consults(self) -> Sequence[Consulted]:
+        """Whom it may ask."""
+        return list(self.whom.values())
 
     def is_worthwhile(self, sample: Sample) -> bool:
         rejection = sample.rejection
@@ -42,6 +50,7 @@ class Repair:
             and rejection.reason not in NOT_THE_ANSWERS_FAULT
             and sample.response is not None
             and sample.repairs < self.max_repairs
+            and sample.endpoint in self.whom
         )
 
     async def repaired(self, sample: Sample, consult_for: ConsultFor) -> Sample:
@@ -51,7 +60,7 @@ class Repair:
         assert response is not None
         try:
             answer = await consult_for(sample, STAGE)(
-                self.whom(sample),
+                self.whom[sample.endpoint],
                 [
                     *sample.request.messages,
                     Message("assistant", response.text[:MAX_SHOWN_CHARS]),
