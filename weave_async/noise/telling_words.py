@@ -1,4 +1,4 @@
-"""Words that carry the meaning whatever stands around them: negators, number words, dates."""
+"""Words that carry the meaning whatever stands around them: negators, number words, days."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ NUMBER_WORDS = frozenset(
     one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
     seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred
     hundreds thousand thousands million millions billion billions dozen dozens half twice percent
+    first second third fourth fifth sixth seventh eighth ninth tenth
     """.split()
 )
 DATE_WORDS = frozenset(
