@@ -63,7 +63,7 @@ def test_what_carries_the_meaning_is_protected(text: str, left: str) -> None:
         ("at 10:30 pm or 5 a.m. sharp", [("time", "10:30 pm"), ("time", "5 a.m.")]),
         ("read https://a.example/b(c). ok", [("url", "https://a.example/b(c")]),
         ("go to example.com/shop now", [("url", "example.com/shop")]),
-        ("edit ~/notes/a.txt and main.py, please", [("path", "~/notes/a.txt"), ("path", "main.py")]),
+        ("edit ~/notes/a.txt and main.py,", [("path", "~/notes/a.txt"), ("path", "main.py")]),
         (r"in C:\Users\me it is", [("path", r"C:\Users\me")]),
         ("this and/or that", []),
         ("call my_function or run() it", [("code", "my_function"), ("code", "run()")]),

@@ -41,7 +41,9 @@ def _ends_in_common(before: Sequence[str], after: Sequence[str]) -> tuple[int, i
     return head, tail
 
 
-def _differences(before: Sequence[str], after: Sequence[str]) -> Iterator[tuple[int, int, int, int]]:
+def _differences(
+    before: Sequence[str], after: Sequence[str]
+) -> Iterator[tuple[int, int, int, int]]:
     """``before[i:i_end]`` has become ``after[j:j_end]``, in order; all between them is the same."""
     i = j = 0
     for same_i, same_j in [*_common(before, after), (len(before), len(after))]:

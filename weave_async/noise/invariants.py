@@ -23,7 +23,7 @@ _ENDING_CHARS = 60
 _DIGIT = re.compile(r"\d")
 _FIGURE = re.compile(
     # A digit within letters is none: "he11o" is not a hello with another number in it.
-    r"\d(?<![^\W\d_].)(?:[\d.,:/'’–-]*\d)?"
+    r"\d(?<![^\W_].)(?:[\d.,:/'’–-]*\d)?"
     rf"(?:(?:st|nd|rd|th)\b|\s?[ap]\.?m\b|\s?(?:{UNITS})(?![\w²³]))?"
 )
 _CURRENCY = re.compile(r"[€$£¥₹]")

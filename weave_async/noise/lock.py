@@ -57,7 +57,7 @@ class MeaningLock:
         extra_terms: Sequence[str] = (),
     ) -> Varied:
         """``extra_terms`` are protected in this text besides: values of its sample."""
-        rewrites = getattr(noise, "rewrites", frozenset())
+        rewrites: frozenset[str] = getattr(noise, "rewrites", frozenset())
         checks_drift = getattr(noise, "checks_drift", False)
         passage = self.spans.passage(text, sample_seed, rewrites, extra_terms)
         broken: list[str] = []
@@ -100,7 +100,7 @@ class MeaningLock:
         rewrites: Collection[str] = (),
         checks_drift: bool = False,
     ) -> str | None:
-        """The invariant that does not hold between the two (``noise.invariants``), or ``drifted``."""
+        """The rule of ``noise.invariants`` that does not hold between the two, or ``drifted``."""
         if noisy == clean:
             return None
         rule = broken_rule(clean, noisy, spans=spans, rewrites=rewrites)
@@ -154,5 +154,6 @@ def _edit(made: Any) -> Edit:
 def softened(noise: Any) -> Any:
     """The same noise with half its ``rate``, where it has one; else itself: it draws anew."""
     if is_dataclass(noise) and any(field.name == "rate" for field in fields(noise)):
-        return replace(noise, rate=noise.rate * SOFTER)  # type: ignore[type-var,attr-defined]
+        rate: float = noise.rate  # type: ignore[union-attr]
+        return replace(noise, rate=rate * SOFTER)  # type: ignore[type-var]
     return noise

