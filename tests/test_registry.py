@@ -74,7 +74,8 @@ def test_a_name_that_is_near_to_none_gets_no_suggestion() -> None:
 
 def test_an_unknown_option_is_refused_with_the_nearest_and_the_known_ones() -> None:
     assert refusal("noise", "typos", {"rat": 0.1}) == (
-        "noise 'typos': unknown option 'rat'; did you mean 'rate'? Known: rate"
+        "noise 'typos': unknown option 'rat'; did you mean 'rate'? "
+        "Known: rate, profile, layout, capitalised"
     )
     assert refusal("validator", "length", {"minimum": 1}).endswith(
         "Known: min_words, max_words, max_chars, complete"

@@ -1,9 +1,4 @@
-"""Typing errors as people make them.
-
-The rates are those of misspellings with one edit that people made while typing (the 57,687 pairs
-of the codespell dictionary, counted; the list itself is not shipped): which kind of edit, how
-rarely it hits the first letter, and what a wrong letter is replaced by.
-"""
+"""Words misspelt as people misspell them: by a slip of the finger, or since they do not know."""
 
 from __future__ import annotations
 
@@ -12,81 +7,71 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
-from weave_async.noise.edits import Edit, Passage
+from weave_async.noise.edits import Edit, Passage, num_edits
+from weave_async.noise.keyboards import Layout
+from weave_async.noise.misspelling import ProfileName, speller
 
-_KINDS = ("delete", "insert", "substitute", "transpose")
-_KIND_WEIGHTS = (0.335, 0.280, 0.198, 0.186)
-_FIRST_LETTER = 0.020
-_SUBSTITUTE_VOWEL, _SUBSTITUTE_NEIGHBOUR = 0.508, 0.313
-_INSERT_DOUBLES = 0.323
-
-_VOWELS = "aeiou"
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
-_WORD = re.compile(r"[A-Za-z]{3,}")
-
-
-def _neighbours() -> dict[str, str]:
-    """Keys that touch on a QWERTY keyboard, whose rows are shifted by half a key."""
-    place = {key: (x + y / 2, y) for y, row in enumerate(_ROWS) for x, key in enumerate(row)}
-    return {
-        key: "".join(
-            other
-            for other, (ox, oy) in place.items()
-            if other != key and abs(ox - x) <= 1 and abs(oy - y) <= 1
-        )
-        for key, (x, y) in place.items()
-    }
-
-
-_NEIGHBOURS = _neighbours()
+_LATIN = re.compile(r"[A-Za-zÀ-ÖØ-öø-ÿĀ-ſ]{3,}")
+_MAX_ACRONYM = 5  # letters
+_BETWEEN = " \t\"'“”‘’()*_#>-"  # blanks, quotes, brackets, what opens a list or a heading
 
 
 @dataclass(frozen=True, slots=True)
 class TyposNoise:
-    """One wrong key in some of the words of three letters and more.
+    """Misspells words of three letters and more, the long ones more often.
 
-    ``rate`` is typos per character of free text: 0.02 is about one word in ten.
+    ``rate`` is typos, that is misspelt words, per letter of free text: 0.02 is about one word in
+    ten. ``profile`` says whose: ``typing``, where most have one wrong key, or ``learner``, where
+    two in three have more. ``layout`` is the keyboard: ``qwerty``, ``qwertz``, ``azerty``,
+    ``dvorak``, ``colemak``. Acronyms, and words with a capital within a sentence, which may be
+    names, stay as they are; ``capitalised: true`` misspells the latter, too (German nouns).
     """
 
     rate: float = 0.02
+    profile: ProfileName = "typing"
+    layout: Layout = "qwerty"
+    capitalised: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.rate <= 0.2:
-            raise ValueError("rate must be between 0 and 0.2 typos per character")
+            raise ValueError("rate must be between 0 and 0.2 typos per letter")
 
     def edits(self, passage: Passage, rng: Random) -> Iterator[Edit]:
+        words = self._words(passage)
+        num_letters = sum(end - start for start, end in passage.words)
+        wanted = min(num_edits(self.rate, num_letters, rng), len(words))
+        if wanted == 0:
+            return
+        # Without replacement, and by length: a word of ten letters has ten chances.
+        chances = [rng.random() ** (1 / len(word)) for _, word in words]
+        first = sorted(range(len(words)), key=chances.__getitem__, reverse=True)
+        spell = speller(self.profile, self.layout)
+        for index in first[:wanted]:
+            at, word = words[index]
+            for start, end, after in spell.edits(word, rng):
+                yield Edit(at + start, at + end, after)
+
+    def _words(self, passage: Passage) -> list[tuple[int, str]]:
+        """Where the words begin that may be misspelt, and the words."""
+        text, words = passage.text, []
         for start, end in passage.words:
-            word = passage.text[start:end]
-            if _WORD.fullmatch(word) and rng.random() < self.rate * len(word):
-                yield Edit(start, end, _misspell(word, rng))
+            word = text[start:end]
+            if _LATIN.fullmatch(word) and (
+                word.islower() or self._may_have_capitals(text, start, word)
+            ):
+                words.append((start, word))
+        return words
+
+    def _may_have_capitals(self, text: str, start: int, word: str) -> bool:
+        if word.isupper():
+            return len(word) > _MAX_ACRONYM
+        if not word[1:].islower():
+            return False
+        return self.capitalised or begins_sentence(text, start)
 
 
-def _misspell(word: str, rng: Random) -> str:
-    at = 0 if rng.random() < _FIRST_LETTER else rng.randrange(1, len(word))
-    kind = rng.choices(_KINDS, _KIND_WEIGHTS)[0]
-    letter = word[at]
-    if kind == "delete":
-        return word[:at] + word[at + 1 :]
-    if kind == "insert":
-        return word[:at] + letter + _inserted(letter, rng) + word[at + 1 :]
-    if kind == "substitute":
-        return word[:at] + _substitute(letter, rng) + word[at + 1 :]
-    left = 0 if at == 0 else max(1, at - 1)
-    return word[:left] + word[left + 1] + word[left] + word[left + 2 :]
-
-
-def _inserted(letter: str, rng: Random) -> str:
-    return letter.lower() if rng.random() < _INSERT_DOUBLES else rng.choice(_LETTERS)
-
-
-def _substitute(letter: str, rng: Random) -> str:
-    lower, draw = letter.lower(), rng.random()
-    if lower in _VOWELS and draw < _SUBSTITUTE_VOWEL:
-        choices = _VOWELS
-    elif draw < _SUBSTITUTE_VOWEL + _SUBSTITUTE_NEIGHBOUR:
-        choices = _NEIGHBOURS[lower]
-    else:
-        choices = _LETTERS
-    other = rng.choice(choices.replace(lower, ""))
-    return other.upper() if letter.isupper() else other
+def begins_sentence(text: str, start: int) -> bool:
+    """Whether nothing, a mark that ends one, or the end of a line stands before ``start``."""
+    while start > 0 and text[start - 1] in _BETWEEN:
+        start -= 1
+    return start == 0 or text[start - 1] in ".!?:…\n"
