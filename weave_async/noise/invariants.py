@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterable, Sequence
 
 from weave_async.noise.edits import Span
 from weave_async.noise.marks import UNITS
-from weave_async.noise.telling_words import DATE_WORDS, KIND_OF, MONTHS, WORD
+from weave_async.noise.quantities import values_in
+from weave_async.noise.telling_words import DATE_WORDS, KIND_OF, MONTH_NAMES, MONTHS, WORD
 
 _AMOUNTS = frozenset(("number", "date", "time"))
 _ADDRESSES = frozenset(("url", "email"))
@@ -45,7 +46,7 @@ def broken_rule(
     before, after = _telling(clean), _telling(noisy)
     if before != after and (rule := _changed(before, after, rewrites)) is not None:
         return rule
-    if _AMOUNTS.isdisjoint(rewrites) and _figures(clean) != _figures(noisy):
+    if _amounts_differ(clean, noisy, rewrites):
         return "number_changed"
     if "question" not in rewrites and _asks_otherwise(clean, noisy):
         return "question_changed"
@@ -69,12 +70,19 @@ def _changed(before: Sequence[str], after: Sequence[str], rewrites: Collection[s
     lost_or_added = [(word, is_now[word] - was[word]) for word in was.keys() | is_now.keys()]
     if sum(more for word, more in lost_or_added if KIND_OF[word] == "negator"):
         return "negation_changed"
-    if not _AMOUNTS.isdisjoint(rewrites):
-        return None
     changed = {word for word, more in lost_or_added if more}
+    if not _AMOUNTS.isdisjoint(rewrites):  # months become figures: they are compared by value
+        return None if changed.isdisjoint(DATE_WORDS - MONTH_NAMES) else "date_changed"
     if any(KIND_OF[word] == "number" for word in changed):
         return "number_changed"
-    return None if DATE_WORDS.isdisjoint(changed) else "date_changed"
+    return None if changed.isdisjoint(DATE_WORDS) else "date_changed"
+
+
+def _amounts_differ(clean: str, noisy: str, rewrites: Collection[str]) -> bool:
+    """By their letters, which is fast; by value where a noise writes them in another way."""
+    if _AMOUNTS.isdisjoint(rewrites):
+        return _figures(clean) != _figures(noisy)
+    return values_in(clean) != values_in(noisy)
 
 
 def _figures(text: str) -> Counter[str]:

@@ -52,7 +52,7 @@ _MONTH_FIRST = re.compile(
     rf"(?:{MONTHS})\b\.?(?:\s\d{{1,2}}(?:st|nd|rd|th)?(?:,?\s\d{{4}})?(?![\w:-]|[.,]\d)"
     r"|,?\s\d{4}(?![\w:-]))"
 )
-_MONTHS_ALONE = _words(
+MONTH_NAMES = _words(
     """
     jan january januar janvier feb february februar mar march märz mars apr april may mai jun june
     juni jul july juli aug august sep sept september oct okt october oktober nov november dec dez
@@ -60,8 +60,8 @@ _MONTHS_ALONE = _words(
     """
 )
 KIND_OF = (
-    dict.fromkeys(_MONTHS_ALONE, "month")
-    | dict.fromkeys(DATE_WORDS - _MONTHS_ALONE, "date")
+    dict.fromkeys(MONTH_NAMES, "month")
+    | dict.fromkeys(DATE_WORDS - MONTH_NAMES, "date")
     | dict.fromkeys(NUMBER_WORDS, "number")
     | dict.fromkeys(NEGATORS, "negator")
 )
