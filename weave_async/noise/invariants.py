@@ -14,6 +14,7 @@ from weave_async.noise.edits import Span
 from weave_async.noise.marks import UNITS
 from weave_async.noise.quantities import values_in
 from weave_async.noise.telling_words import DATE_WORDS, KIND_OF, MONTH_NAMES, MONTHS, WORD
+from weave_async.records import TextChange
 
 _AMOUNTS = frozenset(("number", "date", "time"))
 _ADDRESSES = frozenset(("url", "email"))
@@ -34,25 +35,51 @@ _ADDRESS = re.compile(r"(?<![^\s<>\"“”()])[^\s<>\"“”()@]*+@[^\s<>\"“�
 
 
 def broken_rule(
-    clean: str, noisy: str, *, spans: Iterable[Span] = (), rewrites: Collection[str] = ()
+    clean: str,
+    noisy: str,
+    *,
+    changes: Sequence[TextChange] = (),
+    spans: Iterable[Span] = (),
+    rewrites: Collection[str] = (),
 ) -> str | None:
     """The first rule that does not hold between the two, as a short code; ``None`` if all do.
 
+    ``changes`` are all that there are, where that is known: what is far from them is the same.
     ``spans`` are those of the clean text, where they may be missing from the other: a noise that
     makes edits cannot touch them. A noise that ``rewrites`` a kind is not held to its letters.
     """
     if noisy == clean:
         return None
-    before, after = _telling(clean), _telling(noisy)
-    if before != after and (rule := _changed(before, after, rewrites)) is not None:
-        return rule
-    if _amounts_differ(clean, noisy, rewrites):
-        return "number_changed"
     if "question" not in rewrites and _asks_otherwise(clean, noisy):
         return "question_changed"
+    if rule := _missing(clean, noisy, spans, rewrites):
+        return rule
+    if changes:
+        clean, noisy = _around(clean, noisy, changes)
+    before, after = _telling(clean), _telling(noisy)
+    if before != after and (rule := _changed(before, after, rewrites)):
+        return rule
+    has_figures = _DIGIT.search(clean) is not None or _DIGIT.search(noisy) is not None
+    if has_figures and _amounts_differ(clean, noisy, rewrites):
+        return "number_changed"
     if _ADDRESSES.isdisjoint(rewrites) and _addresses(clean) != _addresses(noisy):
         return "address_changed"
-    return _missing(clean, noisy, spans, rewrites)
+    return None
+
+
+def _around(clean: str, noisy: str, changes: Sequence[TextChange]) -> tuple[str, str]:
+    """The two texts from the first change to the last, with two words more on either side.
+
+    A word more would do, so that a figure has its unit. Both are cut at the same places.
+    """
+    last = changes[-1]
+    start = clean.rfind(" ", 0, max(0, clean.rfind(" ", 0, changes[0].start)))
+    start = max(0, clean.rfind(" ", 0, max(0, start)))
+    end = clean.find(" ", last.start + len(last.before))
+    for _ in range(2):
+        end = clean.find(" ", end + 1) if end >= 0 else end
+    num_after = len(clean) - end if end >= 0 else 0
+    return clean[start : len(clean) - num_after], noisy[start : len(noisy) - num_after]
 
 
 def num_negators(text: str) -> int:
@@ -87,8 +114,6 @@ def _amounts_differ(clean: str, noisy: str, rewrites: Collection[str]) -> bool:
 
 def _figures(text: str) -> Counter[str]:
     """The numbers with their units, and what belongs to them: currencies, months beside a day."""
-    if _DIGIT.search(text) is None:
-        return Counter()
     found = Counter(_GROUPED.sub("", figure.replace(" ", "")) for figure in _FIGURE.findall(text))
     found.update(_CURRENCY.findall(text))
     found.update((before or after)[:3].lower() for before, after in _MONTH.findall(text))
@@ -110,10 +135,10 @@ def _ends_asking(text: str) -> bool:
     return len(text) - at <= _ENDING_CHARS and not any(map(str.isalnum, text[at:]))
 
 
-def _addresses(text: str) -> Counter[str]:
+def _addresses(text: str) -> list[str]:
     if "@" not in text and "://" not in text and "www." not in text:
-        return Counter()
-    return Counter(address.rstrip(".,;:!?)'’\"") for address in _ADDRESS.findall(text))
+        return []
+    return sorted(address.rstrip(".,;:!?)'’\"") for address in _ADDRESS.findall(text))
 
 
 def _missing(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from weave_async.interfaces import EditingNoise, Noise
 from weave_async.noise.differences import edits_between
-from weave_async.noise.edits import Edit, Passage, applied
+from weave_async.noise.edits import Edit, Passage, Span, applied
 from weave_async.noise.invariants import broken_rule
 from weave_async.noise.similarity import Similarity
 from weave_async.noise.spans import ProtectedSpans
@@ -63,7 +63,9 @@ class MeaningLock:
         broken: list[str] = []
         while len(broken) < TRIES:
             noisy, changes = applied(passage, _checked(_edits(noise, passage, rng), text))
-            rule = self.broken_rule(text, noisy, rewrites=rewrites, checks_drift=checks_drift)
+            rule = self.broken_rule(
+                text, noisy, changes=changes, rewrites=rewrites, checks_drift=checks_drift
+            )
             if rule is None:
                 return Varied(noisy, changes, tuple(broken))
             broken.append(rule)
@@ -96,14 +98,15 @@ class MeaningLock:
         clean: str,
         noisy: str,
         *,
-        spans: Iterable[Any] = (),
+        changes: Sequence[TextChange] = (),
+        spans: Iterable[Span] = (),
         rewrites: Collection[str] = (),
         checks_drift: bool = False,
     ) -> str | None:
         """The rule of ``noise.invariants`` that does not hold between the two, or ``drifted``."""
         if noisy == clean:
             return None
-        rule = broken_rule(clean, noisy, spans=spans, rewrites=rewrites)
+        rule = broken_rule(clean, noisy, changes=changes, spans=spans, rewrites=rewrites)
         if rule is not None or not checks_drift or self.similarity is None:
             return rule
         floor = self.similarity.default_floor if self.floor is None else self.floor
