@@ -71,15 +71,21 @@ WORD = re.compile(r"[^\W\d_]+(?:['’ʼ]t\b)?")
 
 def telling_words(text: str) -> Iterator[Span]:
     """The words of a text that are known for themselves, and dates that begin with a month."""
-    if _TELLING.isdisjoint(WORD.findall(text.lower())):
+    lower = text.lower()
+    if len(lower) != len(text):  # as with İ: places would shift
+        lower = text
+    words = WORD.findall(lower)
+    if _TELLING.isdisjoint(words):
         return
-    for match in WORD.finditer(text):
-        word = match.group().lower()
+    end = 0
+    for word in words:  # nothing but these has letters: each begins where it is found first
+        start = lower.find(word, end)
+        end = start + len(word)
         kind = KIND_OF.get(word)
         if kind == "month":
-            if (date := _MONTH_FIRST.match(text, match.start())) is not None:
-                yield Span(date.start(), date.end(), "date")
+            if (date := _MONTH_FIRST.match(text, start)) is not None:
+                yield Span(start, date.end(), "date")
             elif word in DATE_WORDS:
-                yield Span(match.start(), match.end(), "date")
+                yield Span(start, end, "date")
         elif kind is not None:
-            yield Span(match.start(), match.end(), kind)
+            yield Span(start, end, kind)
