@@ -1,8 +1,8 @@
 """What the numbers in a text amount to: exact values, however they are written.
 
-``1,000``, ``1000`` and ``one thousand`` are the same value; so are ``$5`` and ``5 USD``, ``3pm`` and
-``15:00``, ``2024-03-05`` and ``March 5, 2024``. A digit within a word of letters (``he11o``, ``mp3``)
-is no number. What can be read in two ways (``03/04/2024``) stands for itself, as it is written.
+``1,000``, ``1000`` and ``one thousand`` are the same value; so are ``$5`` and ``5 USD``, ``3pm``
+and ``15:00``, ``2024-03-05`` and ``March 5, 2024``. A digit within a word of letters (``he11o``,
+``mp3``) is no number. What can be read in two ways (``03/04/2024``) is taken as it is written.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from weave_async.noise.spoken_numbers import SCALES, WORDS, numbers_in
 from weave_async.noise.units import CURRENCIES, CURRENCY_SIGNS, SIGNS, WRITTEN, unit_named
 
 MONTHS = (
-    "January February March April May June July August September October November December"
-).split()
+    "January February March April May June July August September October November December".split()  # noqa: SIM905 - read as words
+)
 _MONTH_NUMBERS = {name[:3].lower(): number for number, name in enumerate(MONTHS, 1)}
 
 
 class Value(NamedTuple):
-    """``kind`` is ``number``, ``ordinal``, ``date``, ``time`` or ``raw``, for what is not understood.
+    """``kind`` is ``number``, ``ordinal``, ``date``, ``time``, or ``raw``: what is not understood.
 
     A date without a year or a day is written as in ISO 8601: ``--03-05``, ``2024-03``. A time that
     may be in the morning or in the evening is raw.
@@ -68,7 +68,8 @@ _YEAR = r"\d{4}(?![\d%€$£]|[.,]\d)"
 _DAY = r"\d{1,2}(?:st|nd|rd|th)?"
 _MERIDIEM = r"(?:am|pm|a\.m\.|p\.m\.)(?!\w)"
 _SIGN_UNITS = _either(sign for sign in SIGNS if sign not in CURRENCY_SIGNS or len(sign) == 1)
-_UNIT = rf"(?:\s?(?:{_SIGN_UNITS})|[\s-]?(?i:{_either(WRITTEN)}|{_either(CURRENCIES)}|km|kg))(?!\w)"
+_CODES = rf"(?-i:{_either(CURRENCIES)})|usd|eur|gbp"  # `aud` is a misread `and` more often
+_UNIT = rf"(?:\s?(?-i:{_SIGN_UNITS})|[\s-]?(?:{_either(WRITTEN)}|{_CODES}|km|kg))(?!\w)"
 _SPOKEN = rf"(?:{_either(WORDS)})(?!\w)"
 _PATTERNS = {  # of two that begin at the same place, the first one counts
     "iso": r"(?P<y>\d{4})(?P<mark>[-/.])(?P<m>\d{1,2})(?P=mark)(?P<d>\d{1,2})(?![\w-]|[/.:]\d)",
@@ -78,10 +79,12 @@ _PATTERNS = {  # of two that begin at the same place, the first one counts
     "clock": r"(?P<h>\d{1,2})(?::(?P<min>\d{2})(?::(?P<s>\d{2}))?(?![:\d]|[.,]\d)"
     rf"(?:\s?(?P<half>{_MERIDIEM}))?|(?:\.(?P<min2>\d\d))?\s?(?P<half2>{_MERIDIEM}))(?!\w)",
     "number": rf"(?P<sign>(?<!\w)[-−](?<![\d\s]\s.)(?=[\d$€£¥₹])|\bminus\s(?=\d))?"
-    rf"(?P<before>(?:{_either(CURRENCY_SIGNS)})\s?|\b(?:{_either(CURRENCIES)})\s)?"
+    rf"(?P<before>(?:{_either(CURRENCY_SIGNS)})\s?|(?:{_CODES})\s)?"
     rf"(?P<figure>{_FIGURE})(?:(?P<th>(?:st|nd|rd|th)\b)"
-    rf"|(?P<scale>k\b|K\b|\s(?:hundred|{'|'.join(SCALES)})\b)?(?P<unit>{_UNIT})?(?P<odd>[^\W\d]+)?)",
-    "month_day": rf"(?P<m4>{_MONTH})\s(?:(?P<d4>{_DAY})(?![\w:%€$£]|[.,/-]\d)(?:,?\s(?P<y4>{_YEAR}))?"
+    rf"|(?P<scale>k\b|\s(?:hundred|{'|'.join(SCALES)})\b)?(?P<unit>{_UNIT})?"
+    r"(?P<odd>[^\W\d]+)?)",
+    "month_day": rf"(?P<m4>{_MONTH})\s(?:(?P<d4>{_DAY})(?![\w:%€$£]|[.,/-]\d)"
+    rf"(?:,?\s(?P<y4>{_YEAR}))?"
     rf"|(?P<y5>{_YEAR}))(?!\w)",
     "words": rf"(?P<minus>minus\s)?(?P<run>{_SPOKEN}(?:(?:\s+|-)(?:and\s|point\s)?{_SPOKEN})*+)"
     rf"(?P<unit2>{_UNIT})?",
@@ -94,11 +97,26 @@ _QUANTITY = re.compile(
 )
 _DIGIT = re.compile(r"\d")
 _WORD = re.compile(r"[A-Za-z]+")
+_JOINED = frozenset("-–−/:.,'’_#@=$€£%+*^~<>\\&")
 _GROUPED = re.compile(
     r"[1-9]\d{0,2}(?:(?:,\d{3})+(?:\.\d+)?|(?:\.\d{3}){2,}(?:,\d+)?|(?:['’]\d{3})+)"
 )
 _EUROPEAN = re.compile(r"[1-9]\d{0,2}(?:\.\d{3})+,\d+")
 _PLAIN = re.compile(r"(?:0|[1-9]\d*)(?:[.,]\d+)?")
+
+
+def stands_alone(text: str, start: int, end: int) -> bool:
+    """Whether nothing but the end of a sentence is joined to it: no range, address or code."""
+    if start and text[start - 1] in _JOINED:
+        return False
+    after = text[end : end + 2]
+    return after[:1] not in _JOINED or (after[0] in ".,:'’" and not after[1:].isalnum())
+
+
+def word_before(text: str, start: int) -> str:
+    """The word that ends before a blank at ``start``, in small letters, without what opens."""
+    words = text[max(0, start - 16) : start].rstrip().rsplit(None, 1)
+    return words[-1].strip("([\"'").lower() if words else ""
 
 
 def figure_value(figure: str) -> Decimal | None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen"
-).split()
+_ONES = """
+zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
+sixteen seventeen eighteen nineteen
+""".split()  # noqa: SIM905 - as words
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()  # noqa: SIM905 - as words
 _SMALL = {word: value for value, word in enumerate(_ONES)} | {
     word: 10 * value for value, word in enumerate(_TENS, 2)
@@ -47,6 +47,12 @@ def spoken(amount: Decimal) -> str | None:
     )
 
 
+def spoken_year(year: int) -> str | None:
+    """``1999`` as ``nineteen ninety nine``; ``None`` for years that are said like any number."""
+    century, rest = divmod(year, 100)
+    return f"{_whole(century)} {_whole(rest)}" if 11 <= century <= 20 and rest >= 10 else None
+
+
 def spoken_ordinal(number: int) -> str | None:
     """``21`` as ``twenty first``; ``None`` where the word would be ``second``, or is a long one."""
     if number in _ORDINAL_OF:
@@ -80,7 +86,7 @@ class Spoken(NamedTuple):
 
 @dataclass(slots=True)
 class _Sum:
-    """What the words of one number have come to so far: ``two million three hundred`` → 2,000,300."""
+    """What the words of one number have come to so far: ``two million three`` → 2,000,003."""
 
     above: int = 0
     group: int | None = None
@@ -89,6 +95,12 @@ class _Sum:
     @property
     def amount(self) -> int:
         return self.above + (self.group or 0)
+
+    def takes(self, word: str) -> bool:
+        """Adds the word, if it can follow."""
+        if word in _SMALL:
+            return self.takes_small(_SMALL[word])
+        return self.takes_scale(SCALES.get(word, 100))
 
     def takes_small(self, value: int) -> bool:
         """Adds a number below 100, if it can follow: ``twenty`` + ``five``, not + ``twelve``."""
@@ -140,27 +152,22 @@ def _number_at(words: Sequence[str], start: int) -> Spoken:
     so_far, at = _Sum(), start
     while at < len(words):
         word = words[at]
-        if word == "and":
-            # Two and five are two numbers; two hundred and five is one.
-            if words[at - 1] not in SCALES and words[at - 1] != "hundred":
-                break
-            if at + 1 == len(words) or words[at + 1] not in (*_SMALL, *_ORDINAL_ENDS):
-                break
-        elif word == "point":
+        if word == "point":
             return _with_decimals(words, start, at, so_far.amount)
-        elif word in _ORDINAL_ENDS:
+        if word in _ORDINAL_ENDS:
             if so_far.takes_small(_ORDINAL_ENDS[word]):
                 return Spoken(start, at + 1, Decimal(so_far.amount), is_ordinal=True)
             break
-        elif word in _SMALL:
-            if not so_far.takes_small(_SMALL[word]):
-                break
-        elif not so_far.takes_scale(SCALES.get(word, 100)):
+        if not (_links(words, at) if word == "and" else so_far.takes(word)):
             break
         at += 1
-    while words[at - 1] == "and":
-        at -= 1
     return Spoken(start, at, Decimal(so_far.amount))
+
+
+def _links(words: Sequence[str], at: int) -> bool:
+    """Whether an ``and`` goes on with a number: in two hundred and five, not in two and five."""
+    is_open = words[at - 1] in SCALES or words[at - 1] == "hundred"
+    return is_open and at + 1 < len(words) and words[at + 1] in (_SMALL.keys() | _ORDINAL_ENDS)
 
 
 def _with_decimals(words: Sequence[str], start: int, at: int, whole: int) -> Spoken:

@@ -71,6 +71,8 @@ CURRENCY_SIGNS = {
     "¥": "JPY",
     "₹": "INR",
 }
+ARTICLES = frozenset(("a", "an", "the", "this", "that", "my", "your", "his", "her", "our", "their"))
+"""Behind one of these a unit is in the singular: a five kilometre run."""
 CURRENCIES = frozenset(("USD", "EUR", "GBP", "JPY", "CHF", "INR", "CAD", "AUD"))
 WRITTEN = {  # longer words in small letters, signs as they are: a `M` is no `m`
     written: unit for unit, ways in UNITS.items() for written in (*ways.one, *ways.many)
@@ -84,4 +86,4 @@ def unit_named(written: str) -> str | None:
     return SIGNS.get(written) or WRITTEN.get(written.lower()) or _CODES.get(written.lower())
 
 
-_CODES = {unit.lower(): unit for unit in (*CURRENCIES, "km", "cm", "mm", "kg", "mph")}
+_CODES = {unit.lower(): unit for unit in ("USD", "EUR", "GBP", "km", "kg")}

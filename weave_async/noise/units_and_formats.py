@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, time
@@ -11,20 +10,15 @@ from random import Random
 from typing import ClassVar
 
 from weave_async.noise.edits import Edit, Passage
-from weave_async.noise.quantities import MONTHS, Quantity, quantities_in
+from weave_async.noise.quantities import MONTHS, Quantity, quantities_in, stands_alone, word_before
 from weave_async.noise.sites import check_rate, taken
-from weave_async.noise.units import CURRENCIES, CURRENCY_SIGNS, UNITS
+from weave_async.noise.units import ARTICLES, CURRENCIES, UNITS
 
-_BEFORE = re.compile(r"\S*\s?\Z")
-_JOINED = frozenset("-–−/:.,'’_#@=$€£%+*^~<>\\&")
 _IDENTIFIERS = frozenset(
     """
     account case chapter code error flight gate id invoice line model no number order page part pin
     port postcode ref reference room serial ticket tracking version zip
     """.split()  # noqa: SIM905 - read as words
-)
-_ARTICLES = frozenset(
-    ("a", "an", "the", "this", "that", "my", "your", "his", "her", "our", "their")
 )
 _OF_A_CLOCK = frozenset(
     "at by from until till before after around about since between to and @".split()  # noqa: SIM905
@@ -32,7 +26,6 @@ _OF_A_CLOCK = frozenset(
 _SIGN_OF = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹"}
 _MIN_GROUPED = 10_000
 """Smaller numbers without a unit may be years, and are rarely written with a comma."""
-_YEARS = range(1000, 2200)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +52,7 @@ class UnitsAndFormatsNoise:
         text, sites = passage.text, []
         for quantity in quantities_in(text, self.day_first):
             start, end = quantity.start, quantity.end
-            if passage.is_free(start, end) and not _is_part_of_more(text, start, end):
+            if passage.is_free(start, end) and stands_alone(text, start, end):
                 written = text[start:end]
                 ways = [way for way in self._ways(text, quantity) if way != written]
                 if ways:
@@ -71,7 +64,7 @@ class UnitsAndFormatsNoise:
         """All that the quantity could be written as, its own writing perhaps among them."""
         kind, amount, unit = quantity.value
         written = text[quantity.start : quantity.end]
-        before = _word_before(text, quantity.start)
+        before = word_before(text, quantity.start)
         if isinstance(amount, date):
             if not written[:1].isdigit() or written[-1].isdigit():
                 return _dates(amount, written, before, self.day_first)
@@ -89,28 +82,11 @@ class UnitsAndFormatsNoise:
         return _amounts(written, written[start:end], amount, unit, before)
 
 
-def _is_part_of_more(text: str, start: int, end: int) -> bool:
-    """Whether more is joined to it than the end of a sentence: a range, an address, a code."""
-    if start and text[start - 1] in _JOINED:
-        return True
-    after = text[end : end + 2]
-    return (
-        after[:1] in _JOINED and (after[0] not in ".,:'’" or after[1:].isalnum())
-        if after
-        else False
-    )
-
-
-def _word_before(text: str, start: int) -> str:
-    found = _BEFORE.search(text[max(0, start - 16) : start])
-    return "" if found is None else found.group().strip("([\"' \n").lower()
-
-
 def _dates(day: date, written: str, before: str, day_first: bool | None) -> list[str]:
     name, short = MONTHS[day.month - 1], MONTHS[day.month - 1][:3]
     if not written[0].isdigit() and not written[0].isupper():
         return []  # the verb `may`, the noun `march`
-    if before in _ARTICLES:
+    if before in ARTICLES:
         return [
             f"{_ordinal(day.day)} of {name} {day.year}",
             f"{_ordinal(day.day)} {name} {day.year}",
@@ -131,7 +107,7 @@ def _days(month: int, day: int, written: str, before: str) -> list[str]:
     name = MONTHS[month - 1]
     if name[:3] not in written:
         return []
-    if before in _ARTICLES:
+    if before in ARTICLES:
         return [f"{_ordinal(day)} of {name}", f"{_ordinal(day)} {name}"]
     ways = [f"{name} {day}", f"{name[:3]} {day}", f"{name} {_ordinal(day)}", f"{day} {name}"]
     # A day in front would belong to what stands before it: `on page 7 March 5`.
@@ -180,9 +156,9 @@ def _amounts(written: str, figure: str, amount: Decimal, unit: str, before: str)
 
 def _with_unit(number: str, amount: Decimal, unit: str, written: str, before: str) -> list[str]:
     signs, one, many = UNITS[unit]
-    gaps = ("",) if unit == "%" else (" ", "") if not unit.startswith("°") else (" ", "")
+    gaps = ("",) if unit == "%" else (" ", "")
     ways = [f"{number}{gap}{sign}" for sign in signs[:1] for gap in gaps]
-    if before in _ARTICLES and unit != "%":  # a 5 kilometre run, not a 5 kilometres run
+    if before in ARTICLES and unit != "%":  # a 5 kilometre run, not a 5 kilometres run
         return [*ways, *(f"{number} {word}" for word in one)]
     return [*ways, *(f"{number} {word}" for word in (one if amount == 1 else many))]
 
