@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noise.sentences import SENTENCES
-from weave_async.noise.invariants import broken_rule
+from weave_async.noise.invariants import AMOUNTS, broken_rule
 from weave_async.noise.lock import MeaningLock
 from weave_async.noise.spans import ProtectedSpans
 from weave_async.noise.typos import TyposNoise
@@ -89,6 +89,17 @@ def test_all_texts_negated_or_with_other_numbers_are_refused() -> None:
     accepted = [pair for pair in CHANGES if broken_rule(*pair) is None]
     assert accepted == []
     assert [pair for pair in CHANGES if broken_rule(*pair[::-1]) is None] == []
+
+
+def test_by_value_all_are_refused_but_those_that_are_the_same_value() -> None:
+    accepted = [pair for pair in CHANGES if broken_rule(*pair, rewrites=AMOUNTS) is None]
+    ways = [("2024-06-21", "2024-6-21"), ("1,499.00", "1,499.0"), ("35.90 EUR", "35.9 EUR")]
+    strange = [
+        (one, other)
+        for one, other in accepted
+        if not any(one.replace(way, as_well) == other for way, as_well in ways)
+    ]
+    assert strange == []
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.05])

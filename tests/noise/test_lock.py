@@ -159,6 +159,7 @@ def test_a_noise_that_changes_words_must_stay_near_its_text() -> None:
     ("rewritten", "rule"),
     [
         ("Anna won't refund 5 km for the ABC", None),
+        ("Anna won't refund five kilometres for the ABC", None),
         ("Anna will refund 5 km for the ABC", "negation_changed"),
         ("Anna won't refund 6 km for the ABC", "number_changed"),
         ("Eve won't refund 5 km for the ABC", "name_missing"),

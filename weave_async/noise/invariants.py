@@ -13,13 +13,23 @@ from collections.abc import Collection, Iterable, Sequence
 from weave_async.noise.edits import Span
 from weave_async.noise.marks import UNITS
 from weave_async.noise.quantities import values_in
-from weave_async.noise.telling_words import DATE_WORDS, KIND_OF, MONTH_NAMES, MONTHS, WORD
+from weave_async.noise.spoken_numbers import WORDS as SPOKEN
+from weave_async.noise.telling_words import (
+    DATE_WORDS,
+    KIND_OF,
+    MONTH_NAMES,
+    MONTHS,
+    NUMBER_WORDS,
+    WORD,
+)
 from weave_async.records import TextChange
 
-_AMOUNTS = frozenset(("number", "date", "time"))
+AMOUNTS = frozenset(("number", "date", "time"))
 _ADDRESSES = frozenset(("url", "email"))
 _IN_ANY_CASE = frozenset(("name", "acronym", "term", "label"))
-_NEED_NOT_STAY = _AMOUNTS | {"negator", "question", "markup"}
+_NEED_NOT_STAY = AMOUNTS | {"negator", "question", "markup"}
+_WITH_A_VALUE = MONTH_NAMES | (NUMBER_WORDS & SPOKEN)
+"""What ``noise.quantities`` understands; of other words, as ``twice``, each must be there again."""
 _ENDING_CHARS = 60
 
 _DIGIT = re.compile(r"\d")
@@ -59,8 +69,7 @@ def broken_rule(
     before, after = _telling(clean), _telling(noisy)
     if before != after and (rule := _changed(before, after, rewrites)):
         return rule
-    has_figures = _DIGIT.search(clean) is not None or _DIGIT.search(noisy) is not None
-    if has_figures and _amounts_differ(clean, noisy, rewrites):
+    if _amounts_differ(clean, noisy, rewrites):
         return "number_changed"
     if _ADDRESSES.isdisjoint(rewrites) and _addresses(clean) != _addresses(noisy):
         return "address_changed"
@@ -98,8 +107,8 @@ def _changed(before: Sequence[str], after: Sequence[str], rewrites: Collection[s
     if sum(more for word, more in lost_or_added if KIND_OF[word] == "negator"):
         return "negation_changed"
     changed = {word for word, more in lost_or_added if more}
-    if not _AMOUNTS.isdisjoint(rewrites):  # months become figures: they are compared by value
-        return None if changed.isdisjoint(DATE_WORDS - MONTH_NAMES) else "date_changed"
+    if not AMOUNTS.isdisjoint(rewrites):
+        changed -= _WITH_A_VALUE
     if any(KIND_OF[word] == "number" for word in changed):
         return "number_changed"
     return None if changed.isdisjoint(DATE_WORDS) else "date_changed"
@@ -107,9 +116,20 @@ def _changed(before: Sequence[str], after: Sequence[str], rewrites: Collection[s
 
 def _amounts_differ(clean: str, noisy: str, rewrites: Collection[str]) -> bool:
     """By their letters, which is fast; by value where a noise writes them in another way."""
-    if _AMOUNTS.isdisjoint(rewrites):
-        return _figures(clean) != _figures(noisy)
-    return values_in(clean) != values_in(noisy)
+    if not AMOUNTS.isdisjoint(rewrites):
+        return _values(clean) != _values(noisy)
+    if _DIGIT.search(clean) is None and _DIGIT.search(noisy) is None:
+        return False
+    return _figures(clean) != _figures(noisy)
+
+
+def _values(text: str) -> Counter[object]:
+    """The values in a text, and the months that belong to no date."""
+    found = values_in(text)
+    values: Counter[object] = Counter(found)
+    if not any(value.kind == "date" for value in found):
+        values.update(word[:3] for word in _telling(text) if word in MONTH_NAMES & DATE_WORDS)
+    return values
 
 
 def _figures(text: str) -> Counter[str]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from weave_async.interfaces import EditingNoise, Noise
 from weave_async.noise.differences import edits_between
 from weave_async.noise.edits import Edit, Passage, Span, applied
-from weave_async.noise.invariants import broken_rule
+from weave_async.noise.invariants import AMOUNTS, broken_rule
 from weave_async.noise.similarity import Similarity
 from weave_async.noise.spans import ProtectedSpans
 from weave_async.records import TextChange
@@ -77,7 +77,8 @@ class MeaningLock:
     ) -> Varied:
         """What ``vary`` returns after one try, for a text that was rewritten as a whole.
 
-        Names, terms, code and the like must be in it again, wherever they stand now.
+        Names, terms, code and the like must be in it again, wherever they stand now; numbers and
+        dates by value: a model may well write ``two`` as ``2``.
         """
         if len(rewritten) > _MAX_GROWTH * len(text) + _MAX_MORE_CHARS:
             return Varied(text, (), ("grown",))
@@ -85,7 +86,7 @@ class MeaningLock:
             text,
             rewritten,
             spans=self.spans.found(text, extra_terms),
-            rewrites=getattr(noise, "rewrites", frozenset()),
+            rewrites=AMOUNTS | getattr(noise, "rewrites", frozenset()),
             checks_drift=getattr(noise, "checks_drift", True),
         )
         if rule is not None:
