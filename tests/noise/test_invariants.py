@@ -102,6 +102,21 @@ def test_by_value_all_are_refused_but_those_that_are_the_same_value() -> None:
     assert strange == []
 
 
+@pytest.mark.parametrize(
+    ("clean", "noisy"),
+    [
+        ("15% off", "15 percent off"),
+        ("on 3 May", "on May 3rd"),
+        ("two cats", "2 cats"),
+        ("it is $5", "it is 5 USD"),
+        ("on 2024-03-05", "on March 5, 2024"),
+    ],
+)
+def test_the_same_value_in_other_letters_is_for_noises_that_rewrite(clean: str, noisy: str) -> None:
+    assert broken_rule(clean, noisy, rewrites=AMOUNTS) is None
+    assert broken_rule(clean, noisy) is not None
+
+
 @pytest.mark.parametrize("rate", [0.02, 0.05])
 def test_typos_are_accepted(rate: float) -> None:
     noise, lock = TyposNoise(rate=rate), MeaningLock(ProtectedSpans())
@@ -177,4 +192,4 @@ def test_long_texts_take_time_that_grows_with_their_length(piece: str) -> None:
         text = (piece * num_chars)[:num_chars]
         began = time.thread_time()
         broken_rule(text, f"x {text}")
-        assert (time.thread_time() - began) / num_chars < 3e-5, num_chars
+        assert time.thread_time() - began < 0.2 + 3e-5 * num_chars, num_chars

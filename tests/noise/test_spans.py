@@ -222,5 +222,5 @@ def test_a_long_text_of_any_shape_takes_time_that_grows_with_its_length(text: st
     for part in (text[: len(text) // share] for share in (81, 27, 9, 3, 1)):
         began = time.thread_time()  # of our own CPU: others may need theirs
         spans.passage(part, extra_terms=["label"])
-        per_char = (time.thread_time() - began) / len(part)
-        assert per_char < 2e-5, f"{len(part)} characters: {per_char * 1e6:.1f} µs each"
+        taken_s = time.thread_time() - began
+        assert taken_s < 0.2 + 2e-5 * len(part), f"{len(part)} characters took {taken_s:.2f} s"

@@ -28,7 +28,7 @@ AMOUNTS = frozenset(("number", "date", "time"))
 _ADDRESSES = frozenset(("url", "email"))
 _IN_ANY_CASE = frozenset(("name", "acronym", "term", "label"))
 _NEED_NOT_STAY = AMOUNTS | {"negator", "question", "markup"}
-_WITH_A_VALUE = MONTH_NAMES | (NUMBER_WORDS & SPOKEN)
+_WITH_A_VALUE = MONTH_NAMES | (NUMBER_WORDS & SPOKEN) | {"percent"}
 """What ``noise.quantities`` understands; of other words, as ``twice``, each must be there again."""
 _ENDING_CHARS = 60
 
