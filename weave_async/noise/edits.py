@@ -36,12 +36,14 @@ class Passage:
     """A text to vary, with the ``protected`` stretches in it: in order, and none within another.
 
     ``sample_seed`` is the same for all texts of a sample, so that a noise can do the same thing in
-    each of them, as with a name.
+    each of them, as with a name. ``rewritable`` are the spans, in order, that only a noise may
+    touch that has their kind in its ``rewrites``: they are no part of ``protected``.
     """
 
     text: str
     protected: Sequence[Span] = ()
     sample_seed: int = 0
+    rewritable: Sequence[Span] = ()
 
     @cached_property
     def words(self) -> list[tuple[int, int]]:

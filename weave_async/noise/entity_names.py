@@ -1,0 +1,146 @@
+"""Names of people and places by locale, from Faker (extra ``noise``), and what each stands for."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, NamedTuple
+
+Kind = Literal["male", "female", "any", "last", "city"]
+
+_LOCALE = re.compile(r"[a-z]{2,3}_[A-Z]{2}")
+_MIN_NAMES = 20
+"""Fewer names than these are a stub of a list, and replacing with them would show."""
+
+_CITIES = {  # of languages for which Faker makes cities up
+    "en": (
+        "Aberdeen|Amsterdam|Athens|Atlanta|Auckland|Austin|Baltimore|Barcelona|"
+        "Belfast|Berlin|Boston|Brighton|Brisbane|Bristol|Brussels|Cairo|Calgary|"
+        "Cambridge|Cardiff|Chicago|Cincinnati|Cleveland|Copenhagen|Dallas|Delhi|"
+        "Denver|Detroit|Dublin|Edinburgh|Frankfurt|Geneva|Glasgow|Helsinki|Hong Kong|"
+        "Houston|Indianapolis|Istanbul|Kansas City|Kyoto|Las Vegas|Leeds|Lisbon|"
+        "Liverpool|London|Los Angeles|Madrid|Manchester|Melbourne|Memphis|Miami|"
+        "Milan|Milwaukee|Minneapolis|Montreal|Moscow|Mumbai|Munich|Nairobi|Nashville|"
+        "New Orleans|New York|Newcastle|Oslo|Oxford|Paris|Perth|Philadelphia|Phoenix|"
+        "Pittsburgh|Portland|Prague|Rome|Sacramento|San Diego|San Francisco|San Jose|"
+        "Seattle|Sheffield|Singapore|Stockholm|Sydney|Tampa|Tokyo|Toronto|Vancouver|"
+        "Venice|Vienna|Warsaw|Zurich"
+    ),
+    "es": (
+        "Barcelona|Bilbao|Bogotá|Buenos Aires|Caracas|Córdoba|Granada|Guadalajara|"
+        "La Habana|La Paz|Lima|Madrid|Málaga|Medellín|México|Montevideo|Monterrey|"
+        "Murcia|Palma|Pamplona|Quito|Rosario|Salamanca|San Sebastián|Sevilla|Toledo|"
+        "Valencia|Valladolid|Vigo|Zaragoza"
+    ),
+    "fr": (
+        "Amiens|Angers|Avignon|Besançon|Bordeaux|Brest|Bruxelles|Caen|Dijon|Genève|"
+        "Grenoble|Le Havre|Le Mans|Lille|Limoges|Lyon|Marseille|Metz|Montpellier|"
+        "Montréal|Nancy|Nantes|Nice|Orléans|Paris|Perpignan|Reims|Rennes|Rouen|"
+        "Strasbourg|Toulon|Toulouse|Tours"
+    ),
+    "pt": (
+        "Belém|Belo Horizonte|Braga|Brasília|Coimbra|Curitiba|Évora|Faro|"
+        "Florianópolis|Fortaleza|Goiânia|Lisboa|Maceió|Manaus|Natal|Porto|"
+        "Porto Alegre|Recife|Rio de Janeiro|Salvador|São Paulo|Vitória"
+    ),
+}
+COMMON_WORDS = frozenset(
+    """
+    all april august ball banks bass bean best bill bird black blue bond bridges brook brown buck
+    bush case chance chase christian church clay cook cross day dawn dean drew duke english faith
+    field fields fish flowers ford fox frank french friend frost fry gene german gold good grace
+    grant gray green grey guy hall hand hart heath hill holiday hood hope horn house hunt iris ivy
+    jack jade jewel joy june justice kent key king knight lamb lane law lily little long love low
+    major man marine mark marsh mason may mercy miles mills moon moss ocean old olive page park
+    parks patience pearl penny pope potter power price prince queen rain rankin ray reed rice rich
+    rivers rose ruby rush sharp short silver small snow stark stone strong summer swan sweet van
+    violet wall ware water waters weeks west white wild will winter wise wolf wood woods worth york
+    young
+    """.split()  # noqa: SIM905 - read as words
+)
+"""Names that are words as well: only beside another name or a title are they taken for names."""
+
+
+class Entity(NamedTuple):
+    """``place`` counts the names of one kind, those that are words as well at the end."""
+
+    kind: Kind
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class NameLists:
+    """``entities`` finds a name's place; ``by_kind`` are the names that may replace it, in order."""
+
+    entities: Mapping[str, Entity]
+    by_kind: Mapping[Kind, Sequence[str]]
+    long_cities: Mapping[str, Sequence[str]]
+    """By their first word, those of several words, longest first."""
+
+
+def check_locale(locale: str) -> None:
+    """Raises ``ValueError`` if there are no names for this locale, or nothing to get them from."""
+    if importlib.util.find_spec("faker") is None:
+        raise ValueError("names come from Faker: pip install 'weave-async[noise]'")
+    if not _LOCALE.fullmatch(locale) or not _has_names(locale):
+        raise ValueError("locale must be one of Faker's, such as en_US, en_GB, de_DE, fr_FR, es_ES")
+
+
+def _has_names(locale: str) -> bool:
+    return importlib.util.find_spec(f"faker.providers.person.{locale}") is not None
+
+
+@cache
+def names_of(locale: str) -> NameLists:
+    """Raises ``ValueError`` for a locale whose script has no capitals to tell names by."""
+    person = importlib.import_module(f"faker.providers.person.{locale}").Provider
+    male = _names(person, "first_names_male", "first_names")
+    female = _names(person, "first_names_female", "first_names")
+    both = male.keys() & female.keys()
+    last = _names(person, "last_names", "last_names_male")
+    by_kind: dict[Kind, Sequence[str]] = {}
+    entities: dict[str, Entity] = {}
+    lists: dict[Kind, Iterable[str]] = {
+        "male": [name for name in male if name not in both],
+        "female": [name for name in female if name not in both],
+        "any": [name for name in male if name in both],
+        "city": _cities(locale),
+        "last": last,
+    }
+    for kind, names in lists.items():
+        new = [name for name in names if name not in entities and name[:1].isupper()]
+        plain = [name for name in new if name.lower() not in COMMON_WORDS]
+        if len(plain) < (_MIN_NAMES if kind != "any" else 2):
+            continue
+        by_kind[kind] = plain
+        words = [name for name in new if name.lower() in COMMON_WORDS]
+        entities |= {name: Entity(kind, place) for place, name in enumerate((*plain, *words))}
+    if not entities:
+        raise ValueError(f"names are told by their capitals: {locale} has none")
+    long_cities: dict[str, list[str]] = {}
+    for name in sorted(by_kind.get("city", ()), key=len, reverse=True):
+        if " " in name:
+            long_cities.setdefault(name.split()[0], []).append(name)
+    return NameLists(entities, by_kind, long_cities)
+
+
+def _names(provider: type, *attributes: str) -> dict[str, None]:
+    """In Faker's order, as it is the same in each run; single words only."""
+    for attribute in attributes:
+        if names := getattr(provider, attribute, None):
+            return dict.fromkeys(name for name in names if name.isalpha())
+    return {}
+
+
+def _cities(locale: str) -> Iterable[str]:
+    address = f"faker.providers.address.{locale}"
+    if importlib.util.find_spec(address) is not None:
+        provider = importlib.import_module(address).Provider
+        if cities := getattr(provider, "cities", None):
+            return dict.fromkeys(city for city in cities if city.replace(" ", "").isalpha())
+    own = _CITIES.get(locale.partition("_")[0])
+    return own.split("|") if own else ()

@@ -1,0 +1,160 @@
+"""Text as it comes out of a scanner: glyphs that look alike, broken ligatures, broken lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from random import Random
+
+from weave_async.noise.edits import Edit, Passage, num_edits
+from weave_async.noise.sites import check_rate, taken
+
+_Ways = tuple[tuple[str, float], ...]
+_CONFUSIONS: dict[str, _Ways] = {
+    # How often each is confused, relative to the others: shapes that differ by one thin stroke or a
+    # gap lead, as in published confusion tables of printed Latin text. The order of magnitude is
+    # meant, not the second digit.
+    "rn": (("m", 9.0),),
+    "m": (("rn", 4.0), ("in", 0.5), ("nn", 0.5)),
+    "l": (("1", 3.0), ("I", 3.0), ("i", 1.0), ("t", 0.5)),
+    "I": (("l", 6.0), ("1", 3.0), ("|", 0.5)),
+    "i": (("l", 2.0), ("1", 0.7), ("j", 0.4)),
+    "O": (("0", 6.0), ("Q", 0.7), ("D", 0.5)),
+    "o": (("0", 1.2), ("c", 0.7), ("a", 0.3)),
+    "cl": (("d", 8.0),),
+    "d": (("cl", 1.0),),
+    "e": (("c", 2.5), ("o", 0.4)),
+    "c": (("e", 2.5), ("o", 0.5)),
+    "li": (("h", 1.0), ("ti", 0.5)),
+    "ri": (("n", 2.0),),
+    "vv": (("w", 8.0),),
+    "w": (("vv", 1.5),),
+    "nn": (("rm", 1.0), ("m", 0.5)),
+    "h": (("b", 1.2), ("li", 0.8)),
+    "b": (("h", 1.0), ("6", 0.3)),
+    "n": (("u", 0.8), ("ri", 0.6)),
+    "u": (("n", 0.7), ("ii", 0.3)),
+    "a": (("o", 0.6), ("u", 0.3)),
+    "t": (("f", 0.6), ("l", 0.5)),
+    "f": (("t", 0.6),),
+    "g": (("q", 0.8), ("9", 0.4)),
+    "s": (("5", 0.4), ("a", 0.2)),
+    "S": (("5", 2.0), ("8", 0.6)),
+    "B": (("8", 2.0), ("R", 0.3)),
+    "Z": (("2", 1.5),),
+    "y": (("v", 0.6),),
+    "ffi": (("ﬃ", 9.0), ("ffl", 2.0)),
+    "fi": (("ﬁ", 9.0), ("f i", 2.0), ("ﬂ", 1.0), ("h", 0.5)),
+    "fl": (("ﬂ", 9.0), ("f l", 2.0), ("ﬁ", 1.0)),
+    "ff": (("ﬀ", 5.0), ("f f", 1.0)),
+    ",": ((".", 1.0),),
+}
+_TOTALS = {glyph: sum(weight for _, weight in ways) for glyph, ways in _CONFUSIONS.items()}
+_GLYPH = re.compile("|".join(re.escape(g) for g in sorted(_CONFUSIONS, key=len, reverse=True)))
+_SAFE_FIRST = {  # without figures: at the beginning of a word one would make a number of it
+    glyph: tuple(way for way in ways if not way[0].isdigit()) for glyph, ways in _CONFUSIONS.items()
+}
+_MIN_PART = 3
+"""Letters of a word on each side of a hyphen."""
+
+
+@dataclass(frozen=True, slots=True)
+class OcrNoise:
+    """Misreads glyphs as scanners do: ``rn`` as ``m``, ``l`` as ``1``, ``fi`` as ``ﬁ``.
+
+    ``rate`` is the share of its sites that change: letters, or pairs of them, that are taken for
+    others; those that are confused most often are hit most often. Figures only ever come into words
+    behind a letter (``he1lo``): no number arises, and none is touched.
+
+    ``line_breaks`` is the share of the line ends that are left in, at about every ``line_chars``
+    characters of each line; where a long word stands there, it is hyphenated.
+    """
+
+    rate: float = 0.02
+    line_breaks: float = 0.3
+    line_chars: int = 60
+
+    def __post_init__(self) -> None:
+        check_rate(self.rate)
+        if not 0 <= self.line_breaks <= 1:
+            raise ValueError("line_breaks must be between 0 and 1: the share of line ends to leave")
+        if self.line_chars < 10:
+            raise ValueError("line_chars must be at least 10: characters in a printed line")
+
+    def edits(self, passage: Passage, rng: Random) -> Iterator[Edit]:
+        ends: list[Edit] = []
+        if self.line_breaks:
+            ends = taken(_line_ends(passage, self.line_chars), self.line_breaks, rng)
+        sites = _sites(passage, {edit.start for edit in ends})
+        for at in _weighted([_TOTALS[glyph] for _, glyph, _ in sites], self.rate, rng):
+            start, glyph, ways = sites[at]
+            after = rng.choices(ways, [weight for _, weight in ways])[0][0]
+            yield Edit(start, start + len(glyph), after)
+        yield from ends
+
+
+def _sites(passage: Passage, breaks: Collection[int]) -> list[tuple[int, str, _Ways]]:
+    """Where a glyph may be misread, which, and as what."""
+    text, sites = passage.text, []
+    for start, end in passage.words:
+        if text[start - 1 : start].isspace() and text[start - 2 : start - 1].isdigit():
+            continue  # behind a number a misread word may become its unit: `5 rni`
+        for match in _GLYPH.finditer(text, start, end):
+            at, glyph = match.start(), match.group()
+            is_within = at > start and at not in breaks and text[at - 1].isalpha()
+            if ways := (_CONFUSIONS if is_within else _SAFE_FIRST)[glyph]:
+                sites.append((at, glyph, ways))
+    return sites
+
+
+def _weighted(weights: Sequence[float], rate: float, rng: Random) -> list[int]:
+    """So many different places as the rate asks for, heavy ones first hit."""
+    wanted = num_edits(rate, len(weights), rng)
+    if not wanted:
+        return []
+    if wanted * 3 < len(weights):  # the usual case: draw again what has been drawn before
+        cumulated, drawn = list(accumulate(weights)), dict[int, None]()
+        places = range(len(weights))
+        while len(drawn) < wanted:
+            left = wanted - len(drawn)
+            drawn |= dict.fromkeys(rng.choices(places, cum_weights=cumulated, k=left))
+        return list(drawn)
+    # Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006.
+    keys = [rng.random() ** (1 / weight) for weight in weights]
+    return sorted(range(len(keys)), key=keys.__getitem__, reverse=True)[:wanted]
+
+
+def _line_ends(passage: Passage, line_chars: int) -> list[Edit]:
+    """Where printed lines would end: a blank, or a hyphen in a long word."""
+    text, ends = passage.text, []
+    start = 0
+    while len(text) - start > line_chars:
+        newline = text.find("\n", start, start + line_chars)
+        if newline >= 0:
+            start = newline + 1
+            continue
+        column = start + line_chars
+        blank = text.rfind(" ", start + 1, column + 1)
+        if blank < 0:
+            start = column
+            continue
+        word_end = text.find(" ", blank + 1)
+        word_end = len(text) if word_end < 0 else word_end
+        end = _hyphenated(passage, blank + 1, word_end, column)
+        if end is None and passage.is_free(blank, blank + 1):
+            end = Edit(blank, blank + 1, "\n")
+        if end is not None:
+            ends.append(end)
+        start = blank + 1
+    return ends
+
+
+def _hyphenated(passage: Passage, start: int, end: int, column: int) -> Edit | None:
+    """A hyphen and a line's end in a word that is too long for its line."""
+    at = min(column - 1, end - _MIN_PART)
+    word = passage.text[start:end]
+    if at - start < _MIN_PART or not word.isalpha() or not passage.is_free(start, end):
+        return None
+    return Edit(at, at, "-\n")
