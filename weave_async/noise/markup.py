@@ -18,13 +18,13 @@ _SENTENCE_BLANK = re.compile(r"(?<=[.!?:]) (?=\S)")
 _LINE_START = re.compile(r"^(?=\S)", re.MULTILINE)
 _ENTITIES = {"&": "&amp;", "'": "&apos;", "’": "&rsquo;", "“": "&ldquo;", "”": "&rdquo;"}
 _ENTITY = re.compile(r"[&'’“”]|(?<=\s)[-–](?=\s)")
-_EMPHASIS = ("**", "*", "__", "_", "~~")
+_EMPHASIS = ("**", "*", "__", "_")  # no ~~: what is struck out is not said
 _PREFIXES = ("# ", "## ", "- ", "* ", "• ", "+ ")
 _INVISIBLE = ("\u200b", "\u00ad", "\ufeff")
 _BLANKS = ("\u00a0", "\u2009", "  ", "\t", "Â ")
 _WEIGHTS: dict[Kind, int] = {"html": 35, "markdown": 30, "quote": 10, "paste": 25}
 _SPARING = 0.1
-"""The share of the words, and of their blanks, that have remains in or around them in a bad case."""
+"""The share of words, and of blanks between them, that have remains about them in a bad case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class MarkupNoise:
     blank and each ``&``, apostrophe and dash (``&nbsp;``, ``&amp;``), line ends and blanks between
     sentences (``<br>``); ``markdown``, every tenth word (``**so**``) and the beginnings of lines
     (``#``, ``-``); ``quote``, the beginnings of lines (``>``), as in mails; ``paste``, every tenth
-    blank or place in a long word (blanks of other widths, characters that cannot be seen). ``mixed``
+    blank or place in a long word (other blanks, characters that cannot be seen). ``mixed``
     draws one for each text among those that have a site in it.
     """
 
