@@ -149,7 +149,7 @@ def test_a_part_that_cannot_be_loaded_is_refused_with_the_reason(
 def test_options_schema_says_what_can_be_set() -> None:
     schema = registry.options_schema("noise", "typos")
     assert schema["properties"]["rate"] == {"default": 0.02, "title": "Rate", "type": "number"}
-    assert "typos per character" in schema["description"]
+    assert "misspelt words, per letter" in schema["description"]
     assert list(registry.options_schema("selector", "exact")["properties"]) == ["on"]
 
 

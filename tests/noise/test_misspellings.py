@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from typing import Literal
 
 import pytest
 
@@ -47,7 +48,7 @@ def codespell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 def _forget() -> None:
     misspellings._has_codespell.cache_clear()
-    misspellings._codespell.cache_clear()
+    misspellings._known_to.cache_clear()
 
 
 @pytest.mark.usefixtures("codespell")
@@ -59,7 +60,7 @@ def test_words_are_misspelt_as_in_the_list_in_their_own_case() -> None:
 
 @pytest.mark.usefixtures("codespell")
 def test_entries_with_a_doubt_a_digit_or_a_negator_are_left_out() -> None:
-    text = "a lot from form know 2nd don't of for"
+    text = "a lot from form know 2nd don't not of for"
     assert varied(MisspellingsNoise(1, source="codespell"), text) == text
 
 
@@ -70,8 +71,19 @@ def test_edits_are_what_differs_alone() -> None:
 
 
 @pytest.mark.usefixtures("codespell")
-def test_auto_says_that_it_takes_codespell_where_it_is_installed() -> None:
-    assert MisspellingsNoise().source_in_use == "codespell"
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [("auto", "3 words come from codespell"), ("rules", "come from rules of spelling")],
+)
+def test_the_source_in_use_is_logged(
+    source: Literal["auto", "rules"], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    noise = MisspellingsNoise(source=source)
+    assert noise.source_in_use in said
+    with caplog.at_level("INFO"):
+        varied(noise, "separate words")
+        varied(noise, "separate words")
+    assert caplog.text.count(said) == 1
 
 
 def test_without_codespell_auto_takes_rules_and_codespell_is_refused(

@@ -63,6 +63,21 @@ def test_question_marks_negators_and_decimals_keep_their_marks() -> None:
         assert "3.5" in noisy
 
 
+def test_numbers_are_never_joined_by_a_mark() -> None:
+    text = "take 3, 50 or more, 7"
+    protected = [Span(5, 6, "number"), Span(8, 10, "number"), Span(20, 21, "number")]
+    for seed in ALL:
+        noisy = varied(PunctuationNoise(1, ["unspaced", "spaced"]), text, seed, protected)
+        assert {"3", "50", "7"} <= set(noisy.replace(",", " ").split())
+        assert "3,5" not in noisy
+
+
+def test_an_apostrophe_behind_something_protected_stays() -> None:
+    assert varied(PunctuationNoise(1), "the AI's answer", 0, [Span(4, 6, "acronym")]) == (
+        "the AI's answer"
+    )
+
+
 def test_whitespace_changes_nothing_else() -> None:
     for text in SENTENCES:
         for seed in ALL:

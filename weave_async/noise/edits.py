@@ -48,7 +48,17 @@ class Passage:
     @cached_property
     def words(self) -> list[tuple[int, int]]:
         """The stretches of letters, ``don't`` as one, that may change as a whole."""
-        return [match.span() for match in _WORD.finditer(self.text) if self.is_free(*match.span())]
+        words = [match.span() for match in _WORD.finditer(self.text)]
+        if not self.protected:
+            return words
+        free, spans = [], iter(self.protected)
+        span = next(spans, None)
+        for start, end in words:  # both in order: each is looked at once
+            while span is not None and span.end <= start:
+                span = next(spans, None)
+            if span is None or span.start >= end:
+                free.append((start, end))
+        return free
 
     @cached_property
     def free(self) -> list[tuple[int, int]]:

@@ -7,9 +7,11 @@ shipped. Kinds are of the pairs with one edit.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 from random import Random
 from typing import Literal, NamedTuple
 
@@ -37,7 +39,8 @@ _CONSONANT_FIRST = 0.7  # of words: those whose first letter cannot become anoth
 
 TELLING = frozenset(
     """
-    no not nor none nope never nothing nobody ne ni nie pas sin one two six ten half
+    no nor not nope nah none never nothing nobody aint cant dont isnt shant wont ne ni nie pas
+    rien sans sin one two four five six nine ten half
     """.split()  # noqa: SIM905 - read as words
 )
 """Words that no misspelling may turn into: ``then`` → ``ten``, ``now`` → ``no``. The lock on
@@ -73,6 +76,10 @@ class Speller:
     """Misspells words as in a profile, on a keyboard."""
 
     profile: Profile
+    distances: Sequence[float]
+    """Borders between 0 and 1: a draw below the first is one edit, below the second two, ..."""
+    kinds: Sequence[float]
+    """The same of the kinds."""
     neighbours: Mapping[str, str]
     neighbour_share: float
     """Of substitutions that are not of a vowel for a vowel: those by a neighbouring key."""
@@ -84,8 +91,7 @@ class Speller:
 
         A word gets at most half as many as it has letters, or it could be any word.
         """
-        wanted = rng.choices((1, 2, 3, 4), self.profile.distances)[0]
-        distance = min(wanted, len(word) // 2)
+        distance = min(1 + bisect(self.distances, rng.random()), len(word) // 2)
         for _ in range(_TRIES):
             edits = self._one_edit(word, rng) if distance == 1 else self._some(word, distance, rng)
             misspelt = _edited(word, edits)
@@ -94,7 +100,7 @@ class Speller:
         return [Edit(len(word), len(word), word[-1])]
 
     def _one_edit(self, word: str, rng: Random) -> list[Edit]:
-        kind = rng.choices(_KINDS, self.profile.kinds)[0]
+        kind = _KINDS[bisect(self.kinds, rng.random())]
         is_vowel = kind == "substitute" and rng.random() < self.profile.substitute_vowel
         if rng.random() < self.first_share and not (is_vowel and word[0].lower() not in _VOWELS):
             return [self._edit(kind, word, 0, rng, is_vowel)]
@@ -116,7 +122,7 @@ class Speller:
         places = [at + index for index, at in enumerate(sorted(set(drawn)))]
         edits = []
         for at in places:
-            kind = rng.choices(_KINDS, self.profile.kinds)[0]
+            kind = _KINDS[bisect(self.kinds, rng.random())]
             if kind == "transpose" and (at + 1 == len(word) or word[at] == word[at + 1]):
                 kind = "substitute"
             is_vowel = word[at].lower() in _VOWELS and rng.random() < self.profile.substitute_vowel
@@ -173,10 +179,17 @@ def speller(name: ProfileName, layout: Layout) -> Speller:
     barred = profile.kinds[2] * vowel * _CONSONANT_FIRST
     return Speller(
         profile,
+        _borders(profile.distances),
+        _borders(profile.kinds),
         near,
         neighbour_share=max(0, profile.substitute_neighbour - vowel * vowels_near) / (1 - vowel),
         first_share=profile.first_letter / (1 - barred),
     )
+
+
+def _borders(shares: Sequence[float]) -> Sequence[float]:
+    sums = list(accumulate(shares))
+    return [each / sums[-1] for each in sums[:-1]]
 
 
 def _cased(like: str, letter: str) -> str:

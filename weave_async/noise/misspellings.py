@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -48,12 +48,11 @@ class MisspellingsNoise:
         return self.source
 
     def edits(self, passage: Passage, rng: Random) -> Iterator[Edit]:
-        known = _codespell() if self.source_in_use == "codespell" else None
+        known = _known_to(self.source_in_use)
         sites = []
         for start, end in passage.words:
             word = passage.text[start:end]
-            lower = word.lower()
-            wrong = misspelt(lower) if known is None else known.get(lower, ())
+            wrong = known(word.lower())
             if wrong and (word.isupper() or word[1:].islower()):
                 sites.append((start, word, wrong))
         for start, word, wrong in taken(sites, self.rate, rng):
@@ -79,6 +78,16 @@ def _has_codespell() -> bool:
 
 
 @cache
+def _known_to(source: Literal["codespell", "rules"]) -> Callable[[str], Sequence[str]]:
+    """Looks up the misspellings of a word in small letters."""
+    if source == "rules":
+        logger.info("misspellings come from rules of spelling")
+        return misspelt
+    found = _codespell()
+    logger.info("misspellings of %d words come from codespell", len(found))
+    return lambda word: found.get(word, ())
+
+
 def _codespell() -> Mapping[str, Sequence[str]]:
     """Correct word → misspellings, of codespell's entries with one correction and no reservation.
 
@@ -89,7 +98,6 @@ def _codespell() -> Mapping[str, Sequence[str]]:
     for line in path.read_text(encoding="utf-8").splitlines():
         wrong, _, correct = line.lower().partition("->")
         # A comma: there are several corrections, or a reason to take none.
-        if correct.isalpha() and wrong.isalpha() and wrong not in TELLING:
+        if correct.isalpha() and wrong.isalpha() and not {wrong, correct} & TELLING:
             found.setdefault(correct, []).append(wrong)
-    logger.info("misspellings of %d words, from codespell", len(found))
     return found

@@ -51,9 +51,11 @@ class PunctuationNoise:
         for match in _MARK.finditer(text):
             at = match.start()
             kinds = [kind for kind in _MARK_KINDS[match.group()] if kind in self.kinds]
-            if at + 1 == len(text) or not passage.is_free(at, at + 2):
+            # `3, 50` must not become `3,50`: nothing protected may stand on either side.
+            if at + 2 >= len(text) or not passage.is_free(at - 1, at + 3):
                 kinds = [kind for kind in kinds if kind != "unspaced"]
-            if kinds and passage.is_free(at, at + 1):
+            is_within_word = match.group() in "'’"  # AI's, with a protected AI, must not become AIs
+            if kinds and passage.is_free(at - is_within_word, at + 1 + is_within_word):
                 sites.append((at, kinds))
         for at, kinds in taken(sites, self.rate, rng):
             mark = text[at]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import nlargest
 from random import Random
 
 from weave_async.noise.edits import Edit, Passage, num_edits
 from weave_async.noise.keyboards import Layout
 from weave_async.noise.misspelling import ProfileName, speller
 
-_LATIN = re.compile(r"[A-Za-zÀ-ÖØ-öø-ÿĀ-ſ]{3,}")
+_LATIN = re.compile(r"[A-Za-zÀ-ÖØ-öø-ÿĀ-ſ]+")
+_MIN_LETTERS = 3
 _MAX_ACRONYM = 5  # letters
 _BETWEEN = " \t\"'“”‘’()*_#>-"  # blanks, quotes, brackets, what opens a list or a heading
 
@@ -38,15 +40,14 @@ class TyposNoise:
 
     def edits(self, passage: Passage, rng: Random) -> Iterator[Edit]:
         words = self._words(passage)
-        num_letters = sum(end - start for start, end in passage.words)
+        num_letters = sum([end - start for start, end in passage.words])
         wanted = min(num_edits(self.rate, num_letters, rng), len(words))
         if wanted == 0:
             return
         # Without replacement, and by length: a word of ten letters has ten chances.
         chances = [rng.random() ** (1 / len(word)) for _, word in words]
-        first = sorted(range(len(words)), key=chances.__getitem__, reverse=True)
         spell = speller(self.profile, self.layout)
-        for index in first[:wanted]:
+        for index in nlargest(wanted, range(len(words)), key=chances.__getitem__):
             at, word = words[index]
             for start, end, after in spell.edits(word, rng):
                 yield Edit(at + start, at + end, after)
@@ -55,9 +56,11 @@ class TyposNoise:
         """Where the words begin that may be misspelt, and the words."""
         text, words = passage.text, []
         for start, end in passage.words:
+            if end - start < _MIN_LETTERS:
+                continue
             word = text[start:end]
-            if _LATIN.fullmatch(word) and (
-                word.islower() or self._may_have_capitals(text, start, word)
+            if (word.islower() or self._may_have_capitals(text, start, word)) and (
+                word.isalpha() and (word.isascii() or _LATIN.fullmatch(word))
             ):
                 words.append((start, word))
         return words
