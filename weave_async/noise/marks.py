@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from weave_async.noise.edits import Span
 from weave_async.noise.telling_words import MONTHS
 
-_UNITS = (
-    r"%|‰|°\s?[CFK]?|[€$£¥₹]|percent|per cent|degrees?|[kcmµn]?m[²³]?|[mk]?g|[mcd]?l|miles?|mi|ft|feet"
-    r"|foot|inch(?:es)?|yards?|yd|pounds?|lbs?|ounces?|oz|kilos?|kilogram(?:me)?s?|gram(?:me)?s?"
+UNITS = (
+    r"%|‰|°\s?[CFK]?|[€$£¥₹]|percent|per cent|degrees?|[kcmµn]?m[²³]?|[mk]?g|[mcd]?l|miles?|mi|ft"
+    r"|feet|foot|inch(?:es)?|yards?|yd|pounds?|lbs?|ounces?|oz|kilos?|kilogram(?:me)?s?|gram(?:me)?s?"
     r"|kilomet(?:er|re)s?|met(?:er|re)s?|centimet(?:er|re)s?|millimet(?:er|re)s?|lit(?:er|re)s?"
     r"|gallons?|gal|tons?|tonnes?|acres?|hectares?|km/h|kmh|mph|m/s|[kMGTP]?i?[Bb](?:ps)?|[kMG]?Hz"
     r"|[kMG]?Wh?|[mk]?V|mAh?|px|dpi|ms|s|secs?|seconds?|mins?|minutes?|hrs?|h|hours?|days?|nights?"
@@ -23,7 +23,7 @@ _UNITS = (
     r"|cents?|pence|bucks|yen|rupees?|francs?|k|hundred|thousand|million|billion|trillion|dozen"
     r"|calories|kcal|people|persons?|times"
 )
-_FIGURE = r"\d++(?:[.,'’]\d++)*+"
+_FIGURE = r"\d++(?:[.,'’]\d++)*+(?:[-–—]\d++(?:[.,]\d++)*+(?![-–—]\d))?"
 _CLOCK = r"[ap]\.?m\b\.?|o['’]clock\b|Uhr\b"
 _EXTENSIONS = (
     r"py|ipynb|js|ts|tsx|jsx|java|c|h|cpp|hpp|cs|go|rs|rb|php|sh|bat|ps1|sql|html?|css|xml|json|jsonl"
@@ -48,9 +48,6 @@ _KINDS = {  # of two that begin at the same place, the first one counts
     rf"|(?<![\w.@-])(?:[a-zA-Z][\w-]{{0,62}}\.){{1,4}}(?:{_DOMAINS})\b(?![@\w])(?:/{_LINK})?",
     "email": r"(?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)++",
     "name": r"(?<!\w)@\w++",
-    "path": r"(?<![\w.~/\\-])(?:(?:~|\.{1,2})?/[\w.-]++(?:/[\w.-]*+)*+|[A-Za-z]:\\\S++|\\\\\S++"
-    r"|[\w.-]++(?:/[\w.-]++){2,}+/?"
-    rf"|[\w-]++(?:/[\w-]++)*+\.(?:{_EXTENSIONS})(?![\w.]\w))",
     "markup": rf"</?(?:{_TAGS})\b[^<>\n]*+>|<!--[^>]*+-->|&(?:\w{{2,8}}|\#\w{{2,6}});"
     r"|\]\([^()\s]*+\)",
     "placeholder": r"</?[^\W\d][^<>\n]*+>|<\|[^<>\n]*+>|\[[^\[\]\n]{1,60}\](?!\()"
@@ -63,11 +60,14 @@ _KINDS = {  # of two that begin at the same place, the first one counts
     "time": rf"(?<![\w.,/:-])(?:\d{{1,2}}[:h]\d{{2}}(?::\d{{2}})?(?:\s?(?:{_CLOCK}))?(?![\w:])"
     rf"|\d{{1,2}}(?:\.\d{{2}})?\s?(?:{_CLOCK})(?!\w))",
     "number": rf"(?<![\w.,/:-])(?:(?:US|C|A)?[€$£¥₹]\s?|(?:USD|EUR|GBP|CHF|JPY)\s)?[-+−]?{_FIGURE}"
-    rf"(?:(?:st|nd|rd|th)\b|\s?(?:{_UNITS})(?![\w²³])"
+    rf"(?:(?:st|nd|rd|th)\b|\s?(?:{UNITS})(?![\w²³])"
     r"(?:\s(?:dollars?|euros?|pounds?|USD|EUR|GBP)\b)?)?"
     r"(?![\w/:%€$£-]|[.,'’]\w)",
+    "path": r"(?<![\w.~/\\-])(?:(?:~|\.{1,2})?/[\w.-]++(?:/[\w.-]*+)*+|[A-Za-z]:\\\S++|\\\\\S++"
+    r"|[\w.-]++(?:/[\w.-]++){2,}+/?"
+    rf"|[\w-]++(?:/[\w-]++)*+\.(?:{_EXTENSIONS})(?![\w.]\w))",
     "code": r"```(?s:.*?)```|`[^`\n]++`|\b\w++\(\)|(?<!\S)--[a-z][\w-]*+|\b[^\W_]++_\w++"
-    rf"|(?<![\w&])\#\w++|{_CODE_START}{_CODE}",
+    rf"|{_CODE_START}{_CODE}|(?<![\w&])\#\w++",
 }
 _MARKS = re.compile("|".join(rf"(?P<{kind}>{pattern})" for kind, pattern in _KINDS.items()))
 # Beginning with a set of characters, a pattern is searched ten times as fast: most short texts have

@@ -20,7 +20,7 @@ from weave_async.noise.telling_words import telling_words
 
 PATTERN_TIMEOUT_S = 0.05
 """For one of the user's patterns in one text: a pattern may take forever, and must not."""
-_SHARE_OF_TITLES = 0.5
+_SHARE_OF_TITLES = 0.6
 
 
 class ProtectedSpans:
@@ -60,14 +60,14 @@ class ProtectedSpans:
 
     def found(self, text: str, extra_terms: Sequence[str] = ()) -> list[Span]:
         """All spans of all kinds, in no order; they may overlap."""
-        spans = built_in(text)
+        spans: list[Span] = []  # what the user names comes first: of two kinds that one counts
         if self._terms is not None:
             spans += [Span(*match.span(1), "term") for match in self._terms.finditer(text)]
         if extra_terms:
             spans += _labels(text, extra_terms)
         for pattern in self._patterns:
             spans += _matches(pattern, text)
-        return spans
+        return spans + built_in(text)
 
 
 def built_in(text: str) -> list[Span]:
@@ -78,8 +78,9 @@ def built_in(text: str) -> list[Span]:
         spans += names
     if "{" in text:
         spans += braced(text)
-    if "?" in text and (ending := text.rstrip()).endswith("?"):
-        spans.append(Span(len(ending) - 1, len(ending), "question"))
+    last = text.rfind("?")
+    if last >= 0 and not any(map(str.isalnum, text[last:])):
+        spans.append(Span(last, last + 1, "question"))
     return spans
 
 

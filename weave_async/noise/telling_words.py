@@ -1,4 +1,4 @@
-"""Words that carry the meaning whatever stands around them: negators, number words, dates."""
+"""Words that carry the meaning whatever stands around them: negators, number words, days."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from collections.abc import Iterator
 
 from weave_async.noise.edits import Span
 
-_AUXILIARIES = (
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_AUXILIARIES = _words(
     "ai are ca could dare did does do had has have is may might must need ought sha should was were"
     " wo would"
-).split()
-NEGATORS = frozenset(
+)
+NEGATORS = _words(
     """
     not no nor none nope nah nobody nothing nowhere never neither cannot without hardly barely
     scarcely idk dunno
@@ -19,24 +24,25 @@ NEGATORS = frozenset(
     ohne weder nirgends
     ne pas jamais aucun aucune rien sans ni
     nunca nadie nada ningún ningun ninguno ninguna sin tampoco jamás jamas
-    """.split()
+    """
 ) | {f"{verb}n{mark}t" for verb in _AUXILIARIES for mark in ("'", "’", "ʼ", "")}
 """As people write them in English, and the usual ones of German, French and Spanish."""
 
-NUMBER_WORDS = frozenset(
+NUMBER_WORDS = _words(
     """
     one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
     seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred
     hundreds thousand thousands million millions billion billions dozen dozens half twice percent
-    """.split()
+    first second third fourth fifth sixth seventh eighth ninth tenth
+    """
 )
-DATE_WORDS = frozenset(
+DATE_WORDS = _words(
     """
     monday tuesday wednesday thursday friday saturday sunday january february april june july august
     september october november december today tomorrow yesterday tonight
     montag dienstag mittwoch donnerstag freitag samstag sonntag januar februar märz juni juli
     oktober dezember
-    """.split()
+    """
 )
 MONTHS = (
     r"Jan(?:uary|uar|vier)?|Feb(?:ruary|ruar)?|M(?:arch|ar|ärz|ars)|Apr(?:il)?|Ma[iy]|Jun[ei]?"
@@ -46,16 +52,16 @@ _MONTH_FIRST = re.compile(
     rf"(?:{MONTHS})\b\.?(?:\s\d{{1,2}}(?:st|nd|rd|th)?(?:,?\s\d{{4}})?(?![\w:-]|[.,]\d)"
     r"|,?\s\d{4}(?![\w:-]))"
 )
-_MONTHS_ALONE = frozenset(
+MONTH_NAMES = _words(
     """
     jan january januar janvier feb february februar mar march märz mars apr april may mai jun june
     juni jul july juli aug august sep sept september oct okt october oktober nov november dec dez
     december dezember
-    """.split()
+    """
 )
 KIND_OF = (
-    dict.fromkeys(_MONTHS_ALONE, "month")
-    | dict.fromkeys(DATE_WORDS - _MONTHS_ALONE, "date")
+    dict.fromkeys(MONTH_NAMES, "month")
+    | dict.fromkeys(DATE_WORDS - MONTH_NAMES, "date")
     | dict.fromkeys(NUMBER_WORDS, "number")
     | dict.fromkeys(NEGATORS, "negator")
 )
@@ -65,15 +71,21 @@ WORD = re.compile(r"[^\W\d_]+(?:['’ʼ]t\b)?")
 
 def telling_words(text: str) -> Iterator[Span]:
     """The words of a text that are known for themselves, and dates that begin with a month."""
-    if _TELLING.isdisjoint(WORD.findall(text.lower())):
+    lower = text.lower()
+    if len(lower) != len(text):  # as with İ: places would shift
+        lower = text
+    words = WORD.findall(lower)
+    if _TELLING.isdisjoint(words):
         return
-    for match in WORD.finditer(text):
-        word = match.group().lower()
+    end = 0
+    for word in words:  # nothing but these has letters: each begins where it is found first
+        start = lower.find(word, end)
+        end = start + len(word)
         kind = KIND_OF.get(word)
         if kind == "month":
-            if (date := _MONTH_FIRST.match(text, match.start())) is not None:
-                yield Span(date.start(), date.end(), "date")
+            if (date := _MONTH_FIRST.match(text, start)) is not None:
+                yield Span(start, date.end(), "date")
             elif word in DATE_WORDS:
-                yield Span(match.start(), match.end(), "date")
+                yield Span(start, end, "date")
         elif kind is not None:
-            yield Span(match.start(), match.end(), kind)
+            yield Span(start, end, kind)
