@@ -74,7 +74,7 @@ class Entity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NameLists:
-    """``entities`` finds a name's place; ``by_kind`` are the names that may replace it, in order."""
+    """``entities`` finds a name's place; ``by_kind`` are the names that may take it, in order."""
 
     entities: Mapping[str, Entity]
     by_kind: Mapping[Kind, Sequence[str]]
