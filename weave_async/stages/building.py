@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from weave_async import registry
 from weave_async.errors import RecipeError
 from weave_async.noise.lock import MeaningLock
+from weave_async.noise.similarity import installed_similarity
 from weave_async.noise.spans import ProtectedSpans
 from weave_async.stages.interface import SampleStage
 from weave_async.stages.judging import AskingJudgingStage, JudgingStage, SchemaStage
@@ -135,12 +136,20 @@ def _noise_stages(spec: StageSpec, terms: Sequence[str]) -> Iterator[AnyStage]:
         own = {key: value for key, value in part.options.items() if key not in _NOISE_OPTIONS}
         noise = registry.build("noise", part.name, own, also_known=_NOISE_OPTIONS)
         options = _noise_options(part.name, shared)
-        lock = MeaningLock(ProtectedSpans([*terms, *options.protect]))
+        lock = _lock(part.name, terms, options)
         kind: Callable[..., AnyStage] = (
             AskingNoiseStage if hasattr(noise, "consults") else NoiseStage
         )
         yield kind(name, noise, lock, spec.seed, options, stride)
         stride *= options.num_variants
+
+
+def _lock(name: str, terms: Sequence[str], options: NoiseOptions) -> MeaningLock:
+    try:
+        spans = ProtectedSpans([*terms, *options.protect], options.protect_patterns)
+    except ValueError as error:
+        raise RecipeError(f"noise '{name}': protect_patterns: {error}") from error
+    return MeaningLock(spans, installed_similarity(), options.min_similarity)
 
 
 def _noise_options(name: str, given: Mapping[str, Any]) -> NoiseOptions:

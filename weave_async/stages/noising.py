@@ -7,6 +7,7 @@ stays as it is; why, the sample's verdicts say.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
@@ -35,9 +36,10 @@ class NoiseOptions:
 
     ``field`` is what is varied: the user's turns, the completion, or both. ``probability`` is the
     share of samples that are varied at all. Of each of those ``copies`` are made, and with
-    ``keep_clean`` the clean sample is kept before them. ``protect`` lists terms, and
-    ``protect_fields`` columns or attributes, whose text is not touched. ``min_similarity`` is how
-    alike a text must stay, where the noise could drift from its meaning.
+    ``keep_clean`` the clean sample is kept before them. ``protect`` lists terms,
+    ``protect_patterns`` patterns, and ``protect_fields`` columns or attributes, whose text is not
+    touched. ``min_similarity`` is how alike a text must stay, where the noise could drift from its
+    meaning; what is usual for the gate in use, if absent.
     """
 
     field: NoiseField = "prompt"
@@ -45,6 +47,7 @@ class NoiseOptions:
     copies: int = 1
     keep_clean: bool = False
     protect: list[str] = dataclass_field(default_factory=list)
+    protect_patterns: list[str] = dataclass_field(default_factory=list)
     protect_fields: list[str] = dataclass_field(default_factory=list)
     min_similarity: float | None = None
 
@@ -172,7 +175,7 @@ class NoiseStage(_Noising):
         for name, noise in passes:
             for index in self._indices(sample):
                 text = messages[index].content
-                varied = self.lock.vary(noise, text, rng, sample_seed=seed, terms=terms)
+                varied = self.lock.vary(noise, text, rng, seed, terms)
                 broken += varied.broken
                 if varied.changes:
                     varied.text.encode()  # a lone surrogate would break the file
@@ -225,7 +228,9 @@ class AskingNoiseStage(_Noising):
                 return self._told(sample, NO_REWRITING, {"error": str(error)})
             except ValueError as error:  # what it said is no rewriting
                 return self._told(sample, NO_REWRITING, {"error": str(error)})
-            varied = self.lock.judged(noise, text, rewritten, terms=self._terms(sample))
+            varied = await asyncio.to_thread(  # an embedding takes milliseconds
+                self.lock.compared, text, rewritten, noise, self._terms(sample)
+            )
             broken += varied.broken
             if varied.changes:
                 varied.text.encode()
