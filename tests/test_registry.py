@@ -69,7 +69,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_and_the_known_ones() -> Non
 
 
 def test_a_name_that_is_near_to_none_gets_no_suggestion() -> None:
-    assert refusal("noise", "zzz") == "unknown noise 'zzz'. Known: typos"
+    assert refusal("selector", "zzz") == "unknown selector 'zzz'. Known: exact"
 
 
 def test_an_unknown_option_is_refused_with_the_nearest_and_the_known_ones() -> None:

@@ -38,8 +38,8 @@ def shout(text: str, rng: Random) -> str:
     return text.upper()
 
 
-def numbered(text: str, rng: Random) -> str:
-    return f"{text} {rng.random()}"
+def signed(text: str, rng: Random) -> str:
+    return f"{text} {''.join(rng.choices('abcdefgh', k=12))}"
 
 
 def process(samples: list[Sample], *stages: NoiseStage | JudgingStage) -> list[Sample]:
@@ -113,7 +113,7 @@ def test_each_noise_adds_its_edits_and_all_can_be_undone(make_sample: MakeSample
     add = noise_stage(lambda text, rng: text + " please", name="polite")
     (noisy,) = process([make_sample(user="Tea?")], add, noise_stage())
     assert [each.noise for each in noisy.edits] == ["polite", "shout"]
-    assert contents(noisy)[0] == "TEA? PLEASE"
+    assert contents(noisy)[0] == "TEA PLEASE?"
     assert clean_texts(noisy) == {0: "Tea?"}
 
 
@@ -126,7 +126,7 @@ def test_protected_spans_never_reach_the_noise(make_sample: MakeSample) -> None:
 
     stage = noise_stage(listen, terms=["tea"])
     (noisy,) = process([make_sample(user="two cups of tea for 3.50€ now")], stage)
-    assert contents(noisy)[0] == "TWO CUPS OF tea FOR 3.50€ NOW"
+    assert contents(noisy)[0] == "two CUPS OF tea FOR 3.50€ NOW"
     assert not any("tea" in text or "3" in text for text in reached)
 
 
@@ -148,13 +148,13 @@ def test_noise_depends_on_seed_sample_and_stage_and_on_nothing_else(
     make_sample: MakeSample,
 ) -> None:
     samples = [make_sample(ordinal=ordinal) for ordinal in range(20)]
-    stage = noise_stage(numbered)
+    stage = noise_stage(signed)
     forwards = process(samples, stage)
     assert process(samples[::-1], stage)[::-1] == forwards
     assert [process([sample], stage)[0] for sample in samples] == forwards
     others = [
-        process(samples, noise_stage(numbered, run_seed=2)),
-        process(samples, noise_stage(numbered, name="other")),
+        process(samples, noise_stage(signed, run_seed=2)),
+        process(samples, noise_stage(signed, name="other")),
     ]
     texts = [contents(sample)[0] for each in (forwards, *others) for sample in each]
     assert len(set(texts)) == len(texts)
@@ -163,7 +163,7 @@ def test_noise_depends_on_seed_sample_and_stage_and_on_nothing_else(
 def test_two_draws_of_one_prompt_get_different_noise(make_sample: MakeSample) -> None:
     sample = make_sample()
     second = replace(sample, prompt=replace(sample.prompt, sample_index=1))
-    one, two = process([sample, second], noise_stage(numbered))
+    one, two = process([sample, second], noise_stage(signed))
     assert contents(one)[0] != contents(two)[0]
 
 
@@ -276,7 +276,7 @@ def test_copies_stand_behind_the_clean_sample_with_names_of_their_own(
     make_sample: MakeSample,
 ) -> None:
     samples = [make_sample(), make_sample(ordinal=1)]
-    done = process(samples, noise_stage(numbered, copies=2, keep_clean=True))
+    done = process(samples, noise_stage(signed, copies=2, keep_clean=True))
     names = [sample.sample_id for sample in samples]
     assert [sample.sample_id for sample in done] == [
         f"{name}{copy}" for name in names for copy in ("", "~1", "~2")
@@ -289,8 +289,8 @@ def test_copies_stand_behind_the_clean_sample_with_names_of_their_own(
 def test_copies_of_several_noises_have_different_names(make_sample: MakeSample) -> None:
     done = process(
         [make_sample()],
-        noise_stage(numbered, name="one", copies=2, keep_clean=True),
-        noise_stage(numbered, name="two", copies=3, stride=3),
+        noise_stage(signed, name="one", copies=2, keep_clean=True),
+        noise_stage(signed, name="two", copies=3, stride=3),
     )
     assert len({sample.sample_id for sample in done}) == len(done) == 9
     assert len({contents(sample)[0] for sample in done}) == 9
@@ -307,7 +307,7 @@ def test_a_copy_that_would_be_no_other_is_not_made_and_why_is_told(
 
 def test_a_share_of_the_samples_is_spared_by_seed(make_sample: MakeSample) -> None:
     samples = [make_sample(ordinal=ordinal) for ordinal in range(400)]
-    done = process(samples, noise_stage(numbered, probability=0.25, copies=2, keep_clean=True))
+    done = process(samples, noise_stage(signed, probability=0.25, copies=2, keep_clean=True))
     num_touched = sum(sample.copy == 1 for sample in done)
     assert len(done) == 400 + 2 * num_touched
     assert 70 <= num_touched <= 130
