@@ -21,7 +21,7 @@ _ENTITY = re.compile(r"[&'’“”]|(?<=\s)[-–](?=\s)")
 _EMPHASIS = ("**", "*", "__", "_")  # no ~~: what is struck out is not said
 _PREFIXES = ("# ", "## ", "- ", "* ", "• ", "+ ")
 _INVISIBLE = ("\u200b", "\u00ad", "\ufeff")
-_BLANKS = ("\u00a0", "\u2009", "  ", "\t", "Â ")
+_BLANKS = ("\u00a0", "\u2009", "\u202f", "  ", "\t")
 _WEIGHTS: dict[Kind, int] = {"html": 35, "markdown": 30, "quote": 10, "paste": 25}
 _SPARING = 0.1
 """The share of words, and of blanks between them, that have remains about them in a bad case."""
@@ -51,23 +51,25 @@ class MarkupNoise:
         left = {self.kind: 1} if self.kind != "mixed" else dict(_WEIGHTS)
         while left:
             kind = rng.choices(list(left), list(left.values()))[0]
-            found = [
-                edit for edit in _SITES[kind](passage, rng) if passage.is_free(edit.start, edit.end)
-            ]
+            found = {  # a blank may be two sites in one
+                (edit.start, edit.end): edit
+                for edit in _SITES[kind](passage, rng)
+                if passage.is_free(edit.start, edit.end)
+            }
             if found:
-                return taken(found, self.rate, rng)
+                return taken(list(found.values()), self.rate, rng)
             del left[kind]
         return ()
 
 
 def _html(passage: Passage, rng: Random) -> Iterator[Edit]:
     text = passage.text
-    for match in _some(list(_BLANK.finditer(text)), rng):
-        yield Edit(*match.span(), "&nbsp;")
+    for start, end in _some(_blanks(passage, _BLANK), rng):
+        yield Edit(start, end, "&nbsp;")
     for match in _ENTITY.finditer(text):
         yield Edit(*match.span(), _ENTITIES.get(match.group(), "&ndash;"))
-    for match in _SENTENCE_BLANK.finditer(text):
-        yield Edit(*match.span(), rng.choice(("<br>", "<br/>", "<br> ", "</p><p>")))
+    for start, end in _blanks(passage, _SENTENCE_BLANK):
+        yield Edit(start, end, rng.choice(("<br>", "<br/>", "<br> ", "</p><p>")))
     for match in re.finditer("\n", text):
         yield Edit(*match.span(), rng.choice(("<br>\n", "<br />", "</p>\n<p>")))
 
@@ -89,12 +91,18 @@ def _quote(passage: Passage, rng: Random) -> Iterator[Edit]:
 
 
 def _paste(passage: Passage, rng: Random) -> Iterator[Edit]:
-    for match in _some(list(_BLANK.finditer(passage.text)), rng):
-        yield Edit(*match.span(), rng.choice(_BLANKS))
+    for start, end in _some(_blanks(passage, _BLANK), rng):
+        yield Edit(start, end, rng.choice(_BLANKS))
     long = [(start, end) for start, end in passage.words if end - start >= 6]
     for start, end in _some(long, rng) if long else ():
         at = rng.randrange(start + 2, end - 2)
         yield Edit(at, at, rng.choice(_INVISIBLE))
+
+
+def _blanks(passage: Passage, pattern: re.Pattern[str]) -> list[tuple[int, int]]:
+    """Those between words that are free: an address would swallow an ``&nbsp;`` beside it."""
+    spans = (match.span() for match in pattern.finditer(passage.text))
+    return [(start, end) for start, end in spans if passage.is_free(start - 1, end + 1)]
 
 
 def _some(places: Sequence[Site], rng: Random) -> list[Site]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
@@ -19,7 +19,7 @@ _CONFUSIONS: dict[str, _Ways] = {
     "rn": (("m", 9.0),),
     "m": (("rn", 4.0), ("in", 0.5), ("nn", 0.5)),
     "l": (("1", 3.0), ("I", 3.0), ("i", 1.0), ("t", 0.5)),
-    "I": (("l", 6.0), ("1", 3.0), ("|", 0.5)),
+    "I": (("l", 6.0), ("1", 3.0)),
     "i": (("l", 2.0), ("1", 0.7), ("j", 0.4)),
     "O": (("0", 6.0), ("Q", 0.7), ("D", 0.5)),
     "o": (("0", 1.2), ("c", 0.7), ("a", 0.3)),
@@ -95,7 +95,7 @@ class OcrNoise:
         yield from ends
 
 
-def _sites(passage: Passage, breaks: Collection[int]) -> list[tuple[int, str, _Ways]]:
+def _sites(passage: Passage, breaks: set[int]) -> list[tuple[int, str, _Ways]]:
     """Where a glyph may be misread, which, and as what."""
     text, sites = passage.text, []
     for start, end in passage.words:
@@ -103,6 +103,8 @@ def _sites(passage: Passage, breaks: Collection[int]) -> list[tuple[int, str, _W
             continue  # behind a number a misread word may become its unit: `5 rni`
         for match in _GLYPH.finditer(text, start, end):
             at, glyph = match.start(), match.group()
+            if len(glyph) > 1 and not breaks.isdisjoint(range(at + 1, match.end())):
+                continue
             is_within = at > start and at not in breaks and text[at - 1].isalpha()
             if ways := (_CONFUSIONS if is_within else _SAFE_FIRST)[glyph]:
                 sites.append((at, glyph, ways))

@@ -52,9 +52,18 @@ class ProtectedSpans:
         spans = self.found(text, extra_terms)
         if not rewrites:
             return Passage(text, _outermost(spans), sample_seed)
-        protected = _outermost([span for span in spans if span.kind not in rewrites])
-        passage = Passage(text, protected, sample_seed)
         wanted = _outermost([span for span in spans if span.kind in rewrites])
+        rewritable = Passage(text, wanted)
+        protected = _outermost(
+            [
+                span
+                for span in spans
+                if span.kind not in rewrites
+                # The month of a date is capitalised, and no name.
+                and (span.kind != "name" or rewritable.is_free(span.start, span.end))
+            ]
+        )
+        passage = Passage(text, protected, sample_seed)
         free = [span for span in wanted if passage.is_free(span.start, span.end)]
         return Passage(text, protected, sample_seed, free)
 
