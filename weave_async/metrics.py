@@ -109,6 +109,15 @@ class RuleWatch:
             for (kind, name), judged in self._judged()
         }
 
+    @property
+    def idle(self) -> list[str]:
+        """Rules that have rejected none of the hundred samples and more that they have judged."""
+        return [
+            name
+            for (kind, name), judged in self._judged()
+            if judged >= SAMPLES_BEFORE_A_LOOK and not self._refused[kind, name]
+        ]
+
     def _judged(self) -> Iterator[tuple[tuple[str, str], int]]:
         left = self._num_judged
         for rule in self._rules:
@@ -162,6 +171,8 @@ class RunMetrics:
     varied: Counter[str] = field(default_factory=Counter)
     changes: Counter[str] = field(default_factory=Counter)
     unvaried: Counter[str] = field(default_factory=Counter)
+    drift_gate: str | None = None
+    """How texts are compared with what noise has made of them, where it may change words."""
     rule_watch: RuleWatch = field(default_factory=lambda: RuleWatch(()))
     failure_examples: dict[str, str] = field(default_factory=dict)
     num_retryable_failures: int = 0
@@ -303,6 +314,7 @@ class RunMetrics:
             },
             "rules": self.rule_watch.as_dict(),
             "noise": {
+                "drift_gate": self.drift_gate,
                 "texts_varied": dict(self.varied.most_common()),
                 "changes": dict(self.changes.most_common()),
                 "left_as_they_were": dict(self.unvaried.most_common()),

@@ -28,6 +28,8 @@ from weave_async.validation.completion import CompletionValidator
 AnyStage = SampleStage | AskingNoiseStage | AskingJudgingStage
 HERE, IN_WORKERS, WITH_MODELS = range(3)
 """On the event loop, in worker processes, with a model's help."""
+ALWAYS_APPLIED = "completion"
+"""The rule that no recipe has to name."""
 BUILD = f"{__name__}:stages_of"
 """How a worker finds ``stages_of``."""
 _NOISE_OPTIONS = tuple(field.name for field in fields(NoiseOptions))
@@ -85,7 +87,7 @@ def stages_of(spec: StageSpec | Mapping[str, Any]) -> list[AnyStage]:
         _judging_stage(name, rule, explains_all=spec.explains_all) for name, rule in rules
     ]
     return [
-        JudgingStage("validation", "completion", CompletionValidator()),
+        JudgingStage("validation", ALWAYS_APPLIED, CompletionValidator()),
         *_schema_stages(spec),
         *_noise_stages(spec, terms),
         *sorted(judges, key=cost_of),
@@ -98,6 +100,13 @@ def selectors_of(parts: Sequence[PartSpec]) -> list[JudgingStage]:
         JudgingStage("selection", name, registry.build("selector", part.name, part.options))
         for name, part in _named(parts)
     ]
+
+
+def drift_gate_of(stages: Sequence[AnyStage]) -> str | None:
+    """What compares texts where a noise may change words; ``None`` where none does."""
+    locks = [stage.lock for stage in stages if isinstance(stage, NoiseStage | AskingNoiseStage)]
+    gates = {lock.similarity.gate_name for lock in locks if lock.similarity is not None}
+    return next(iter(gates), None)
 
 
 def cost_of(stage: AnyStage) -> int:
@@ -136,7 +145,7 @@ def _noise_stages(spec: StageSpec, terms: Sequence[str]) -> Iterator[AnyStage]:
         own = {key: value for key, value in part.options.items() if key not in _NOISE_OPTIONS}
         noise = registry.build("noise", part.name, own, also_known=_NOISE_OPTIONS)
         options = _noise_options(part.name, shared)
-        lock = _lock(part.name, terms, options)
+        lock = _lock(part.name, terms, options, drifts=_may_drift(noise))
         kind: Callable[..., AnyStage] = (
             AskingNoiseStage if hasattr(noise, "consults") else NoiseStage
         )
@@ -144,12 +153,18 @@ def _noise_stages(spec: StageSpec, terms: Sequence[str]) -> Iterator[AnyStage]:
         stride *= options.num_variants
 
 
-def _lock(name: str, terms: Sequence[str], options: NoiseOptions) -> MeaningLock:
+def _lock(name: str, terms: Sequence[str], options: NoiseOptions, *, drifts: bool) -> MeaningLock:
     try:
         spans = ProtectedSpans([*terms, *options.protect], options.protect_patterns)
     except ValueError as error:
         raise RecipeError(f"noise '{name}': protect_patterns: {error}") from error
-    return MeaningLock(spans, installed_similarity(), options.min_similarity)
+    similarity = installed_similarity() if drifts else None
+    return MeaningLock(spans, similarity, options.min_similarity)
+
+
+def _may_drift(noise: Any) -> bool:
+    """Whether it changes words; of one that stands for others, nobody can say."""
+    return getattr(noise, "checks_drift", False) or hasattr(noise, "chosen")
 
 
 def _noise_options(name: str, given: Mapping[str, Any]) -> NoiseOptions:
