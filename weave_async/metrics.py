@@ -28,7 +28,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from statistics import quantiles
@@ -79,14 +79,16 @@ class RuleWatch:
     """How many samples each rule has judged, and refused; names those that decide nothing.
 
     A sample is judged by every rule up to the one that refuses it, so that the refusals alone tell
-    all the figures. ``rules`` are their names in the order in which they are applied.
+    all the figures. ``rules`` are their names in the order in which they are applied; of
+    those ``unnamed`` nothing is said.
     """
 
-    def __init__(self, rules: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, rules: Iterable[tuple[str, str]], unnamed: Collection[str] = ()) -> None:
         self._rules = list(rules)
+        self._unnamed = frozenset(unnamed)
         self._refused: Counter[tuple[str, str]] = Counter()
         self._num_judged = 0
-        self._to_look_at = list(self._rules)
+        self._to_look_at = [rule for rule in self._rules if rule[1] not in self._unnamed]
 
     def __repr__(self) -> str:
         return f"<RuleWatch {self._num_judged} judged, {self._refused.total()} refused>"
@@ -115,7 +117,9 @@ class RuleWatch:
         return [
             name
             for (kind, name), judged in self._judged()
-            if judged >= SAMPLES_BEFORE_A_LOOK and not self._refused[kind, name]
+            if judged >= SAMPLES_BEFORE_A_LOOK
+            and not self._refused[kind, name]
+            and name not in self._unnamed
         ]
 
     def _judged(self) -> Iterator[tuple[tuple[str, str], int]]:

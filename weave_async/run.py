@@ -216,7 +216,8 @@ class Run:
                 await stack.enter_async_context(workers)
             self.metrics.drift_gate = drift_gate_of(stages)
             self.metrics.rule_watch = RuleWatch(
-                (each.kind, each.name) for each in stages if each.kind == "validation"
+                ((each.kind, each.name) for each in stages if each.kind == "validation"),
+                unnamed={ALWAYS_APPLIED},
             )
             pipeline = Pipeline(
                 stages,
@@ -584,7 +585,7 @@ class Run:
             unused=self._journal.num_recalled - self._num_known,
             rejected_by_reason=dict(metrics.rejected.most_common()),
             unvaried=dict(metrics.unvaried.most_common()),
-            idle_rules=[name for name in metrics.rule_watch.idle if name != ALWAYS_APPLIED],
+            idle_rules=metrics.rule_watch.idle,
             failed_by_error=dict(metrics.failed.most_common()),
             failure_examples=dict(metrics.failure_examples),
             worth_another_try=metrics.num_retryable_failures > 0,
