@@ -57,7 +57,9 @@ class AsrNoise:
         sites += _marks(passage)
         sites += _said(passage)
         edits = {edit.start: edit for edit in taken(sites, self.rate, rng)}
-        for start, end, word in taken(alike, self.homophones, rng):
+        for start, end, word in alike:  # of a short text mostly none, so not by ``taken``
+            if rng.random() >= self.homophones:
+                continue
             heard = rng.choice(HOMOPHONES[word.lower()])
             edits[start] = Edit(start, end, heard if start in edits else with_case_of(word, heard))
         return edits.values()
