@@ -9,7 +9,7 @@ from itertools import accumulate
 from random import Random
 
 from weave_async.noise.edits import Edit, Passage, num_edits
-from weave_async.noise.sites import check_rate, taken
+from weave_async.noise.sites import check_rate
 
 _Ways = tuple[tuple[str, float], ...]
 _CONFUSIONS: dict[str, _Ways] = {
@@ -86,7 +86,8 @@ class OcrNoise:
     def edits(self, passage: Passage, rng: Random) -> Iterator[Edit]:
         ends: list[Edit] = []
         if self.line_breaks:
-            ends = taken(_line_ends(passage, self.line_chars), self.line_breaks, rng)
+            line_ends = _line_ends(passage, self.line_chars)
+            ends = [end for end in line_ends if rng.random() < self.line_breaks]
         sites = _sites(passage, {edit.start for edit in ends})
         for at in _weighted([_TOTALS[glyph] for _, glyph, _ in sites], self.rate, rng):
             start, glyph, ways = sites[at]
