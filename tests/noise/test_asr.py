@@ -35,6 +35,7 @@ def heard(text: str, seed: int = 0, homophones: float = 0) -> str:
         ("Born in 1999, it was -3.5 °C", "born in nineteen ninety nine, it was minus three point "
          "five degrees Celsius"),
         ("She is 1st of 120", "she is first of one hundred and twenty"),
+        ("It has $82.5 million.", "it has eighty two point five million dollars"),
         ("between 20 and 5", "between twenty and five"),
     ],
 )  # fmt: skip
@@ -67,6 +68,7 @@ def test_a_number_that_is_said_has_the_same_value(amount: object, unit: str, see
 
 
 def test_words_are_misheard_as_others_that_sound_the_same() -> None:
+    assert heard("a two hour wait", homophones=1) == "a two hour weight"  # the unit stays
     made = {heard("their mail is here", seed, 1) for seed in range(20)}
     assert made == {"there male is hear", "they're male is hear"}
 

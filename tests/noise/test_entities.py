@@ -57,6 +57,7 @@ def test_two_people_never_become_one() -> None:
         "May I ask Grace?",
         "Will you read the Rose on Brown paper",
         "Smith and Wesson",
+        "Justice O'Connor and D'Agostino",
         "we had Boston Tea and boston cream",
         "see anna.miller@a.com or https://a.example/Anna",
         "in `Anna = Thomas` it says",

@@ -12,7 +12,13 @@ from typing import ClassVar
 
 from weave_async.noise.edits import Edit, Passage
 from weave_async.noise.homophones import HOMOPHONES
-from weave_async.noise.quantities import Quantity, quantities_in, stands_alone, word_before
+from weave_async.noise.quantities import (
+    Quantity,
+    follows_number,
+    quantities_in,
+    stands_alone,
+    word_before,
+)
 from weave_async.noise.sites import check_rate, taken, with_case_of
 from weave_async.noise.spoken_numbers import WORDS, spoken, spoken_ordinal, spoken_year
 from weave_async.noise.units import ARTICLES, CURRENCIES, UNITS
@@ -52,7 +58,7 @@ class AsrNoise:
             lower = word.lower()
             if lower != word:
                 sites.append(Edit(start, end, lower))
-            if lower in HOMOPHONES:
+            if lower in HOMOPHONES and not follows_number(text, start):  # two hour, our
                 alike.append((start, end, word))
         sites += _marks(passage)
         sites += _said(passage)

@@ -14,7 +14,7 @@ from weave_async.noise.edits import Edit, Passage
 from weave_async.noise.entity_names import COMMON_WORDS, Kind, NameLists, check_locale, names_of
 from weave_async.noise.sites import check_rate
 
-_NAME = re.compile(r"(?<![\w@#/.-])[^\W\d_a-z][^\W\d_]+(?=['’]s\b|(?!['’]?\w))")
+_NAME = re.compile(r"(?<![\w@#/.'’-])[^\W\d_a-z][^\W\d_]+(?=['’]s\b|(?!['’]?\w))")
 _COMPANY = re.compile(
     r"(?<![\w@#/.-])[^\W\d_a-z][^\W\d_]+"
     r"(?=,? (?:Inc|Ltd|LLC|LLP|PLC|Corp|Co|GmbH|AG|KG|SARL|SAS)\b)"

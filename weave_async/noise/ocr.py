@@ -9,6 +9,7 @@ from itertools import accumulate
 from random import Random
 
 from weave_async.noise.edits import Edit, Passage, num_edits
+from weave_async.noise.quantities import follows_number
 from weave_async.noise.sites import check_rate
 
 _Ways = tuple[tuple[str, float], ...]
@@ -100,8 +101,8 @@ def _sites(passage: Passage, breaks: set[int]) -> list[tuple[int, str, _Ways]]:
     """Where a glyph may be misread, which, and as what."""
     text, sites = passage.text, []
     for start, end in passage.words:
-        if text[start - 1 : start].isspace() and text[start - 2 : start - 1].isdigit():
-            continue  # behind a number a misread word may become its unit: `5 rni`
+        if follows_number(text, start):
+            continue  # a misread word may become its unit, or cease to be it: `5 rni`
         for match in _GLYPH.finditer(text, start, end):
             at, glyph = match.start(), match.group()
             if len(glyph) > 1 and not breaks.isdisjoint(range(at + 1, match.end())):

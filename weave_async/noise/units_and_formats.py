@@ -156,7 +156,10 @@ def _amounts(written: str, figure: str, amount: Decimal, unit: str, before: str)
 
 def _with_unit(number: str, amount: Decimal, unit: str, written: str, before: str) -> list[str]:
     signs, one, many = UNITS[unit]
-    gaps = ("",) if unit == "%" else (" ", "")
+    if unit == "year":
+        return [written]  # years are not a matter of style: 20 years old is no 20 yrs old
+    # 30s may be a decade.
+    gaps = {"%": ("",), "s": (" ",)}.get(unit, (" ", ""))
     ways = [f"{number}{gap}{sign}" for sign in signs[:1] for gap in gaps]
     if before in ARTICLES and unit != "%":  # a 5 kilometre run, not a 5 kilometres run
         return [*ways, *(f"{number} {word}" for word in one)]
