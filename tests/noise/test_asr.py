@@ -35,7 +35,7 @@ def heard(text: str, seed: int = 0, homophones: float = 0) -> str:
         ("Born in 1999, it was -3.5 °C", "born in nineteen ninety nine, it was minus three point "
          "five degrees Celsius"),
         ("She is 1st of 120", "she is first of one hundred and twenty"),
-        ("It has $82.5 million.", "it has eighty two point five million dollars"),
+        ("It has $82.5 million now.", "it has eighty two point five million dollars now"),
         ("between 20 and 5", "between twenty and five"),
     ],
 )  # fmt: skip
