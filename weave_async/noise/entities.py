@@ -36,8 +36,8 @@ class EntitiesNoise:
     names as well (``Will``, ``Brown``) count as names beside another name or a title only. Names
     come from Faker (extra ``noise``).
 
-    With ``field: prompt`` alone the answer would go on with the old names: list this noise twice,
-    for ``prompt`` and for ``completion``, and both get the same new ones.
+    With ``field: prompt`` the answer goes on with the old names: ``field: both`` is what is meant,
+    wherever the answer repeats them.
     """
 
     rewrites: ClassVar[frozenset[str]] = frozenset(("name",))
