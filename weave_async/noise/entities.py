@@ -63,7 +63,7 @@ class EntitiesNoise:
                 continue
             others = lists.by_kind[kind]
             shift = 1 + _mixed(kind, seed) % (len(others) - 1)
-            # A shift of the whole list: two names never become one (those that are words may, rarely).
+            # A shift of the whole list: two names do not become one (those that are words may).
             yield Edit(start, end, others[(place + shift) % len(others)])
 
 
