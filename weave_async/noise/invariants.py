@@ -51,12 +51,14 @@ def broken_rule(
     changes: Sequence[TextChange] = (),
     spans: Iterable[Span] = (),
     rewrites: Collection[str] = (),
+    day_first: bool | None = None,
 ) -> str | None:
     """The first rule that does not hold between the two, as a short code; ``None`` if all do.
 
     ``changes`` are all that there are, where that is known: what is far from them is the same.
     ``spans`` are those of the clean text, where they may be missing from the other: a noise that
-    makes edits cannot touch them. A noise that ``rewrites`` a kind is not held to its letters.
+    makes edits cannot touch them. A noise that ``rewrites`` a kind is not held to its letters;
+    ``day_first`` tells how it reads ``03/04/2024``.
     """
     if noisy == clean:
         return None
@@ -69,7 +71,7 @@ def broken_rule(
     before, after = _telling(clean), _telling(noisy)
     if before != after and (rule := _changed(before, after, rewrites)):
         return rule
-    if _amounts_differ(clean, noisy, rewrites):
+    if _amounts_differ(clean, noisy, rewrites, day_first):
         return "number_changed"
     if _ADDRESSES.isdisjoint(rewrites) and _addresses(clean) != _addresses(noisy):
         return "address_changed"
@@ -114,18 +116,20 @@ def _changed(before: Sequence[str], after: Sequence[str], rewrites: Collection[s
     return None if changed.isdisjoint(DATE_WORDS) else "date_changed"
 
 
-def _amounts_differ(clean: str, noisy: str, rewrites: Collection[str]) -> bool:
+def _amounts_differ(
+    clean: str, noisy: str, rewrites: Collection[str], day_first: bool | None
+) -> bool:
     """By their letters, which is fast; by value where a noise writes them in another way."""
     if not AMOUNTS.isdisjoint(rewrites):
-        return _values(clean) != _values(noisy)
+        return _values(clean, day_first) != _values(noisy, day_first)
     if _DIGIT.search(clean) is None and _DIGIT.search(noisy) is None:
         return False
     return _figures(clean) != _figures(noisy)
 
 
-def _values(text: str) -> Counter[object]:
+def _values(text: str, day_first: bool | None) -> Counter[object]:
     """The values in a text, and the months that belong to no date."""
-    found = values_in(text)
+    found = values_in(text, day_first)
     values: Counter[object] = Counter(found)
     if not any(value.kind == "date" for value in found):
         values.update(word[:3] for word in _telling(text) if word in MONTH_NAMES & DATE_WORDS)

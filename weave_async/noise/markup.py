@@ -9,6 +9,7 @@ from random import Random
 from typing import Literal
 
 from weave_async.noise.edits import Edit, Passage
+from weave_async.noise.quantities import follows_number
 from weave_async.noise.sites import Site, check_rate, taken
 
 Kind = Literal["html", "markdown", "quote", "paste"]
@@ -75,7 +76,7 @@ def _html(passage: Passage, rng: Random) -> Iterator[Edit]:
 
 
 def _markdown(passage: Passage, rng: Random) -> Iterator[Edit]:
-    for start, end in _some(passage.words, rng):
+    for start, end in _some(_words(passage, 1), rng):
         mark = rng.choice(_EMPHASIS)
         # Often only one of the two marks has survived the copying.
         after = rng.choices((mark, ""), (3, 1))[0]
@@ -93,8 +94,7 @@ def _quote(passage: Passage, rng: Random) -> Iterator[Edit]:
 def _paste(passage: Passage, rng: Random) -> Iterator[Edit]:
     for start, end in _some(_blanks(passage, _BLANK), rng):
         yield Edit(start, end, rng.choice(_BLANKS))
-    long = [(start, end) for start, end in passage.words if end - start >= 6]
-    for start, end in _some(long, rng) if long else ():
+    for start, end in _some(_words(passage, 6), rng):
         at = rng.randrange(start + 2, end - 2)
         yield Edit(at, at, rng.choice(_INVISIBLE))
 
@@ -103,6 +103,14 @@ def _blanks(passage: Passage, pattern: re.Pattern[str]) -> list[tuple[int, int]]
     """Those between words that are free: an address would swallow an ``&nbsp;`` beside it."""
     spans = (match.span() for match in pattern.finditer(passage.text))
     return [(start, end) for start, end in spans if passage.is_free(start - 1, end + 1)]
+
+
+def _words(passage: Passage, min_chars: int) -> list[tuple[int, int]]:
+    return [
+        (start, end)
+        for start, end in passage.words
+        if end - start >= min_chars and not follows_number(passage.text, start)
+    ]
 
 
 def _some(places: Sequence[Site], rng: Random) -> list[Site]:

@@ -9,7 +9,8 @@ from itertools import accumulate
 from random import Random
 
 from weave_async.noise.edits import Edit, Passage, num_edits
-from weave_async.noise.sites import check_rate, taken
+from weave_async.noise.quantities import follows_number
+from weave_async.noise.sites import check_rate
 
 _Ways = tuple[tuple[str, float], ...]
 _CONFUSIONS: dict[str, _Ways] = {
@@ -86,7 +87,8 @@ class OcrNoise:
     def edits(self, passage: Passage, rng: Random) -> Iterator[Edit]:
         ends: list[Edit] = []
         if self.line_breaks:
-            ends = taken(_line_ends(passage, self.line_chars), self.line_breaks, rng)
+            line_ends = _line_ends(passage, self.line_chars)
+            ends = [end for end in line_ends if rng.random() < self.line_breaks]
         sites = _sites(passage, {edit.start for edit in ends})
         for at in _weighted([_TOTALS[glyph] for _, glyph, _ in sites], self.rate, rng):
             start, glyph, ways = sites[at]
@@ -99,8 +101,8 @@ def _sites(passage: Passage, breaks: set[int]) -> list[tuple[int, str, _Ways]]:
     """Where a glyph may be misread, which, and as what."""
     text, sites = passage.text, []
     for start, end in passage.words:
-        if text[start - 1 : start].isspace() and text[start - 2 : start - 1].isdigit():
-            continue  # behind a number a misread word may become its unit: `5 rni`
+        if follows_number(text, start):
+            continue  # a misread word may become its unit, or cease to be it: `5 rni`
         for match in _GLYPH.finditer(text, start, end):
             at, glyph = match.start(), match.group()
             if len(glyph) > 1 and not breaks.isdisjoint(range(at + 1, match.end())):

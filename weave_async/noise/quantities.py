@@ -113,6 +113,13 @@ def stands_alone(text: str, start: int, end: int) -> bool:
     return after[:1] not in _JOINED or (after[0] in ".,:'’" and not after[1:].isalnum())
 
 
+def follows_number(text: str, start: int) -> bool:
+    """Whether what begins at ``start`` may be the unit of a number: another word would not be."""
+    if not text[start - 1 : start].isspace():
+        return False
+    return text[start - 2 : start - 1].isdigit() or word_before(text, start) in WORDS
+
+
 def word_before(text: str, start: int) -> str:
     """The word that ends before a blank at ``start``, in small letters, without what opens."""
     words = text[max(0, start - 16) : start].rstrip().rsplit(None, 1)

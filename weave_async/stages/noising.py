@@ -96,9 +96,10 @@ class _Noising:
             stage = f"{stage}~{sample.copy}"
         return rng_for(self.run_seed, prompt.prompt_id, prompt.sample_index, stage)
 
-    def _sample_seed(self, sample: Sample) -> int:
-        prompt = sample.prompt
-        return seed_for(self.run_seed, prompt.prompt_id, prompt.sample_index, self._stage(0))
+    def _sample_seed(self, sample: Sample, number: int) -> int:
+        """The same for all texts of one copy, and for all stages of this noise."""
+        prompt, stage = sample.prompt, f"noise:{self.name}~{sample.copy}:{number}"
+        return seed_for(self.run_seed, prompt.prompt_id, prompt.sample_index, stage)
 
     def _is_spared(self, rng: Random) -> bool:
         return rng.random() >= self.options.probability
@@ -160,16 +161,17 @@ class NoiseStage(_Noising):
         if self._is_spared(rng):
             return (sample,)
         try:
-            others = (self._rng(sample, number) for number in range(1, self.options.copies))
-            return self._variants(sample, [self._noisy(sample, each) for each in (rng, *others)])
+            rngs = [rng, *(self._rng(sample, n) for n in range(1, self.options.copies))]
+            noisy = [self._noisy(sample, each, number) for number, each in enumerate(rngs)]
+            return self._variants(sample, noisy)
         except MemoryError:
             raise  # a worker knows what to do about it
         except Exception as error:
             return (self.guard.rejected(sample, error),)
 
-    def _noisy(self, sample: Sample, rng: Random) -> Sample:
+    def _noisy(self, sample: Sample, rng: Random, number: int) -> Sample:
         messages, edits, broken = list(sample.messages), list(sample.edits), list[str]()
-        terms, seed = self._terms(sample), self._sample_seed(sample)
+        terms, seed = self._terms(sample), self._sample_seed(sample, number)
         chosen = getattr(self.noise, "chosen", None)
         passes = [(self.name, self.noise)] if chosen is None else chosen(rng)
         for name, noise in passes:
