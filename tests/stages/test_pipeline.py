@@ -398,7 +398,7 @@ def test_a_rejected_answer_is_asked_for_again_with_the_reason(make_sample: MakeS
     assert first == good
     assert (second.completion, second.rejection, second.repairs) == ("fine now", None, 1)
     assert [(each.rule, each.passed, each.reason) for each in second.verdicts] == [
-        ("rule0", False, "refused")
+        ("repair:rule0", False, "refused")
     ]
     [[who, *conversation]] = asked.questions
     assert who == "here 1"
