@@ -83,3 +83,9 @@ def test_no_homophone_adds_or_takes_away_a_number_a_negator_or_a_day() -> None:
 def test_a_share_of_homophones_out_of_range_is_refused(share: float) -> None:
     with pytest.raises(ValueError, match="homophones must be between 0 and 1"):
         AsrNoise(homophones=share)
+
+
+def test_homophones_are_misheard_at_their_rate_in_short_texts_too() -> None:
+    texts = [heard("i go to town", seed, homophones=0.1) for seed in range(1000)]
+    misheard = sum(text != "i go to town" for text in texts)
+    assert 70 <= misheard <= 130
