@@ -198,6 +198,8 @@ def test_words_that_were_booleans_in_yaml_1_1_are_words() -> None:
         "noise: [{typos: {keep_clean: true}}, {casing: {keep_clean: yes}}]\n"
         "selection: [{exact: {on: messages}}]\n"
     )
-    assert recipe.prompts.attributes["sure"].choice == ["yes", "no", "off"]
+    sure = recipe.prompts.attributes["sure"]
+    assert isinstance(sure, Choice)
+    assert sure.choice == ["yes", "no", "off"]
     assert recipe.selection[0].options == {"on": "messages"}
     assert [part.options["keep_clean"] for part in recipe.noise] == [True, "yes"]

@@ -44,7 +44,7 @@ def read(text: str, where: str) -> tuple[Any, yaml.Node]:
             if count > MAX_NODES:
                 raise RecipeError(f"{where}: more than {MAX_NODES} values; are anchors nested?")
             _refuse_repeated_keys(node, where)
-        return storable(yaml.load(text, Loader=_Loader)), root  # noqa: S506 - it is a SafeLoader
+        return storable(_Loader(text).get_single_data()), root
     except yaml.MarkedYAMLError as error:
         raise RecipeError(_explain_yaml(error, text, where)) from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
