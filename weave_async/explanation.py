@@ -315,7 +315,9 @@ def _stages(recipe: Path, found: _Found) -> list[StageVerdict]:
             verdict = f"changed {len(detail)}" if detail else "left as it was"
         else:
             detail, verdict = _kept_verdict(row, name)
-        if is_rejected:
+        if is_rejected and kind == "noise" and detail:
+            pass  # the rule has judged what noise had made of it
+        elif is_rejected:
             verdict, detail = "not reached", {}
         elif (row.get("stage"), row.get("rule")) == (kind, name):
             verdict, detail = f"rejected: {row['reason']}", row["evidence"]

@@ -37,11 +37,11 @@ def test_a_rejected_row_passed_the_earlier_stages_and_never_reached_the_later_on
     assert (explained["state"], explained["place"]) == ("rejected", "rejected.jsonl:1")
     assert stages(explained) == [
         ("validation", "completion", "passed"),
-        ("noise", "typos", "changed"),
         ("validation", "length", "rejected:"),
+        ("noise", "typos", "not"),
         ("selection", "exact", "not"),
     ]
-    assert explained["stages"][2]["detail"] == row["evidence"]
+    assert explained["stages"][1]["detail"] == row["evidence"]
     assert explained["answer"]["finish_reason"] == row["lineage"]["finish_reason"]
     assert "000001.log at byte" in explained["answer_place"]
 
@@ -65,7 +65,9 @@ def test_people_read_prompt_request_answer_and_verdicts(
     for told in (row["lineage"]["request_id"], row["lineage"]["source"], '"max_tokens":100'):
         assert told in out
     assert "length: rejected: too_short" in out
-    assert repr(row["lineage"]["noise"][0]["changes"][0]["before"]) in out
+    written = rows(run_folder, "samples")[0]
+    out = weave_async("explain", "out", "samples:1").out
+    assert repr(written["lineage"]["noise"][0]["changes"][0]["before"]) in out
 
 
 @pytest.mark.parametrize("name", ["nothing", "samples:999", "seeds.jsonl:999"])

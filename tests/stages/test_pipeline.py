@@ -30,7 +30,7 @@ from weave_async.stages.batches import BatchesUnderWay
 from weave_async.stages.building import AnyStage, PartSpec, StageSpec, stages_of
 from weave_async.stages.interface import ConsultFor
 from weave_async.stages.judging import AskingJudgingStage, JudgingStage
-from weave_async.stages.noising import AskingNoiseStage, NoiseOptions
+from weave_async.stages.noising import AskingNoiseStage, NoiseOptions, NoiseStage
 from weave_async.stages.pipeline import Leg, Pipeline, legs_of
 from weave_async.stages.repairing import Repair
 
@@ -179,12 +179,12 @@ def test_rules_are_applied_cheapest_first_and_otherwise_as_the_recipe_has_them()
     spec = StageSpec.from_dict(spec.as_dict())
     assert [stage.name for stage in stages_of(spec)] == [
         "completion",
-        "typos",
         "length",
         "required",
         "length#2",
         f"{__name__}:Rule",
         f"{__name__}:Judge",
+        "typos",
     ]
 
 
@@ -449,3 +449,71 @@ def test_noise_on_the_prompt_stays_when_an_answer_is_repaired(make_sample: MakeS
     (done,) = repaired([noisy], asked, Rule("bad"))
     assert [message.content for message in done.messages] == ["Tae?", "fine"]
     assert asked.questions[0][1] == "Tea?"
+
+
+# --- noise behind the judges -----------------------------------------------------------------
+
+
+@dataclass
+class Shouting:
+    """Writes all in capitals; and each copy in another way, if it is told to."""
+
+    signs: bool = False
+
+    def __call__(self, text: str, rng: Random) -> str:
+        return text.upper() + ("".join(rng.choices("XYZ", k=9)) if self.signs else "")
+
+
+def noise(*, signs: bool = False, **options: Any) -> NoiseStage:
+    lock = MeaningLock(ProtectedSpans())
+    return NoiseStage("shouting", Shouting(signs), lock, 1, NoiseOptions(**options))
+
+
+def test_nobody_pays_to_have_copies_judged_again(make_sample: MakeSample) -> None:
+    asked = Asked(["good", "poor"])
+    stages = [AskingJudgingStage("judge", Judge()), noise(signs=True, copies=3, keep_clean=True)]
+    samples = [make_sample(ordinal=n) for n in range(2)]
+    done = run(samples, stages, consult_for=asked)
+    assert len(asked.questions) == 2
+    assert [sample.sample_id for sample in done] == [
+        f"{samples[0].sample_id}{copy}" for copy in ("", "~1", "~2", "~3")
+    ] + [samples[1].sample_id]
+    assert [sample.verdicts[0].evidence for sample in done[:4]] == [{"said": "good"}] * 4
+    assert done[4].rejection is not None
+    assert done[4].edits == ()
+
+
+def test_rules_see_what_noise_has_changed(make_sample: MakeSample) -> None:
+    seen: list[str] = []
+
+    def listen(sample: Sample) -> Verdict:
+        seen.append(sample.completion)
+        return Verdict(False, "loud") if sample.completion.isupper() else ACCEPTED
+
+    stages = [judging("listen", listen), noise(field="completion", keep_clean=True)]
+    clean, noisy = run([make_sample("tea, please")], stages)
+    assert seen == ["tea, please", "TEA, PLEASE"]
+    assert clean.rejection is None
+    assert noisy.rejection == Rejection("validation", "listen", "loud", {})
+
+
+def test_a_sample_that_noise_leaves_alone_is_not_judged_twice(make_sample: MakeSample) -> None:
+    seen: list[str] = []
+
+    def listen(sample: Sample) -> Verdict:
+        seen.append(sample.completion)
+        return ACCEPTED
+
+    run([make_sample(user="TEA")], [judging("listen", listen), noise()])
+    assert len(seen) == 1
+
+
+def test_an_answer_is_repaired_once_and_its_copies_have_the_new_one(
+    make_sample: MakeSample,
+) -> None:
+    asked = Asked(["fine"])
+    stages = [judging("rule", Rule("bad")), noise(copies=2)]
+    repair = Repair(1, {"here": Consulted("here")})
+    done = run([make_sample("bad", user="tea?")], stages, consult_for=asked, repair=repair)
+    assert len(asked.questions) == 1
+    assert [[m.content for m in sample.messages] for sample in done] == [["TEA?", "fine"]]

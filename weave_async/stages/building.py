@@ -1,9 +1,10 @@
 """A recipe's parts → its stages, in the order in which they are applied.
 
-Noise comes as the recipe has it. Validators come cheapest first, as each one spares the later ones
-what it rejects: those that run on the event loop, those that run in workers, those that ask a
-model; within each, in the recipe's order. The same is built in the main process, where mistakes are
-found before anything is asked, and in every worker: from a spec, which is JSON.
+Validators come cheapest first, as each one spares the later ones what it rejects: those that run on
+the event loop, those that run in workers, those that ask a model; within each, in the recipe's
+order. Noise comes as the recipe has it, behind them: see ``pipeline``. The same is built in the
+main process, where mistakes are found before anything is asked, and in every worker: from a spec,
+which is JSON.
 """
 
 from __future__ import annotations
@@ -89,8 +90,8 @@ def stages_of(spec: StageSpec | Mapping[str, Any]) -> list[AnyStage]:
     return [
         JudgingStage("validation", ALWAYS_APPLIED, CompletionValidator()),
         *_schema_stages(spec),
-        *_noise_stages(spec, terms),
         *sorted(judges, key=cost_of),
+        *_noise_stages(spec, terms),
     ]
 
 

@@ -25,9 +25,9 @@ from weave_async.stages.interface import ConsultFor
 NoiseField = Literal["prompt", "completion", "both"]
 FIELDS: tuple[str, ...] = get_args(NoiseField)
 MAX_COPIES = 100
-UNCHANGED, NO_REWRITING = "unchanged", "no_rewriting"
+UNCHANGED, SAME_COPY, NO_REWRITING = "unchanged", "same_copy", "no_rewriting"
 """Why a sample that was to be varied is not: the noise found nothing to do, or broke the meaning
-each time; no model had an answer."""
+each time; it would be the same as another copy; no model had an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +131,10 @@ class _Noising:
         """
         kept = [sample] if self.options.keep_clean else []
         for variant in noisy:
-            if variant.edits != sample.edits or not kept:
+            if all(variant.messages != each.messages for each in kept):
                 kept.append(variant)
+            elif variant.edits != sample.edits:
+                kept[0] = self._told(kept[0], SAME_COPY, {})
             else:  # why it is missing, the first one says
                 kept[0] = replace(kept[0], verdicts=(*kept[0].verdicts, variant.verdicts[-1]))
         return [

@@ -1,7 +1,7 @@
 """Rejected answers go back to the model, with the reason.
 
 The model sees the conversation as it was asked, its answer, and what is wrong with it. Whatever it
-says then is judged by all rules anew; noise is not applied again.
+says then is judged by all rules anew.
 """
 
 from __future__ import annotations
@@ -79,9 +79,6 @@ class Repair:
             messages=(*sample.messages[:-1], Message("assistant", answer.text.strip())),
             response=answer,
             rejection=None,
-            edits=tuple(
-                edit for edit in sample.edits if edit.message_index != len(sample.messages) - 1
-            ),
             verdicts=(*filter(_outlives_the_answer, sample.verdicts), before),
             repairs=sample.repairs + 1,
         )
