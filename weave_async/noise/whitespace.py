@@ -31,7 +31,7 @@ class WhitespaceNoise:
 
     def edits(self, passage: Passage, rng: Random) -> Iterator[Edit]:
         text = passage.text
-        sites = [match.span() for match in _GAP.finditer(text) if passage.is_free(*match.span())]
+        sites = passage.only_free(list(map(re.Match.span, _GAP.finditer(text))))
         for start, end in taken(sites, self.rate, rng):
             if start == end:
                 yield Edit(start, end, rng.choice((" ", "  ")))
