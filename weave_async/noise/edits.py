@@ -70,7 +70,7 @@ class Passage:
         return before == 0 or self.protected[before - 1].end <= start
 
     def only_free(self, places: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Those of many places that are free. They are in order, and none overlaps another."""
+        """Those of many places that are free: the places are in order of both start and end."""
         if not self.protected:
             return places
         free: list[tuple[int, int]] = []
@@ -78,7 +78,7 @@ class Passage:
         for start, end, _ in self.protected:
             upto = bisect_right(places, (start, start), at)
             after = bisect_left(places, (end,), upto)
-            if upto > at and places[upto - 1][1] > start:
+            while upto > at and places[upto - 1][1] > start:
                 upto -= 1
             free += places[at:upto]
             at = after

@@ -72,7 +72,7 @@ def broken_rule(
     if before != after and (rule := _changed(before, after, rewrites)):
         return rule
     if not AMOUNTS.isdisjoint(rewrites):
-        if _values(clean, before) != _values(noisy, after):
+        if _values_differ(clean, noisy, before, after):
             return "number_changed"
     elif _figures_differ(clean, noisy):
         return "number_changed"
@@ -125,16 +125,19 @@ def _figures_differ(clean: str, noisy: str) -> bool:
     return _figures(clean) != _figures(noisy)
 
 
-def _values(text: str, telling: Sequence[str]) -> Counter[object]:
-    """The values in a text, and the months that belong to no date."""
-    values: Counter[object] = Counter()
-    has_date = False
-    for quantity in quantities_in(text):
-        values[quantity.value] += 1
-        has_date |= quantity.value.kind == "date"
-    if not has_date:
-        values.update([word[:3] for word in telling if word in _LONE_MONTHS])
-    return values
+def _values_differ(clean: str, noisy: str, before: Sequence[str], after: Sequence[str]) -> bool:
+    """Whether the values differ, or the months that belong to no date."""
+    was = [quantity.value for quantity in quantities_in(clean)]
+    is_now = [quantity.value for quantity in quantities_in(noisy)]
+    if was != is_now and Counter(was) != Counter(is_now):
+        return True
+    if any(value.kind == "date" for value in was):
+        return False
+    return _lone_months(before) != _lone_months(after)
+
+
+def _lone_months(telling: Sequence[str]) -> list[str]:
+    return sorted([word[:3] for word in telling if word in _LONE_MONTHS])
 
 
 def _figures(text: str) -> Counter[str]:

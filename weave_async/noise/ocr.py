@@ -53,8 +53,14 @@ _CONFUSIONS: dict[str, _Ways] = {
 }
 _TOTALS = {glyph: sum(weight for _, weight in ways) for glyph, ways in _CONFUSIONS.items()}
 _MOST_CONFUSED = max(_TOTALS.values())
-_LONG = sorted((glyph for glyph in _CONFUSIONS if len(glyph) > 1), key=len, reverse=True)
-_GLYPH = re.compile(rf"{'|'.join(_LONG)}|[{''.join(_CONFUSIONS.keys() - set(_LONG))}]")
+_ALONE = "".join(
+    glyph
+    for glyph in _CONFUSIONS
+    if len(glyph) == 1 and not any(len(other) > 1 and other[0] == glyph for other in _CONFUSIONS)
+)
+_GLYPH = re.compile(  # most letters begin no pair: they come first
+    "|".join((f"[{_ALONE}]", *sorted(_CONFUSIONS.keys() - {*_ALONE}, key=len, reverse=True)))
+)
 _DRAWS, _FEW = 40, 0.2  # draws for each glyph wanted; the rate above which all are looked at
 _SAFE_FIRST = {  # without figures: at the beginning of a word one would make a number of it
     glyph: tuple(way for way in ways if not way[0].isdigit()) for glyph, ways in _CONFUSIONS.items()
@@ -119,9 +125,7 @@ def _misread(
         if glyph not in drawn and (ways := _ways(passage, *glyph, breaks))
     }
     # Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006.
-    keys = {
-        (start, end): rng.random() ** (1 / _TOTALS[text[start:end]]) for start, end in left
-    }
+    keys = {(start, end): rng.random() ** (1 / _TOTALS[text[start:end]]) for start, end in left}
     first = nlargest(wanted - len(drawn), left, key=keys.__getitem__)
     return drawn | {glyph: left[glyph] for glyph in first}
 
@@ -133,7 +137,10 @@ def _ways(passage: Passage, start: int, end: int, breaks: Collection[int]) -> _W
     if at < 0 or words[at][1] < end:
         return ()  # a part of its word is protected
     word_start = words[at][0]
-    if text[word_start - 1 : word_start].isspace() and text[word_start - 2 : word_start - 1].isdigit():
+    if (
+        text[word_start - 1 : word_start].isspace()
+        and text[word_start - 2 : word_start - 1].isdigit()
+    ):
         return ()  # behind a number a misread word may become its unit: `5 rni`
     if any(place in breaks for place in range(start + 1, end)):
         return ()
