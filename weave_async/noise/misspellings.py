@@ -78,14 +78,14 @@ def _has_codespell() -> bool:
 
 
 @cache
-def _known_to(source: Literal["codespell", "rules"]) -> Callable[[str], Sequence[str]]:
+def _known_to(source: Literal["codespell", "rules"]) -> Callable[[str], Sequence[str] | None]:
     """Looks up the misspellings of a word in small letters."""
     if source == "rules":
         logger.info("misspellings come from rules of spelling")
         return misspelt
     found = _codespell()
     logger.info("misspellings of %d words come from codespell", len(found))
-    return lambda word: found.get(word, ())
+    return found.get
 
 
 def _codespell() -> Mapping[str, Sequence[str]]:
