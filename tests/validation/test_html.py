@@ -60,3 +60,8 @@ def test_elements_can_be_asked_for(make_sample: MakeSample) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_answer_raises(make_sample: MakeSample, completion: str) -> None:
     HtmlValidator()(make_sample(completion))
+
+
+def test_tags_without_end_take_no_time(make_sample: Callable[..., Sample]) -> None:
+    verdict = HtmlValidator()(make_sample("<a '" * 40_000))
+    assert (verdict.passed, verdict.reason) == (False, "unclosed_tags")

@@ -11,6 +11,8 @@ from weave_async.validation.fences import NoCodeError, blocks_of
 from weave_async.validation.texts import quoted
 
 MAX_CHARS = 200_000
+MAX_UNCLOSED = 200
+"""Tags that begin and never end: the parser looks for the end of each through all the rest."""
 _VOID = "area base br col embed hr img input link meta param source track wbr"
 VOID = frozenset(_VOID.split())
 """Elements without an end (HTML Living Standard, 13.1.2)."""
@@ -45,6 +47,9 @@ class HtmlValidator:
         text = sample.completion
         if len(text) > MAX_CHARS:
             return Verdict(False, "too_large", {"chars": len(text), "max_chars": MAX_CHARS})
+        unclosed = text.count("<") - text.count(">")
+        if unclosed > MAX_UNCLOSED:
+            return Verdict(False, "unclosed_tags", {"unclosed": unclosed})
         found: set[str] = set()
         try:
             for block in blocks_of(text, ("html", "htm", "xhtml")):
