@@ -71,7 +71,7 @@ _WORD_HERE = re.compile(rf"(?<![^\W\d_]){WORD.pattern}")
 
 
 def words_in(lower: str) -> list[str]:
-    """The words of a text in small letters; ``don't`` is one, and so is the ``dog`` of ``dog's``."""
+    """The words of a text in small letters: ``don't`` is one, and of ``dog's`` the ``dog``."""
     return (_ASCII_WORD if lower.isascii() else WORD).findall(lower)
 
 
