@@ -1,6 +1,6 @@
 """Short texts per second and core: each rule noiser, and those of other libraries.
 
-    python benchmarks/stages.py noise [--peers-python PATH] [--gate] [--texts FILE] [--repeats 5] [--json]
+    python benchmarks/stages.py noise [--peers-python PATH] [--gate] [--texts FILE] [--repeats 5]
 
 ``--noise`` names those to measure (default: all that are installed and ask no model), or classes as
 ``package.module:Name``; each with its own defaults. The texts are the lines of a file, by default
