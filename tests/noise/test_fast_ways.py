@@ -12,10 +12,10 @@ from weave_async.noise.quantities import _QUANTITY, quantities_in
 from weave_async.noise.telling_words import WORD, telling_words, words_in
 
 SENTENCES = Path(__file__).parents[2] / "benchmarks" / "noise_texts.txt"
-PIECES = (
-    "twenty five one hundred and point minus - − $ € US$ C$ a us 5 1,000 12.5 3pm 4:30 2024-03-05 "
-    "03/04/2024 March may 5th USD usd km °C % k thousand _ he11o first -5 $-5 (3) foo_25 Jan. ² ½ 7"
-).split()  # noqa: SIM905 - read as words
+PIECES = """
+    twenty five one hundred and point minus - − $ € US$ C$ a us 5 1,000 12.5 3pm 4:30 2024-03-05
+    03/04/2024 March may 5th USD usd km °C % k thousand _ he11o first -5 $-5 (3) foo_25 Jan. ² ½ 7
+""".split()  # noqa: SIM905 - read as words
 
 
 @pytest.mark.parametrize("seed", range(50))
