@@ -64,6 +64,7 @@ bench: $(BENCH_READY)
 	@$(BIN)/python benchmarks/engine.py
 	@$(BIN)/python benchmarks/sse.py
 	@$(BIN)/python benchmarks/stages.py validation
+	@$(BIN)/python benchmarks/stages.py noise
 
 docs: $(READY)
 	@$(BIN)/python -m typer weave_async.cli.main utils docs --name weave-async --output docs/cli.md

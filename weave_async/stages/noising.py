@@ -138,7 +138,7 @@ class _Noising:
             else:  # why it is missing, the first one says
                 kept[0] = replace(kept[0], verdicts=(*kept[0].verdicts, variant.verdicts[-1]))
         return [
-            replace(variant, copy=sample.copy + number * self.stride)
+            replace(variant, copy=sample.copy + number * self.stride) if number else variant
             for number, variant in enumerate(kept)
         ]
 
