@@ -165,7 +165,8 @@ def summary(turns: list[dict[str, Any]], texts: list[str], noise: Any) -> dict[s
     pairs = [pair for turn in turns for pair in zip(texts, turn["noisy"], strict=True)]
     rewrites = getattr(noise, "rewrites", frozenset())
     kept = {text: protected_in(text, rewrites) for text in set(texts)}
-    judged = [(kept[clean], noisy) for clean, noisy in pairs if kept[clean]]
+    whole = {text for text, spans in kept.items() if spans and not is_broken(spans, text)}
+    judged = [(kept[clean], noisy) for clean, noisy in pairs if clean in whole]
     alone_s = [turn.get("alone_cpu_s") for turn in turns]
     return {
         "per_cpu_s": spread([len(texts) / turn["cpu_s"] for turn in turns]),
