@@ -105,9 +105,9 @@ class RuleWatch:
             self._look()
 
     def as_dict(self) -> dict[str, dict[str, int]]:
-        """``judged`` and ``refused`` by rule."""
+        """``judged`` and ``rejected`` by rule."""
         return {
-            name: {"judged": judged, "refused": self._refused[kind, name]}
+            name: {"judged": judged, "rejected": self._refused[kind, name]}
             for (kind, name), judged in self._judged()
         }
 

@@ -288,9 +288,9 @@ def test_a_rule_that_rejects_all_or_nothing_is_named_once(
     assert len([line for line in told if "'lax' has rejected none of the first 128" in line]) == 1
     assert not [line for line in told if "'last'" in line]
     assert watch.as_dict() == {
-        "lax": {"judged": 300, "refused": 0},
-        "strict": {"judged": 300, "refused": 300},
-        "last": {"judged": 0, "refused": 0},
+        "lax": {"judged": 300, "rejected": 0},
+        "strict": {"judged": 300, "rejected": 300},
+        "last": {"judged": 0, "rejected": 0},
     }
 
 
