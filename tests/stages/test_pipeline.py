@@ -31,7 +31,7 @@ from weave_async.stages.building import AnyStage, PartSpec, StageSpec, stages_of
 from weave_async.stages.interface import ConsultFor
 from weave_async.stages.judging import AskingJudgingStage, JudgingStage
 from weave_async.stages.noising import AskingNoiseStage, NoiseOptions, NoiseStage
-from weave_async.stages.pipeline import Leg, Pipeline, legs_of
+from weave_async.stages.pipeline import MOST_CHARS_HERE, Leg, Pipeline, legs_of
 from weave_async.stages.repairing import Repair
 
 MakeSample = Callable[..., Sample]
@@ -449,6 +449,42 @@ def test_noise_on_the_prompt_stays_when_an_answer_is_repaired(make_sample: MakeS
     (done,) = repaired([noisy], asked, Rule("bad"))
     assert [message.content for message in done.messages] == ["Tae?", "fine"]
     assert asked.questions[0][1] == "Tea?"
+
+
+def test_a_long_sample_goes_to_the_workers_although_all_stages_are_light(
+    make_sample: MakeSample,
+) -> None:
+    # a rule that takes 2 ms for 1,000 characters would hold up the loop for seconds
+    stages = [judging("a", LightRule("bad")), judging("b", LightRule("worse"))]
+    workers = InProcess(stages)
+    long = MOST_CHARS_HERE * "x"
+    texts = ["good", long + "bad", "bad", long, "worse"]
+    done = run(
+        [make_sample(text, ordinal=n) for n, text in enumerate(texts)], stages, workers=workers
+    )
+    assert workers.came == [(range(2), 2)]
+    assert [each.completion for each in done] == texts
+    told = [each.rejection.rule if each.rejection else "" for each in done]
+    assert told == ["", "a", "a", "", "b"]
+
+
+def test_the_loop_has_its_turn_between_samples(make_sample: MakeSample) -> None:
+    num_turns = 0
+
+    async def counted() -> None:
+        async def count() -> None:
+            nonlocal num_turns
+            while True:
+                await asyncio.sleep(0)
+                num_turns += 1
+
+        other = asyncio.create_task(count())
+        await Pipeline([judging("a", LightRule())], (), StageTimes()).process(samples)
+        other.cancel()
+
+    samples = [make_sample("x" * MOST_CHARS_HERE, ordinal=n) for n in range(30)]
+    asyncio.run(counted())
+    assert num_turns > 8
 
 
 # --- noise behind the judges -----------------------------------------------------------------
