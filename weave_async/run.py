@@ -51,6 +51,7 @@ from weave_async.settings import Settings
 from weave_async.sinks.rows import failed_row, rejected_row
 from weave_async.stages.building import ALWAYS_APPLIED, drift_gate_of, stages_of
 from weave_async.stages.guard import PART_RAISED
+from weave_async.stages.noising import most_variants
 from weave_async.stages.pipeline import Pipeline
 from weave_async.summary import RunSummary, Status
 
@@ -259,6 +260,7 @@ class Run:
                 max_concurrency=min(concurrency, places.count(0)),
                 window=max(SMALLEST_WINDOW, WINDOW_PER_REQUEST * concurrency),
                 accept=self.recipe.accept,
+                most_per_answer=most_variants(stages),
                 group_size=self.recipe.generate.n,
             )
             if batching is None:

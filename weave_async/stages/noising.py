@@ -8,9 +8,10 @@ stays as it is; why, the sample's verdicts say.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
+from math import prod
 from random import Random
 from typing import Any, Literal, get_args
 
@@ -145,6 +146,11 @@ class _Noising:
     def _told(self, sample: Sample, reason: str, evidence: dict[str, Any]) -> Sample:
         verdict = RuleVerdict(f"noise:{self.name}", True, reason, evidence)
         return replace(sample, verdicts=(*sample.verdicts, verdict))
+
+
+def most_variants(stages: Iterable[object]) -> int:
+    """Samples that become of one answer, at most, where all of these stages vary it."""
+    return prod(stage.options.num_variants for stage in stages if isinstance(stage, _Noising))
 
 
 class NoiseStage(_Noising):
