@@ -213,6 +213,16 @@ def test_of_answers_that_are_there_no_more_are_judged_than_may_be_needed() -> No
     assert again.metrics.consultations.asked == 40
 
 
+def test_what_a_rule_rejects_of_noisy_samples_counts_as_rejected_by_it() -> None:
+    Path("mine.py").write_text("def clean(sample):\n    return not sample.edits\n")
+    noise = [{"typos": {"keep_clean": True}}]
+    python = {"python": f"{Path('mine.py').resolve()}:clean"}
+    run = run_of(recipe_of(150, noise=noise, validation=[python]))
+    summary = asyncio.run(finished(run))
+    assert (summary.written, summary.rejected, summary.idle_rules) == (150, 150, [])
+    assert run.metrics.rule_watch.as_dict()["python"] == {"judged": 300, "rejected": 150}
+
+
 def test_what_was_published_is_not_replaced_by_less() -> None:
     recipe = recipe_of(2000)
     asyncio.run(finished(run_of(recipe)))

@@ -80,12 +80,20 @@ class RuleWatch:
 
     A sample is judged by every rule up to the one that refuses it, so that the refusals alone tell
     all the figures. ``rules`` are their names in the order in which they are applied; of
-    those ``unnamed`` nothing is said.
+    those ``unnamed`` nothing is said, and those ``asking`` judge nothing again.
     """
 
-    def __init__(self, rules: Iterable[tuple[str, str]], unnamed: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        rules: Iterable[tuple[str, str]],
+        unnamed: Collection[str] = (),
+        asking: Collection[str] = (),
+    ) -> None:
         self._rules = list(rules)
         self._unnamed = frozenset(unnamed)
+        self._asking = frozenset(asking)
+        self._refused_again: Counter[tuple[str, str]] = Counter()
+        self._num_judged_again = 0
         self._refused: Counter[tuple[str, str]] = Counter()
         self._num_judged = 0
         self._to_look_at = [rule for rule in self._rules if rule[1] not in self._unnamed]
@@ -104,10 +112,19 @@ class RuleWatch:
         if self._to_look_at and self._num_judged >= SAMPLES_BEFORE_A_LOOK:
             self._look()
 
+    def count_again(self, sample: Sample) -> None:
+        """Take one that noise has changed, which the rules have judged once more."""
+        rejection = sample.rejection
+        if rejection is not None and rejection.stage == "noise":
+            return
+        self._num_judged_again += 1
+        if rejection is not None:
+            self._refused_again[rejection.stage, rejection.rule] += 1
+
     def as_dict(self) -> dict[str, dict[str, int]]:
         """``judged`` and ``rejected`` by rule."""
         return {
-            name: {"judged": judged, "rejected": self._refused[kind, name]}
+            name: {"judged": judged, "rejected": self._num_refused((kind, name))}
             for (kind, name), judged in self._judged()
         }
 
@@ -118,20 +135,24 @@ class RuleWatch:
             name
             for (kind, name), judged in self._judged()
             if judged >= SAMPLES_BEFORE_A_LOOK
-            and not self._refused[kind, name]
+            and not self._num_refused((kind, name))
             and name not in self._unnamed
         ]
 
     def _judged(self) -> Iterator[tuple[tuple[str, str], int]]:
-        left = self._num_judged
+        left, again = self._num_judged, self._num_judged_again
         for rule in self._rules:
-            yield rule, left
+            yield rule, left + (0 if rule[1] in self._asking else again)
             left -= self._refused[rule]
+            again -= self._refused_again[rule]
+
+    def _num_refused(self, rule: tuple[str, str]) -> int:
+        return self._refused[rule] + self._refused_again[rule]
 
     def _look(self) -> None:
         due = {rule: n for rule, n in self._judged() if n >= SAMPLES_BEFORE_A_LOOK}
         for kind, name in [rule for rule in self._to_look_at if rule in due]:
-            judged, refused = due[kind, name], self._refused[kind, name]
+            judged, refused = due[kind, name], self._num_refused((kind, name))
             if refused == judged:
                 logger.warning(
                     "%s '%s' has rejected all of the first %d samples: is it set too strictly? "
@@ -276,6 +297,8 @@ class RunMetrics:
             self.asked += 1
         if sample.edits or sample.verdicts:
             self._count_noise(sample)
+        if sample.edits:
+            self.rule_watch.count_again(sample)
         if sample.failure is not None:
             failure = sample.failure
             self.failed[failure.error] += 1

@@ -51,6 +51,7 @@ from weave_async.settings import Settings
 from weave_async.sinks.rows import failed_row, rejected_row
 from weave_async.stages.building import ALWAYS_APPLIED, drift_gate_of, stages_of
 from weave_async.stages.guard import PART_RAISED
+from weave_async.stages.judging import AskingJudgingStage
 from weave_async.stages.noising import most_variants
 from weave_async.stages.pipeline import Pipeline
 from weave_async.summary import RunSummary, Status
@@ -219,6 +220,7 @@ class Run:
             self.metrics.rule_watch = RuleWatch(
                 ((each.kind, each.name) for each in stages if each.kind == "validation"),
                 unnamed={ALWAYS_APPLIED},
+                asking={each.name for each in stages if isinstance(each, AskingJudgingStage)},
             )
             pipeline = Pipeline(
                 stages,
