@@ -15,6 +15,10 @@ from weave_async.records import Sample, TextChange
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 
 
+# Accents that are characters of their own: a word that goes on with one is no whole word.
+_COMBINING = re.compile(r"[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]")
+
+
 class Edit(NamedTuple):
     """``text[start:end]`` becomes ``after``. With ``start == end`` it is an insertion."""
 
@@ -29,6 +33,11 @@ class Span(NamedTuple):
     start: int
     end: int
     kind: str
+
+
+def _is_cut(text: str, start: int, end: int) -> bool:
+    beside = text[start - 1 : start] + text[end : end + 1]
+    return _COMBINING.search(beside) is not None
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,8 @@ class Passage:
     def words(self) -> list[tuple[int, int]]:
         """The stretches of letters, ``don't`` as one, that may change as a whole."""
         words = [match.span() for match in _WORD.finditer(self.text)]
+        if not self.text.isascii() and _COMBINING.search(self.text):
+            words = [span for span in words if not _is_cut(self.text, *span)]
         if not self.protected:
             return words
         free, spans = [], iter(self.protected)

@@ -10,6 +10,7 @@ from random import Random
 
 from weave_async.noise.edits import Edit, Passage, num_edits
 from weave_async.noise.sites import check_rate, taken
+from weave_async.noise.telling_words import KIND_OF
 
 _Ways = tuple[tuple[str, float], ...]
 _CONFUSIONS: dict[str, _Ways] = {
@@ -159,4 +160,6 @@ def _hyphenated(passage: Passage, start: int, end: int, column: int) -> Edit | N
     word = passage.text[start:end]
     if at - start < _MIN_PART or not word.isalpha() or not passage.is_free(start, end):
         return None
+    if not KIND_OF.keys().isdisjoint((word[: at - start].lower(), word[at - start :].lower())):
+        return None  # every-one
     return Edit(at, at, "-\n")
