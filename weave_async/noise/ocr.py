@@ -107,6 +107,8 @@ def _sites(passage: Passage, breaks: set[int]) -> list[tuple[int, str, _Ways]]:
             if len(glyph) > 1 and not breaks.isdisjoint(range(at + 1, match.end())):
                 continue
             is_within = at > start and at not in breaks and text[at - 1].isalpha()
+            if is_within and text[start:at].lower() in KIND_OF:
+                is_within = False  # a nose is no `no5e`: a figure would leave a word by itself
             if ways := (_CONFUSIONS if is_within else _SAFE_FIRST)[glyph]:
                 sites.append((at, glyph, ways))
     return sites
