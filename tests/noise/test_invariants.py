@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noise.sentences import SENTENCES
-from weave_async.noise.invariants import AMOUNTS, broken_rule
+from weave_async.noise.invariants import AMOUNTS, broken_rule, num_negators
 from weave_async.noise.lock import MeaningLock
 from weave_async.noise.spans import ProtectedSpans
 from weave_async.noise.typos import TyposNoise
@@ -193,3 +193,14 @@ def test_long_texts_take_time_that_grows_with_their_length(piece: str) -> None:
         began = time.thread_time()
         broken_rule(text, f"x {text}")
         assert time.thread_time() - began < 0.2 + 3e-5 * num_chars, num_chars
+
+
+def test_a_negator_that_was_cut_off_its_verb_counts_like_one_that_was_not() -> None:
+    assert num_negators("I do n't know, I don’t") == 2
+    assert broken_rule("I do n't know.", "I do know.") == "negation_changed"
+    assert broken_rule("I do n’t know.", "I don't know.") is None
+
+
+def test_the_rest_of_a_word_behind_a_figure_is_no_negator() -> None:
+    assert broken_rule("on the gravestone", "on the gravest0ne") is None
+    assert broken_rule("no1 knows", "1 knows") is not None

@@ -13,6 +13,7 @@ from weave_async.noise.fillers import FillersNoise
 from weave_async.noise.punctuation import PunctuationNoise
 from weave_async.noise.shorthand import BUSINESS, CHAT
 from weave_async.noise.truncation import TruncationNoise
+from weave_async.noise.typos import TyposNoise
 from weave_async.noise.whitespace import WhitespaceNoise
 
 from .noisy import SENTENCES, varied
@@ -163,6 +164,12 @@ def test_fillers_stand_at_borders_of_clauses() -> None:
     assert varied(FillersNoise(1, ["um"]), text) == after
 
 
+def test_a_filler_amid_a_sentence_stands_between_commas() -> None:
+    noise = FillersNoise(1, fillers=["well"])
+    text = "the pipe is blocked and leaks"
+    assert varied(noise, text) == "well, the pipe is blocked, well, and leaks"
+
+
 def test_a_text_opens_with_a_filler_if_there_is_no_other_place() -> None:
     assert varied(FillersNoise(0.01, ["so"]), "word") == "so, word"
 
@@ -171,6 +178,28 @@ def test_emoji_end_sentences_and_questions_go_on_ending_with_their_mark() -> Non
     assert varied(EmojiNoise(1, emoji=["X"]), "Yes. No, or? Well") == "Yes. X No, or? Well X"
     text = "Yes, well, no."
     assert varied(EmojiNoise(1, "clauses", ["X"]), text) == "Yes X, well X, no. X"
+
+
+@pytest.mark.parametrize(
+    "text", ["Family 👨\u200d👩\u200d👧", "All is fine 👍🏽", "Au Cafe\u0301", "Hello\r\n and you"]
+)
+def test_truncation_cuts_no_character_in_two(text: str) -> None:
+    for rate in (0.05, 0.1, 0.2, 0.3, 0.4):
+        kept = varied(TruncationNoise(rate), text)
+        lost = text[len(kept) :]
+        assert kept[-1] not in "\u200d\r", kept
+        assert lost[:1] not in ("\u200d", "🏽", "\u0301"), kept
+
+
+def test_a_word_with_accents_of_their_own_is_left_alone() -> None:
+    noise = TyposNoise(0.2, "learner")
+    for seed in range(20):
+        assert "re\u0301sume\u0301 " in varied(noise, "my re\u0301sume\u0301 helps nobody", seed)
+
+
+def test_a_comma_behind_a_figure_stays() -> None:
+    text = "it ends in 4, people think"
+    assert all("4 people" not in varied(PunctuationNoise(1), text, seed) for seed in range(30))
 
 
 def test_several_emoji_may_stand_together() -> None:
@@ -203,6 +232,7 @@ def test_truncation_keeps_what_is_protected_and_questions(at: str) -> None:
     [
         (lambda: PunctuationNoise(kinds=[]), "kinds must name one of dropped, doubled"),
         (lambda: FillersNoise(fillers=["um", " "]), "none of them empty"),
+        (lambda: FillersNoise(fillers=["um", "no"]), "no word that negates"),
         (lambda: EmojiNoise(emoji=[]), "none of them empty"),
         (lambda: EmojiNoise(most=0), "most must be between 1 and 5"),
         (lambda: TruncationNoise(0.6), "rate must be between 0 and 0.5"),

@@ -124,3 +124,15 @@ def test_a_long_text_of_any_shape_takes_no_time(make: Make, shape: str) -> None:
         began = time.thread_time()
         varied(make(0.1), part)
         assert time.thread_time() - began < 4, f"{len(part)} characters"
+
+
+def test_a_scanner_misreads_as_much_of_a_long_text_as_was_asked_for() -> None:
+    text = "Is anyone at the gravestone of everyone whose nose is closed in those phones? " * 20
+    passage = ProtectedSpans().passage(text)
+    num_sites = len(list(OcrNoise(1, line_breaks=0).edits(passage, Random(0))))
+    results = [
+        MeaningLock(ProtectedSpans()).vary(OcrNoise(0.3, line_breaks=0), text, Random(seed))
+        for seed in range(20)
+    ]
+    delivered = sum(len(each.changes) for each in results) / 20 / num_sites
+    assert abs(delivered / 0.3 - 1) < 0.05

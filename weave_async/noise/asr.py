@@ -21,14 +21,17 @@ from weave_async.noise.quantities import (
 )
 from weave_async.noise.sites import check_rate, taken, with_case_of
 from weave_async.noise.spoken_numbers import WORDS, spoken, spoken_ordinal, spoken_year
-from weave_async.noise.units import ARTICLES, CURRENCIES, UNITS
+from weave_async.noise.units import CURRENCIES, UNITS, is_in_doubt, is_said_of_one
 
-_MARK = re.compile(r"\s[-–—](?=\s)|[.,;:!?…]+(?=\s|$)")
+_MARK = re.compile(r"\s[-–—](?=\s)(?!\s+\d)|[.,;:!?…]+(?=\s|$)")  # a dash may be a minus
 _DIGIT = re.compile(r"\d")
 _BETWEEN = re.compile(r"[\s,-]*(?P<link>and|point|minus|an?)?[\s,-]*", re.IGNORECASE)
+_AREA_CODE = re.compile(r"\)\s?-?\d")  # (555) 123-4567
 _JOINING = frozenset(("point", "minus", "hundred", *(code.lower() for code in CURRENCIES)))
 _MOST_UNGROUPED = 9_999
 """Figures longer than this, without a comma, are mostly the numbers of something."""
+_THOUSANDS_OR_DECIMALS = re.compile(r"[1-9]\d{0,2}\.\d{3}")
+"""``1.000`` euros are a thousand in most of Europe."""
 _FIRST_YEAR, _LAST_YEAR = 1100, 2099
 
 
@@ -71,6 +74,12 @@ class AsrNoise:
         return edits.values()
 
 
+def _may_be_a_unit(text: str, start: int) -> bool:
+    """``one week``, ``2 hours``."""
+    before = word_before(text, start)
+    return before in WORDS or before[-1:].isdigit()
+
+
 def _marks(passage: Passage) -> Iterator[Edit]:
     """Marks to leave out. Not one behind a number: the next word would become its unit."""
     text, last = passage.text, passage.text.rfind("?")
@@ -95,6 +104,8 @@ def _said(passage: Passage) -> Iterator[Edit]:
         if quantity.figure is None or not passage.is_free(start, end):
             continue
         if not stands_alone(text, start, end) or _has_neighbour(text, quantities, at):
+            continue
+        if _AREA_CODE.match(text, end):
             continue
         if words := _in_words(text, quantity):
             yield Edit(start, end, words)
@@ -125,7 +136,13 @@ def _in_words(text: str, quantity: Quantity) -> str | None:
     if kind == "ordinal":
         return spoken_ordinal(int(amount)) if amount < 100 else None
     figure = text[slice(*quantity.figure)]
-    if unit and (unit not in UNITS or not UNITS[unit].one or written.endswith(f"{figure}s")):
+    if _THOUSANDS_OR_DECIMALS.fullmatch(figure):
+        return None
+    if unit and (
+        unit not in UNITS
+        or not UNITS[unit].one
+        or (is_in_doubt(unit, amount, written, figure) and not written.endswith("second"))
+    ):
         return None
     if unit in CURRENCIES and amount % 1:
         return None  # nobody says five point five dollars
@@ -142,7 +159,5 @@ def _in_words(text: str, quantity: Quantity) -> str | None:
         said = spoken(amount)
     if said is None or not unit:
         return said
-    is_one = amount == 1 or word_before(text, quantity.start) in ARTICLES
-    if is_one and unit == "s":
-        return None  # a second is an ordinal, too
+    is_one = is_said_of_one(amount, unit, written, word_before(text, quantity.start))
     return f"{said} {(UNITS[unit].one if is_one else UNITS[unit].many)[0]}"

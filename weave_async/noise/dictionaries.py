@@ -25,7 +25,6 @@ when cuando wenn quand
 where dónde wo où
 why porqué warum pourquoi
 how cómo wie comment
-who quién wer qui
 what qué was quoi
 if si wenn si
 this este dieses ce

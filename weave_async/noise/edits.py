@@ -16,6 +16,10 @@ _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 _ASCII_WORD = re.compile(r"[A-Za-z]+(?:'[A-Za-z]+)*")  # the same, in two thirds of the time
 
 
+# Accents that are characters of their own: a word that goes on with one is no whole word.
+_COMBINING = re.compile(r"[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]")
+
+
 class Edit(NamedTuple):
     """``text[start:end]`` becomes ``after``. With ``start == end`` it is an insertion."""
 
@@ -30,6 +34,11 @@ class Span(NamedTuple):
     start: int
     end: int
     kind: str
+
+
+def _is_cut(text: str, start: int, end: int) -> bool:
+    beside = text[start - 1 : start] + text[end : end + 1]
+    return _COMBINING.search(beside) is not None
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,10 @@ class Passage:
     def words(self) -> list[tuple[int, int]]:
         """The stretches of letters, ``don't`` as one, that may change as a whole."""
         word = _ASCII_WORD if self.text.isascii() else _WORD
-        return self.only_free(list(map(re.Match.span, word.finditer(self.text))))
+        spans = list(map(re.Match.span, word.finditer(self.text)))
+        if not self.text.isascii() and _COMBINING.search(self.text):
+            spans = [span for span in spans if not _is_cut(self.text, *span)]
+        return self.only_free(spans)
 
     @cached_property
     def free(self) -> list[tuple[int, int]]:

@@ -23,6 +23,8 @@ _TITLE = re.compile(
     r"\b(?:Mrs?|Ms|Miss|Dr|Prof|Professor|Sir|Herr|Frau|Mme|Monsieur|Madame|Señora?|Sra?)\.? \Z"
 )
 _TITLE_CHARS = 12
+_BARE_GENITIVE = re.compile(r"['’](?= [^\W\d_])")
+_SAINT = re.compile(r"\b(?:St\.?|Saint) \Z")
 _SENTENCE_END = re.compile(r"(?:\A|[.!?:\n\"“(])\s*\Z")
 
 
@@ -63,8 +65,13 @@ class EntitiesNoise:
                 continue
             others = lists.by_kind[kind]
             shift = 1 + _mixed(kind, seed) % (len(others) - 1)
-            # A shift of the whole list: two names do not become one (those that are words may).
-            yield Edit(start, end, others[(place + shift) % len(others)])
+            # A shift of the whole list: two different names never become the same one.
+            after = others[(place + shift) % len(others)]
+            if name.endswith("s") and not after.endswith("s"):
+                owning = _BARE_GENITIVE.match(passage.text, end)  # James' dog
+                if owning is not None and passage.is_free(*owning.span()):
+                    end, after = owning.end(), f"{after}{owning.group()}s"
+            yield Edit(start, end, after)
 
 
 def _found(passage: Passage, lists: NameLists) -> Iterator[tuple[int, int, Kind, int]]:
@@ -83,10 +90,14 @@ def _found(passage: Passage, lists: NameLists) -> Iterator[tuple[int, int, Kind,
                 name = city
                 break
         entity = lists.entities.get(name)
-        if entity is None or not passage.is_free(start, end):
+        if entity is None or not passage.is_free(start, end) or _is_of_a_saint(text, start):
             continue
-        if name.lower() in COMMON_WORDS or (entity.kind == "last" and _begins(text, start)):
-            pairs = pairwise(matches[max(0, at - 1) : at + 2])
+        is_last = entity.kind == "last"
+        if name.lower() in COMMON_WORDS or (
+            is_last and (lists.capitalises_nouns or _begins(text, start))
+        ):
+            # A last name has its first name before it: `King Charles` is none.
+            pairs = pairwise(matches[max(0, at - 1) : at + (1 if is_last else 2)])
             is_beside_one = any(_are_beside(text, left, right, lists) for left, right in pairs)
             if not is_beside_one and not _has_title(text, start):
                 continue
@@ -113,6 +124,11 @@ def _are_beside(text: str, left: re.Match[str], right: re.Match[str], lists: Nam
 
 def _has_title(text: str, start: int) -> bool:
     return _TITLE.search(text[max(0, start - _TITLE_CHARS) : start]) is not None
+
+
+def _is_of_a_saint(text: str, start: int) -> bool:
+    """``St. Louis`` and ``St. James's Park`` are places."""
+    return _SAINT.search(text[max(0, start - 7) : start]) is not None
 
 
 def _begins(text: str, start: int) -> bool:

@@ -50,23 +50,23 @@ _CITIES = {  # of languages for which Faker makes cities up
 }
 COMMON_WORDS = frozenset(
     """
-    all april august ball banks bass bean best bill bird black blue bond bridges brook brown buck
-    bush case chance chase christian church clay cook cross day dawn dean drew duke english faith
-    field fields fish flowers ford fox frank french friend frost fry gene german gold good grace
-    grant gray green grey guy hall hand hart heath hill holiday hood hope horn house hunt iris ivy
-    jack jade jewel joy june justice kent key king knight lamb lane law lily little long love low
-    major man marine mark marsh mason may mercy miles mills moon moss ocean old olive page park
-    parks patience pearl penny pope potter power price prince queen rain rankin ray reed rice rich
-    rivers rose ruby rush sharp short silver small snow stark stone strong summer swan sweet van
-    violet wall ware water waters weeks west white wild will winter wise wolf wood woods worth york
-    young
+    all april august ball banks bass bean best bill bird bishop black blue bond bridges brook
+    brown buck bush case chance chase christian church clay cook cross day dawn dean drew duke
+    english faith field fields fish flowers ford fox frank french friend frost fry gene german
+    gold good grace grant gray green grey guy hall hand hart heath hill holiday hood hope horn
+    house hunt iris ivy jack jade jewel joy june justice kent key king knight lamb lane law lily
+    little long love low major man marine mark marsh mason may mercy miles mills moon moss ocean
+    old olive page park parks patience pearl penny pope potter power price prince queen rain
+    rankin ray reed rice rich rivers rose ruby rush sharp short silver small snow stark stone
+    strong summer swan sweet van violet wall ware water waters weeks west white wild will winter
+    wise wolf wood woods worth york young
     """.split()  # noqa: SIM905 - read as words
 )
 """Names that are words as well: only beside another name or a title are they taken for names."""
 
 
 class Entity(NamedTuple):
-    """``place`` counts the names of one kind, those that are words as well at the end."""
+    """``place`` counts the names of one kind."""
 
     kind: Kind
     place: int
@@ -80,6 +80,8 @@ class NameLists:
     by_kind: Mapping[Kind, Sequence[str]]
     long_cities: Mapping[str, Sequence[str]]
     """By their first word, those of several words, longest first."""
+    capitalises_nouns: bool = False
+    """As in German, where ``Bruder`` and ``Koch`` are last names as well as any noun."""
 
 
 def check_locale(locale: str) -> None:
@@ -118,14 +120,19 @@ def names_of(locale: str) -> NameLists:
             continue
         by_kind[kind] = plain
         words = [name for name in new if name.lower() in COMMON_WORDS]
-        entities |= {name: Entity(kind, place) for place, name in enumerate((*plain, *words))}
+        # Those that are words as well take the last places too, whose names are rare: at the end
+        # of the list all of them would become what its first, and most frequent, names become.
+        places = [*range(len(plain)), *range(len(plain) - len(words), len(plain))]
+        entities |= {
+            name: Entity(kind, place) for place, name in zip(places, (*plain, *words), strict=True)
+        }
     if not entities:
         raise ValueError(f"names are told by their capitals: {locale} has none")
     long_cities: dict[str, list[str]] = {}
     for name in sorted(by_kind.get("city", ()), key=len, reverse=True):
         if " " in name:
             long_cities.setdefault(name.split()[0], []).append(name)
-    return NameLists(entities, by_kind, long_cities)
+    return NameLists(entities, by_kind, long_cities, locale.startswith("de_"))
 
 
 def _names(provider: type, *attributes: str) -> dict[str, None]:

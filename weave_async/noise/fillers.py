@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from random import Random
 
 from weave_async.noise.edits import Edit, Passage
+from weave_async.noise.invariants import num_negators
 from weave_async.noise.sites import check_rate, taken
 
 # Where a sentence begins, behind a comma, and in front of a word that joins two clauses.
@@ -41,18 +42,30 @@ class FillersNoise:
         check_rate(self.rate)
         if not self.fillers or not all(filler.strip() for filler in self.fillers):
             raise ValueError("fillers must be a list of words to put in, and none of them empty")
+        if any(num_negators(filler) for filler in self.fillers):
+            raise ValueError("fillers must hold no word that negates: the lock would refuse it")
 
     def edits(self, passage: Passage, rng: Random) -> Iterator[Edit]:
-        text = passage.text
-        sites = [at for each in _BORDER.finditer(text) if passage.is_free(at := each.start(), at)]
+        text, sites = passage.text, []
+        for each in _BORDER.finditer(text):
+            at = each.start()
+            before = at - 1 if _is_amid(text, at) else at
+            if passage.is_free(before, before) and passage.is_free(at, at):
+                sites.append(at)
         for at in taken(sites, self.rate, rng):
             filler = rng.choice(self.fillers)
             if at > 0 and text[at - 1] == ",":
                 yield Edit(at, at, f" {filler},")
-            elif at > 0 and text[at - 2] not in ".!?":
-                yield Edit(at, at, f"{filler} ")
+            elif _is_amid(text, at):
+                # Without commas it could mean something: the pipe is blocked well and clean.
+                yield Edit(at - 1, at - 1, f", {filler},")
             else:
                 yield _opening(passage, at, filler)
+
+
+def _is_amid(text: str, at: int) -> bool:
+    """Whether a word stands before it, and not the end of a sentence or clause."""
+    return at > 1 and text[at - 1] == " " and text[at - 2] not in ".!?"
 
 
 def _opening(passage: Passage, at: int, filler: str) -> Edit:

@@ -20,7 +20,7 @@ from weave_async.noise.telling_words import (
     MONTH_NAMES,
     MONTHS,
     NUMBER_WORDS,
-    words_in,
+    WORD,
 )
 from weave_async.records import TextChange
 
@@ -32,6 +32,8 @@ _WITH_A_VALUE = MONTH_NAMES | (NUMBER_WORDS & SPOKEN) | {"percent"}
 """What ``noise.quantities`` understands; of other words, as ``twice``, each must be there again."""
 _LONE_MONTHS = MONTH_NAMES & DATE_WORDS
 _ENDING_CHARS = 60
+_WHOLE_WORD = re.compile(rf"(?<![^\W_]){WORD.pattern}")
+"""What stands behind a figure is the rest of a word: no French ``ne`` is in a ``gravest0ne``."""
 
 _DIGIT = re.compile(r"\d")
 _FIGURE = re.compile(
@@ -104,7 +106,7 @@ def num_negators(text: str) -> int:
 
 
 def _telling(text: str) -> list[str]:
-    return [word for word in words_in(text.lower()) if word in KIND_OF]
+    return [word for word in _WHOLE_WORD.findall(text.lower()) if word in KIND_OF]
 
 
 def _changed(before: Sequence[str], after: Sequence[str], rewrites: Collection[str]) -> str | None:

@@ -84,6 +84,11 @@ _CAPITAL = re.compile(
 )
 _BRACE = re.compile(r"[{}]")
 _JSON_START = re.compile(r"\{\s*(?:\"|\})")
+_FORMULA = re.compile(
+    r"\$(?![\s$])(?=[^$\n]*[\\^_={}+])[^$\n]{1,500}(?<!\s)\$(?![\d$])"
+    r"|\$\$[^$]{1,2000}\$\$|\\\([^\n]{1,500}?\\\)|\\\[.{1,2000}?\\\]",
+    re.DOTALL,
+)
 
 
 def marked(text: str) -> Iterator[Span]:
@@ -110,8 +115,10 @@ def capitalised(text: str) -> Iterator[Span]:
         yield Span(start, end, "acronym" if kind == "acronym" else "name")
 
 
-_BRACE = re.compile(r"[{}]")
-_JSON_START = re.compile(r"\{\s*(?:\"|\})")
+def formulas(text: str) -> Iterator[Span]:
+    """Those of TeX: a ``$`` in them is no currency. ``$5 or x_1 = $7`` holds none."""
+    for match in _FORMULA.finditer(text):
+        yield Span(match.start(), match.end(), "code")
 
 
 def braced(text: str) -> Iterator[Span]:

@@ -11,6 +11,7 @@ from random import Random
 
 from weave_async.noise.edits import Edit, Passage, num_edits
 from weave_async.noise.sites import check_rate
+from weave_async.noise.telling_words import KIND_OF
 
 _Ways = tuple[tuple[str, float], ...]
 _CONFUSIONS: dict[str, _Ways] = {
@@ -146,6 +147,8 @@ def _ways(passage: Passage, start: int, end: int, breaks: Collection[int]) -> _W
     if any(place in breaks for place in range(start + 1, end)):
         return ()
     is_within = start > word_start and start not in breaks and text[start - 1].isalpha()
+    if is_within and text[word_start:start].lower() in KIND_OF:
+        is_within = False  # a nose is no `no5e`: a figure would leave a word by itself
     return (_CONFUSIONS if is_within else _SAFE_FIRST)[text[start:end]]
 
 
@@ -180,4 +183,6 @@ def _hyphenated(passage: Passage, start: int, end: int, column: int) -> Edit | N
     word = passage.text[start:end]
     if at - start < _MIN_PART or not word.isalpha() or not passage.is_free(start, end):
         return None
+    if not KIND_OF.keys().isdisjoint((word[: at - start].lower(), word[at - start :].lower())):
+        return None  # every-one
     return Edit(at, at, "-\n")

@@ -54,6 +54,8 @@ class PunctuationNoise:
             # `3, 50` must not become `3,50`: nothing protected may stand on either side.
             if at + 2 >= len(text) or not passage.is_free(at - 1, at + 3):
                 kinds = [kind for kind in kinds if kind != "unspaced"]
+            if text[at - 1].isdigit():  # `in 4, people think`: the next word would become its unit
+                kinds = [kind for kind in kinds if kind != "dropped"]
             is_within_word = match.group() in "'’"  # AI's, with a protected AI, must not become AIs
             if kinds and passage.is_free(at - is_within_word, at + 1 + is_within_word):
                 sites.append((at, kinds))

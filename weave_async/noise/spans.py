@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 import regex  # type: ignore[import-untyped]
 
 from weave_async.noise.edits import Passage, Span
-from weave_async.noise.marks import braced, capitalised, marked
+from weave_async.noise.marks import braced, capitalised, formulas, marked
 from weave_async.noise.telling_words import telling_words
 
 PATTERN_TIMEOUT_S = 0.05
@@ -85,6 +85,8 @@ def built_in(text: str) -> list[Span]:
     names = list(capitalised(text))
     if _tells_names_by_case(text, len(names)):
         spans += names
+    if "$" in text or "\\" in text:
+        spans += formulas(text)
     if "{" in text:
         spans += braced(text)
     last = text.rfind("?")

@@ -26,6 +26,7 @@ NEGATORS = _words(
     nunca nadie nada ningún ningun ninguno ninguna sin tampoco jamás jamas
     """
 ) | {f"{verb}n{mark}t" for verb in _AUXILIARIES for mark in ("'", "’", "ʼ", "")}
+NEGATORS |= {"n't", "n’t", "nʼt"}  # `do n't`, in text that was cut into tokens
 """As people write them in English, and the usual ones of German, French and Spanish."""
 
 NUMBER_WORDS = _words(

@@ -67,7 +67,6 @@ x finally eventually
 x currently presently
 x previously earlier
 x soon shortly
-x although though
 x beneath underneath
 x everybody everyone
 x somebody someone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
@@ -11,6 +12,21 @@ from weave_async.noise.edits import Edit, Passage, num_edits
 from weave_async.noise.sites import check_rate
 
 _MOST = 0.5
+
+
+_JOINER = "\u200d"
+_SKIN_TONES = "🏻🏼🏽🏾🏿"
+
+
+def _may_part(left: str, right: str) -> bool:
+    """Whether they are characters of their own: no letter and its accent, no parts of an emoji."""
+    if not right or (left.isascii() and right.isascii()):
+        return (left, right) != ("\r", "\n")
+    return (
+        _JOINER not in (left, right)
+        and right not in _SKIN_TONES
+        and not unicodedata.category(right).startswith("M")
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +54,8 @@ class TruncationNoise:
         if self.at == "word":
             while cut > least and not (text[cut - 1].isalnum() and not text[cut].isalnum()):
                 cut -= 1
+        while cut > least and not _may_part(text[cut - 1], text[cut : cut + 1]):
+            cut -= 1
         cut = max(cut, least)
         if cut < end and self.rate > 0:
             yield Edit(cut, len(text), "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import NamedTuple
 
 
@@ -84,6 +85,23 @@ SIGNS = {sign: unit for unit, ways in UNITS.items() for sign in ways.signs} | CU
 def unit_named(written: str) -> str | None:
     """The unit that is written so; ``None`` for what is none."""
     return SIGNS.get(written) or WRITTEN.get(written.lower()) or _CODES.get(written.lower())
+
+
+def is_said_of_one(amount: Decimal, unit: str, written: str, before: str) -> bool:
+    """Whether the unit stands in the singular: of one, and in ``a 5 kilometre run``.
+
+    Not in ``the 6 months``, which says so itself. ``before`` is the word in front of the amount.
+    """
+    if amount == 1 or unit == "%":
+        return amount == 1
+    return before in ARTICLES and not written.lower().endswith(UNITS[unit].many)
+
+
+def is_in_doubt(unit: str, amount: Decimal, written: str, figure: str) -> bool:
+    """What may be no unit at all, or would be no number: the 90s, a budget of 5m, one second."""
+    if unit == "s" and amount == 1:
+        return True
+    return unit in ("m", "s") and written.endswith(f"{figure}{unit}")
 
 
 _CODES = {unit.lower(): unit for unit in ("USD", "EUR", "GBP", "km", "kg")}

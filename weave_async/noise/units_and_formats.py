@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, time
@@ -12,7 +13,7 @@ from typing import ClassVar
 from weave_async.noise.edits import Edit, Passage
 from weave_async.noise.quantities import MONTHS, Quantity, quantities_in, stands_alone, word_before
 from weave_async.noise.sites import check_rate, taken
-from weave_async.noise.units import ARTICLES, CURRENCIES, UNITS
+from weave_async.noise.units import ARTICLES, CURRENCIES, UNITS, is_in_doubt, is_said_of_one
 
 _IDENTIFIERS = frozenset(
     """
@@ -25,6 +26,9 @@ _OF_A_CLOCK = frozenset(
 )
 _SIGN_OF = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹"}
 _MONTHS_SHORT = frozenset(name[:3] for name in MONTHS)
+_THOUSANDS = re.compile(r"\d\s?(?:k|thousand|hundred)\b", re.IGNORECASE)
+_TELLS_TO_DO = re.compile(r"(?:May|March) \d++ [a-z]")
+"""At the beginning of a text: ``May 12 people come in?``, ``March 5 miles.``"""
 _MIN_GROUPED = 10_000
 """Smaller numbers without a unit may be years, and are rarely written with a comma."""
 
@@ -74,15 +78,22 @@ class UnitsAndFormatsNoise:
             return _times(amount, written, before)
         if kind == "date" and isinstance(amount, str) and amount.startswith("--"):
             _, _, month, day = amount.split("-")
-            return _days(int(month), int(day), written, before)
+            if before or not _TELLS_TO_DO.match(text, quantity.start):
+                return _days(int(month), int(day), written, before)
+            return []
         if kind != "number" or not isinstance(amount, Decimal) or quantity.figure is None:
             return []
         if before[:3].title() in _MONTHS_SHORT or before.upper() in CURRENCIES:
             return []  # March 5km: with a blank it would be a date
-        if written.lower().endswith(("k", "thousand", "hundred", "0s")) or written[0] in "mM":
+        if written[0] in "mM" or written.lower().endswith("0s") or _is_scaled(written):
             return []  # a thousand is one already; the 90s are no seconds
         start, end = (at - quantity.start for at in quantity.figure)
         return _amounts(written, written[start:end], amount, unit, before)
+
+
+def _is_scaled(written: str) -> bool:
+    """``5k``, ``90 thousand dollars``: what is not in the figure would be lost with the unit."""
+    return _THOUSANDS.search(written) is not None
 
 
 def _dates(day: date, written: str, before: str, day_first: bool | None) -> list[str]:
@@ -142,7 +153,7 @@ def _amounts(written: str, figure: str, amount: Decimal, unit: str, before: str)
     if not (before in _IDENTIFIERS or before.endswith("#")):
         figures += _regrouped(figure, has_unit=bool(unit))
     sign = "-" if amount < 0 else ""
-    if unit not in UNITS or (unit == "s" and written.endswith(f"{figure}s")):
+    if unit not in UNITS or is_in_doubt(unit, amount, written, figure):
         return [written[:start] + other + written[start + len(figure) :] for other in figures]
     scale = next((word for word in (" million", " billion") if word in written.lower()), "")
     ways = []
@@ -164,8 +175,7 @@ def _with_unit(number: str, amount: Decimal, unit: str, written: str, before: st
     # 30s may be a decade.
     gaps = {"%": ("",), "s": (" ",)}.get(unit, (" ", ""))
     ways = [f"{number}{gap}{sign}" for sign in signs[:1] for gap in gaps]
-    is_one = amount == 1 or (before in ARTICLES and unit != "%")  # a 5 kilometre run
-    words = one if is_one else many
+    words = one if is_said_of_one(amount, unit, written, before) else many
     return [*ways, *(f"{number} {word}" for word in words if word != "second")]  # it is an ordinal
 
 
