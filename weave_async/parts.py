@@ -494,8 +494,11 @@ def stage_spec_of(recipe: Recipe, *, explains_all: bool = False) -> StageSpec:
 
 
 def workers_of(recipe: Recipe, spec: StageSpec, stages: Sequence[AnyStage]) -> WorkerPool | None:
-    """Where the stages run that the event loop would suffer from; ``None`` if there are none."""
-    if not any(cost_of(stage) == building.IN_WORKERS for stage in stages):
+    """Where what the event loop would suffer from runs; ``None`` if there can be no such thing.
+
+    Where all stages are light, only long samples come here: the workers start with the first one.
+    """
+    if not (spec.noise or spec.validation or spec.schema):
         return None
     limits = recipe.stages
     return WorkerPool(
@@ -504,6 +507,7 @@ def workers_of(recipe: Recipe, spec: StageSpec, stages: Sequence[AnyStage]) -> W
         num_workers=limits.workers or min(MOST_WORKERS, max(1, len(os.sched_getaffinity(0)) - 1)),
         deadline_s=limits.deadline,
         memory_bytes=limits.memory_mb << 20,
+        starts_late=all(cost_of(stage) != building.IN_WORKERS for stage in stages),
     )
 
 

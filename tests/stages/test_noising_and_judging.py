@@ -347,6 +347,24 @@ def test_a_rule_may_mend_what_it_finds(make_sample: MakeSample) -> None:
     assert done.verdicts == (RuleVerdict("pii", True, "redacted", {"emails": 1}, mended=True),)
 
 
+def test_edits_do_not_tell_what_a_rule_has_blacked_out(make_sample: MakeSample) -> None:
+    """They hold what stood there before the noise, and their places are those of another text."""
+
+    def black_out(sample: Sample) -> Verdict:
+        mended = (Message("user", "[NAME] said so."), *sample.messages[1:])
+        return Verdict(True, "redacted", {"names": 1}, mended)
+
+    edits = (
+        NoiseEdit("typos", 0, (TextChange(0, "Anna", "Amna"),)),
+        NoiseEdit("typos", 1, (TextChange(0, "Yes", "Yse"),)),
+    )
+    messages = (Message("user", "Amna said so."), Message("assistant", "Yse."))
+    noisy = replace(make_sample(), messages=messages, edits=edits)
+    (done,) = process([noisy], JudgingStage("validation", "names", black_out))
+    assert done.edits == (NoiseEdit("typos", 0, ()), edits[1])
+    assert clean_texts(done) == {1: "Yes."}
+
+
 @pytest.mark.parametrize("messages", [(), ("text",), 5])
 def test_a_rule_that_mends_with_something_else_is_at_fault(
     make_sample: MakeSample, messages: Any

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
 
@@ -31,7 +32,7 @@ from weave_async.stages.building import AnyStage, PartSpec, StageSpec, stages_of
 from weave_async.stages.interface import ConsultFor
 from weave_async.stages.judging import AskingJudgingStage, JudgingStage
 from weave_async.stages.noising import AskingNoiseStage, NoiseOptions
-from weave_async.stages.pipeline import Leg, Pipeline, legs_of
+from weave_async.stages.pipeline import MOST_CHARS_HERE, Leg, Pipeline, legs_of
 from weave_async.stages.repairing import Repair
 
 MakeSample = Callable[..., Sample]
@@ -186,6 +187,27 @@ def test_rules_are_applied_cheapest_first_and_otherwise_as_the_recipe_has_them()
         f"{__name__}:Rule",
         f"{__name__}:Judge",
     ]
+
+
+def test_rules_from_which_noise_would_hide_something_come_before_it(tmp_path: Path) -> None:
+    names = ["decontamination", "length", "pii", "echo", "secrets"]
+    (tmp_path / "test.txt").write_text("What is the tallest mountain in the world?")
+    files = {"files": [str(tmp_path / "test.txt")]}
+    rules = [PartSpec(name, files if name == "decontamination" else {}) for name in names]
+    stages = [stage.name for stage in stages_of(StageSpec(0, [PartSpec("typos", {})], rules))]
+    assert stages == ["completion", "pii", "echo", "secrets", "decontamination", "typos", "length"]
+    stages = [stage.name for stage in stages_of(StageSpec(0, [], rules))]
+    assert stages == ["completion", "length", "pii", "echo", "secrets", "decontamination"]
+
+
+def test_a_secret_is_found_although_noise_misspells_what_tells_it(make_sample: MakeSample) -> None:
+    noise = PartSpec("typos", {"rate": 0.2, "field": "both"})
+    rules = [PartSpec("secrets", {"action": "redact"})]
+    text = "My password = hunter2hunter2XyZ99abcq and I would like to change it some time soon."
+    samples = [make_sample(text, user=text, ordinal=n) for n in range(20)]
+    done = run(samples, stages_of(StageSpec(0, [noise], rules)))
+    assert all(each.edits for each in done)
+    assert not any("hunter" in repr((each.messages, each.edits, each.verdicts)) for each in done)
 
 
 @pytest.mark.parametrize(
@@ -449,3 +471,39 @@ def test_noise_on_the_prompt_stays_when_an_answer_is_repaired(make_sample: MakeS
     (done,) = repaired([noisy], asked, Rule("bad"))
     assert [message.content for message in done.messages] == ["Tae?", "fine"]
     assert asked.questions[0][1] == "Tea?"
+
+
+def test_a_long_sample_goes_to_the_workers_although_all_stages_are_light(
+    make_sample: MakeSample,
+) -> None:
+    # a rule that takes 2 ms for 1,000 characters would hold up the loop for seconds
+    stages = [judging("a", LightRule("bad")), judging("b", LightRule("worse"))]
+    workers = InProcess(stages)
+    long = MOST_CHARS_HERE * "x"
+    texts = ["good", long + "bad", "bad", long, "worse"]
+    done = run(
+        [make_sample(text, ordinal=n) for n, text in enumerate(texts)], stages, workers=workers
+    )
+    assert workers.came == [(range(2), 2)]
+    assert [each.completion for each in done] == texts
+    told = [each.rejection.rule if each.rejection else "" for each in done]
+    assert told == ["", "a", "a", "", "b"]
+
+
+def test_the_loop_has_its_turn_between_samples(make_sample: MakeSample) -> None:
+    num_turns = 0
+
+    async def counted() -> None:
+        async def count() -> None:
+            nonlocal num_turns
+            while True:
+                await asyncio.sleep(0)
+                num_turns += 1
+
+        other = asyncio.create_task(count())
+        await Pipeline([judging("a", LightRule())], (), StageTimes()).process(samples)
+        other.cancel()
+
+    samples = [make_sample("x" * MOST_CHARS_HERE, ordinal=n) for n in range(30)]
+    asyncio.run(counted())
+    assert num_turns > 8

@@ -360,3 +360,20 @@ def test_warnings_of_a_stage_reach_the_log_in_small_number_and_harmless(
     assert "'hostile' in a worker: somebody: odd \\x1b[31m sample" in caplog.text
     assert caplog.text.count("odd") <= 20
     assert "a worker says: to standard error" in caplog.text
+
+
+def test_workers_that_start_late_start_with_the_first_sample(
+    make_sample: Callable[..., Sample],
+) -> None:
+    async def use() -> tuple[list[Any], list[list[Sample]], list[bool]]:
+        async with pool(WELL_BEHAVED, num_workers=2, starts_late=True) as workers:
+            await asyncio.sleep(0.05)
+            before = [slot.worker for slot in workers._slots]
+            outcomes = await workers.process(range(1), [make_sample("Hello.")])
+            after = [slot.worker is not None for slot in workers._slots]
+        return before, outcomes, after
+
+    before, outcomes, after = asyncio.run(use())
+    assert before == [None, None]
+    assert outcomes[0][0].completion == "HELLO."
+    assert sorted(after) == [False, True]

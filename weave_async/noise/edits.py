@@ -130,6 +130,8 @@ def clean_texts(sample: Sample) -> dict[int, str]:
     """The texts of the messages that noise has changed, by their index, as they were before."""
     texts: dict[int, str] = {}
     for edit in reversed(sample.edits):
+        if not edit.changes:  # a rule has mended the message since, and they are gone
+            continue
         noisy = texts.get(edit.message_index, sample.messages[edit.message_index].content)
         texts[edit.message_index] = undone(noisy, edit.changes)
     return texts

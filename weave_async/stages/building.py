@@ -1,9 +1,11 @@
 """A recipe's parts → its stages, in the order in which they are applied.
 
-Noise comes as the recipe has it. Validators come cheapest first, as each one spares the later ones
-what it rejects: those that run on the event loop, those that run in workers, those that ask a
-model; within each, in the recipe's order. The same is built in the main process, where mistakes are
-found before anything is asked, and in every worker: from a spec, which is JSON.
+Noise comes as the recipe has it. Before it come the validators that look for something noise would
+hide: a password behind a misspelt "pasword", a test question with a typo in it. Validators come
+cheapest first, as each one spares the later ones what it rejects: those that run on the event loop,
+those that run in workers, those that ask a model; within each, in the recipe's order. The same is
+built in the main process, where mistakes are found before anything is asked, and in every worker:
+from a spec, which is JSON.
 """
 
 from __future__ import annotations
@@ -84,11 +86,14 @@ def stages_of(spec: StageSpec | Mapping[str, Any]) -> list[AnyStage]:
     judges: list[AnyStage] = [
         _judging_stage(name, rule, explains_all=spec.explains_all) for name, rule in rules
     ]
+    judges.sort(key=cost_of)
+    first = [judge for judge in judges if spec.noise and _judges_clean_text(judge)]
     return [
         JudgingStage("validation", "completion", CompletionValidator()),
         *_schema_stages(spec),
+        *first,
         *_noise_stages(spec, terms),
-        *sorted(judges, key=cost_of),
+        *(judge for judge in judges if judge not in first),
     ]
 
 
@@ -105,6 +110,11 @@ def cost_of(stage: AnyStage) -> int:
     if isinstance(stage, AskingNoiseStage | AskingJudgingStage):
         return WITH_MODELS
     return HERE if stage.is_light else IN_WORKERS
+
+
+def _judges_clean_text(stage: AnyStage) -> bool:
+    rule = getattr(stage, "rule", None)
+    return getattr(rule, "judges_clean_text", False) is True
 
 
 def _named(parts: Sequence[PartSpec]) -> Iterator[tuple[str, PartSpec]]:

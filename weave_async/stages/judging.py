@@ -128,13 +128,33 @@ def judged(
     verdict = storable(verdict)
     mended = verdict.passed and verdict.messages is not None
     if mended and verdict.messages is not None:
-        sample = replace(sample, messages=tuple(verdict.messages))
+        sample = _with_messages(sample, tuple(verdict.messages))
     if explains_all or mended or (verdict.passed and verdict.evidence):
         told = RuleVerdict(name, verdict.passed, verdict.reason, verdict.evidence, mended)
         sample = replace(sample, verdicts=(*sample.verdicts, told))
     if verdict.passed or sample.rejection is not None:
         return sample
     return rejected(sample, kind, name, verdict)
+
+
+def _with_messages(sample: Sample, messages: tuple[Message, ...]) -> Sample:
+    """The sample with messages in the place of its own.
+
+    Of the noise in those that are other now, only its name is kept: what it replaced may be just
+    what a rule has taken out, and stands nowhere in the text any more.
+    """
+    if not sample.edits:
+        return replace(sample, messages=messages)
+    is_as_before = len(messages) == len(sample.messages)
+    same = {
+        index
+        for index, (old, new) in enumerate(zip(sample.messages, messages, strict=False))
+        if is_as_before and old == new
+    }
+    edits = tuple(
+        edit if edit.message_index in same else replace(edit, changes=()) for edit in sample.edits
+    )
+    return replace(sample, messages=messages, edits=edits)
 
 
 def _is_passed_over(sample: Sample, explains_all: bool) -> bool:

@@ -7,15 +7,25 @@
 
 Neighbours that run in the same place make a leg. Light stages stay on the event loop as long as all
 of a leg are light; where one is not, they go to the workers with it: the way there costs the same
-for one stage or for ten, and the loop belongs to the network. Several batches can be under
+for one stage or for ten, and the loop belongs to the network. Long samples go there, too: what
+takes microseconds on an answer takes a second on a megabyte. Several batches can be under
 way; only selection, which looks at samples beside each other, takes one after the other.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from itertools import groupby
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from itertools import chain, compress, groupby, islice
+from operator import itemgetter
 from typing import NamedTuple, Protocol, TypeVar
 
 from weave_async.errors import Unsent
@@ -33,6 +43,10 @@ Ask = Callable[[Sample, ConsultFor], Awaitable[T]]
 
 BATCHES_PER_WORKER = 2
 """So that a worker finds its next batch ready."""
+MOST_CHARS_HERE = 10_000
+"""Of a sample that is light work for light stages: the worst text takes about 2 ms for 1,000."""
+CHARS_AT_A_TIME = 20_000
+"""After so many of all samples together, the loop has its turn."""
 BATCHES_WITH_MODELS = 8
 """A model takes seconds: so many batches keep its endpoint busy."""
 
@@ -148,17 +162,45 @@ class Pipeline:
         return [sample for sample in after if sample is not None]
 
     async def _through(self, leg: Leg, samples: Sequence[Sample]) -> Sequence[Sample]:
-        if leg.place == IN_WORKERS and self._workers is not None:
-            return await self._in_workers(self._workers, leg.stages, samples)
+        if leg.place != WITH_MODELS:
+            return await self._computed(leg, samples)
         for number in leg.stages:
             stage = self.stages[number]
-            if isinstance(stage, AskingNoiseStage | AskingJudgingStage):
-                with self._times.timed(f"{stage.kind}:{stage.name}", len(samples)):
-                    came = await self._asked(stage.apply, samples)
-                samples = [after for each in came if each is not None for after in each]
-            else:
-                samples = self._here(stage, samples)
+            assert isinstance(stage, AskingNoiseStage | AskingJudgingStage)
+            with self._times.timed(f"{stage.kind}:{stage.name}", len(samples)):
+                came = await self._asked(stage.apply, samples)
+            samples = [after for each in came if each is not None for after in each]
         return samples
+
+    async def _computed(self, leg: Leg, samples: Sequence[Sample]) -> Sequence[Sample]:
+        if self._workers is None:
+            return await self._on_the_loop(leg.stages, samples)
+        is_for_workers = leg.place == IN_WORKERS
+        sent = [not has_ended(each) and (is_for_workers or _is_long(each)) for each in samples]
+        came = iter(
+            await self._in_workers(self._workers, leg.stages, list(compress(samples, sent)))
+        )
+        after: list[Sample] = []
+        for is_sent, run in groupby(zip(sent, samples, strict=True), key=itemgetter(0)):
+            some = [sample for _, sample in run]
+            if is_sent:
+                after += chain.from_iterable(islice(came, len(some)))
+            else:
+                after += some if is_for_workers else await self._on_the_loop(leg.stages, some)
+        return after
+
+    async def _on_the_loop(self, stages: range, samples: Sequence[Sample]) -> Sequence[Sample]:
+        """A few samples at a time: the network has its turn between them."""
+        after: list[Sample] = []
+        for number, some in enumerate(_few_at_a_time(samples)):
+            if number:
+                await asyncio.sleep(0)
+            for place in stages:
+                stage = self.stages[place]
+                assert not isinstance(stage, AskingNoiseStage | AskingJudgingStage)
+                some = self._here(stage, some)
+            after += some
+        return after
 
     def _here(self, stage: SampleStage, samples: Sequence[Sample]) -> Sequence[Sample]:
         with self._times.timed(f"{stage.kind}:{stage.name}", len(samples)):
@@ -166,18 +208,13 @@ class Pipeline:
 
     async def _in_workers(
         self, workers: Workers, stages: range, samples: Sequence[Sample]
-    ) -> Sequence[Sample]:
-        going = [sample for sample in samples if not has_ended(sample)]
-        if not going:
-            return samples
-        came = iter(await workers.process(stages, going))
+    ) -> Sequence[Sequence[Sample]]:
+        if not samples:
+            return ()
+        came = await workers.process(stages, samples)
         for name, time in workers.take_times().items():
             self._times.add(name, time)
-        return [
-            after
-            for sample in samples
-            for after in ((sample,) if has_ended(sample) else next(came))
-        ]
+        return came
 
     async def _asked(self, ask: Ask[T], samples: Collection[Sample]) -> list[T | None]:
         """What comes of asking about all samples at once; ``None`` where the run is stopping.
@@ -198,6 +235,25 @@ class Pipeline:
             else:
                 came.append(outcome)
         return came
+
+
+def _num_chars(sample: Sample) -> int:
+    """Of all that a rule may look at."""
+    return sum(len(each.content) for each in (*sample.messages, *sample.request.messages))
+
+
+def _is_long(sample: Sample) -> bool:
+    return _num_chars(sample) > MOST_CHARS_HERE
+
+
+def _few_at_a_time(samples: Sequence[Sample]) -> Iterator[Sequence[Sample]]:
+    first = num_chars = 0
+    for place, sample in enumerate(samples):
+        if num_chars > CHARS_AT_A_TIME:
+            yield samples[first:place]
+            first, num_chars = place, 0
+        num_chars += _num_chars(sample)
+    yield samples[first:]
 
 
 def _replaced(

@@ -37,6 +37,7 @@ class DecontaminationValidator:
     """
 
     paths: ClassVar[tuple[str, ...]] = ("files",)
+    judges_clean_text: ClassVar[bool] = True
 
     files: str | list[str]
     columns: list[str] = dataclass_field(default_factory=list)

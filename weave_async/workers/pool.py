@@ -28,7 +28,8 @@ class WorkerPool:
 
     ``build`` is ``package.module:function``; called with ``spec``, which is JSON, it returns the
     ``SampleStage``s. Workers start when the pool is entered, and nobody waits for them until
-    something is to be processed. ``deadline_s`` is the wall time of one sample in one stage, but
+    something is to be processed; with ``starts_late`` each starts when there is something for it.
+    ``deadline_s`` is the wall time of one sample in one stage, but
     for a stage's first call in a worker, which may load something. ``memory_bytes`` is what a
     worker may take beyond what it held before it was given rows.
     """
@@ -43,7 +44,9 @@ class WorkerPool:
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
         first_call_deadline_s: float = FIRST_CALL_DEADLINE_S,
         start_deadline_s: float = START_DEADLINE_S,
+        starts_late: bool = False,
     ) -> None:
+        self._starts_late = starts_late
         self._ledger = StageLedger(deadline_s, first_call_deadline_s)
         setup = Setup(
             build,
@@ -120,7 +123,8 @@ class WorkerPool:
 
     async def _serve(self, slot: Slot) -> None:
         try:
-            await slot.fill()
+            if not self._starts_late:
+                await slot.fill()
             while True:
                 unit = await self._units.get()
                 await slot.run(unit)
