@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from html.parser import HTMLParser
+from typing import NamedTuple
 
 from weave_async.records import ACCEPTED, Sample, Verdict
 from weave_async.validation.fences import NoCodeError, blocks_of
@@ -19,6 +22,18 @@ _MAY_STAY_OPEN = (
 )
 MAY_STAY_OPEN = frozenset(_MAY_STAY_OPEN.split())
 """Those whose end tag may be left out (the same, 13.1.2.4)."""
+# Python's html.parser takes the square of the length of a text of unclosed quotes or comments, and
+# raises on `<![`. Here the first that is never closed is the last that is looked at.
+_MARKUP = re.compile(
+    r"<(?:!--(?:-?>|.*?--!?>)"
+    r"|[!?][^>]*+>"
+    r"|(?P<end>/?)(?P<tag>[A-Za-z][^\s/>]*+)"
+    r"(?:[^=>]++|=\s*+(?:\"[^\"]*+\"|'[^']*+'|(?![\"'])[^\s>]*+))*+>)",
+    re.DOTALL,
+)
+_START = re.compile(r"<(?:[!?]|/?(?P<tag>[A-Za-z][^\s/>]{0,50}))")
+_RAW = {name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE) for name in ("script", "style")}
+"""What stands in these is no HTML, up to their end."""
 
 
 class _UnbalancedError(Exception):
@@ -50,8 +65,8 @@ class HtmlValidator:
             for block in blocks_of(text, ("html", "htm", "xhtml")):
                 tags = _Tags()
                 try:
-                    tags.feed(block.code)
-                    tags.close()
+                    for tag in _tags_in(block.code):
+                        tags.take(tag)
                     tags.require_all_closed()
                 except _UnbalancedError as error:
                     line = block.first_line + error.line - 1
@@ -66,37 +81,62 @@ class HtmlValidator:
         return ACCEPTED
 
 
-class _Tags(HTMLParser):
-    """Keeps the elements that are open. Takes the square of the length of a text of unclosed
-    quotes or comments: it is for a process that can be stopped.
-    """
+class _Tag(NamedTuple):
+    name: str
+    line: int
+    is_end: bool
+    is_closed: bool
+    """``<path/>`` in an SVG; elsewhere people mean the same."""
+
+
+def _tags_in(text: str) -> Iterator[_Tag]:
+    """As browsers cut a text into tags. Raises ``_UnbalancedError`` for one without its ``>``."""
+    at, line, counted_to = 0, 1, 0
+    while (start := _START.search(text, at)) is not None:
+        line += text.count("\n", counted_to, start.start())
+        counted_to = start.start()
+        found = _MARKUP.match(text, start.start())
+        if found is None:
+            raise _UnbalancedError("never_closed", start["tag"] or start.group(), line)
+        at = found.end()
+        if found["tag"] is None:
+            continue
+        name, is_end = found["tag"].lower(), bool(found["end"])
+        yield _Tag(name, line, is_end, found.group().endswith("/>"))
+        if name in _RAW and not is_end:
+            end = _RAW[name].search(text, at)
+            if end is None:
+                raise _UnbalancedError("never_closed", name, line)
+            at = end.start()
+
+
+class _Tags:
+    """Keeps the elements that are open."""
 
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
         self._open: list[tuple[str, int]] = []
+        self._num_open: Counter[str] = Counter()
         self.found: set[str] = set()
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.add(tag)
-        if tag not in VOID:
-            self._open.append((tag, self.getpos()[0]))
+    def take(self, tag: _Tag) -> None:
+        if tag.is_end:
+            self._close(tag.name, tag.line)
+            return
+        self.found.add(tag.name)
+        if tag.name not in VOID and not tag.is_closed:
+            self._open.append((tag.name, tag.line))
+            self._num_open[tag.name] += 1
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.add(tag)  # `<path/>` in an SVG; elsewhere people mean the same
-
-    def handle_endtag(self, tag: str) -> None:
-        line = self.getpos()[0]
-        if tag in VOID:
+    def _close(self, tag: str, line: int) -> None:
+        if not self._num_open[tag]:
             raise _UnbalancedError("never_opened", tag, line)
-        while self._open and self._open[-1][0] != tag and self._open[-1][0] in MAY_STAY_OPEN:
-            self._open.pop()
-        if not self._open:
-            raise _UnbalancedError("never_opened", tag, line)
-        opened, opened_line = self._open.pop()
-        if opened != tag:
-            is_open = any(name == tag for name, _ in self._open)
-            reason = "never_closed" if is_open else "never_opened"
-            raise _UnbalancedError(reason, *((opened, opened_line) if is_open else (tag, line)))
+        while True:
+            opened, opened_line = self._open.pop()
+            self._num_open[opened] -= 1
+            if opened == tag:
+                return
+            if opened not in MAY_STAY_OPEN:
+                raise _UnbalancedError("never_closed", opened, opened_line)
 
     def require_all_closed(self) -> None:
         for tag, line in self._open:
