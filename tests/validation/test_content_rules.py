@@ -42,6 +42,7 @@ HOSTILE = [
     "DE89 ", "here's a ", "[your ", "{{ a", "I can't ", "Ã©", "Ð", "f.u.", "f*uck ", "*", "\u202a",
     "-----BEGIN PRIVATE KEY-----", "phone 1 2 3 ", "abcd:", "call me number is ", "<your ", "\n- ",
     "4111 ", "-", "<|im_start", "x@x.", "\n", " ", "\nHuman", "i a o ", "éa", "2001:", "1.2.",
+    "0012 ",
 ]  # fmt: skip
 
 

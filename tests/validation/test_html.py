@@ -78,7 +78,7 @@ def test_what_is_never_closed_takes_no_time(make_sample: MakeSample, piece: str)
     "text",
     [
         "<p title='a > b'>It's 3 < 4 and I <3 you.</p>",
-        '<a href="/x?a=1&b=\'2\'">x</a>',
+        "<a href=\"/x?a=1&b='2'\">x</a>",
         "<a href=/x class=y>x</a>",
         "<script>if (a<b && c>d) { s = '<p>' }</script>",
         "<style>p > a { color: red }</style><p>x</p>",

@@ -42,6 +42,11 @@ _SIGNS: dict[Check, str] = {
     f"|(?:[ã-é](?![{_PUNCTUATION}]{{2}})[{_BYTE}]{{2}}){{2}}"
     f"|ðŸ[{_BYTE}]{{2}}",
 }
+_SUSPECT = re.compile(  # how the signs begin: hardly a text has one, and most have other characters
+    "[\ufffd\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ue000-\uf8ff\U000e0000-\U000e007f"
+    "\U000f0000-\U0010ffff\ud800-\udfff\u200b-\u200d\u2060-\u2064\u2066-\u2068\ufeff"
+    "\u202a\u202b\u202d\u202eÃÂÄÅÐÑØÙÎÏâïðã-é]"
+)
 _ASCII_CONTROL = re.compile("[^\t\n\r -~]")
 _EMBEDDING, _ISOLATE = re.compile("[\u202a\u202b\u202d\u202e]"), re.compile("[\u2066-\u2068]")
 
@@ -69,6 +74,8 @@ class EncodingValidator:
         for index, message in turns(sample, self.field):
             text = message.content
             if text.isascii() and not _ASCII_CONTROL.search(text):
+                continue
+            if not _SUSPECT.search("".join(set(text))):
                 continue
             if match := self._signs.search(text):
                 return Verdict(False, str(match.lastgroup), self._told(text, match, index))

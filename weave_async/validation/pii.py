@@ -23,7 +23,7 @@ _RESERVED_HOST = re.compile(  # RFC 2606: nobody's, kept for examples
     r"(?:^|\.)(?:example\.(?:com|net|org)|example|test|invalid|localhost)$", re.IGNORECASE
 )
 _INTERNATIONAL = re.compile(
-    r"(?<![\w+])(?:\+[1-9]|(?<!\d[ -])00[1-9]\d{0,2}[ ./-])(?:[ ./()\u00a0-]{0,2}\d){6,14}(?!\w)"
+    r"(?<![\w+])(?:\+[1-9]|(?<!\d[ -])00[1-9]\d{0,2}[ ./-])(?:[ ./()\u00a0-]{0,2}+\d){6,14}(?!\w)"
 )
 _NORTH_AMERICAN = re.compile(
     r"(?<![\w.+-])(?:1[ .-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[-. ])"
@@ -34,7 +34,7 @@ _CUED = re.compile(  # digits alone may be anything; after such a word they are 
     r"\b(?:phone|tel|telephone|telefon|mobile|cell|handy|fax|whatsapp"
     r"|(?:call|ring|text)(?: me| us)?)"
     r"(?: number| no| nr)?(?: is| at| on| under)?[.:]{0,2} {0,2}"
-    r"(?P<number>\(?\d(?:[ ./()-]{0,2}\d){6,14})(?!\w)",
+    r"(?P<number>\(?\d(?:[ ./()-]{0,2}+\d){6,14})(?!\w)",
     re.IGNORECASE,
 )
 _IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\.?\w)")
