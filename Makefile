@@ -9,6 +9,7 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
+TEST_PROCESSES ?= 2
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
@@ -32,7 +33,7 @@ demo: $(READY)
 	@$(BIN)/weave-async run examples/support_queries/recipe.yaml --output out/demo
 
 test: $(READY)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 torture: $(READY)
 	@$(BIN)/python -m pytest -m torture
@@ -64,6 +65,7 @@ bench: $(BENCH_READY)
 	@$(BIN)/python benchmarks/engine.py
 	@$(BIN)/python benchmarks/sse.py
 	@$(BIN)/python benchmarks/stages.py validation
+	@$(BIN)/python benchmarks/stages.py noise
 
 docs: $(READY)
 	@$(BIN)/python -m typer weave_async.cli.main utils docs --name weave-async --output docs/cli.md

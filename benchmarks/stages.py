@@ -1,6 +1,7 @@
 """What the stages cost on one core: texts per second of the rules, and of the noisers.
 
     python benchmarks/stages.py validation [--datatrove-python PATH] [--repeats 5] [--json]
+    python benchmarks/stages.py noise [--peers-python PATH] [--gate] [--repeats 5] [--json]
 
 Each part is a module of its own, ``stages_validation.py`` and its like; see its ``--help``.
 """

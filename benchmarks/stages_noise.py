@@ -1,12 +1,14 @@
 """Short texts per second and core: each rule noiser, and those of other libraries.
 
-    python benchmarks/stages.py noise [--peers-python PATH] [--texts FILE] [--repeats 5] [--json]
+    python benchmarks/stages.py noise [--peers-python PATH] [--gate] [--texts FILE] [--repeats 5]
 
 ``--noise`` names those to measure (default: all that are installed and ask no model), or classes as
 ``package.module:Name``; each with its own defaults. The texts are the lines of a file, by default
 sentences of 60 to 80 characters beside this one, over and over until there are ``--num-texts``.
 `locked` is what a run does with a text: protected spans found, noise, lock on meaning; `alone` is
-the noise on a passage that is made already, and its edits. The peers run in a process of their
+the noise on a passage that is made already, and its edits. With ``--gate`` noisers that may drift
+are held to a similarity besides, as in a run: the embeddings where they are installed, of each text
+anew. The peers run in a process of their
 Python (nlpaug, textnoisr, typo, TextAttack: whichever it has), with their defaults, on the same
 texts and in the same turns. `changed` is the share of texts that came out different; `broken` that
 of texts with something protected (numbers, URLs, addresses, names, ...) that no longer stands there
@@ -36,6 +38,7 @@ from weave_async import registry
 from weave_async.errors import RecipeError
 from weave_async.noise.edits import Passage, applied
 from weave_async.noise.lock import MeaningLock
+from weave_async.noise.similarity import Similarity, forget_embeddings, installed_similarity
 from weave_async.noise.spans import ProtectedSpans
 
 HERE = Path(__file__).parent
@@ -49,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--texts", type=Path, default=TEXTS, help="a text per line")
     parser.add_argument("--num-texts", type=int, default=2_000, help="in each turn [2000]")
     parser.add_argument("--noise", nargs="+", metavar="NAME", help="those to measure [all]")
+    parser.add_argument("--gate", action="store_true", help="compare embeddings, as a run does")
     parser.add_argument("--peers-python", type=Path, help="an interpreter with other libraries")
     parser.add_argument("--repeats", type=int, default=5, help="of each [5]")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -60,7 +64,8 @@ def main(given: argparse.Namespace) -> None:
     if not texts:
         raise SystemExit(f"{given.texts} holds no text")
     noises, left_out = noisers(given.noise or registry.installed("noise"))
-    rows = measure(noises, texts, given.peers_python, given.repeats)
+    gate = Gate(installed_similarity()) if given.gate else None
+    rows = measure(noises, texts, given.peers_python, given.repeats, gate)
     if given.json:
         print(json.dumps({"rows": rows, "left_out": left_out, "num_texts": len(texts)}))
         return
@@ -94,10 +99,14 @@ def noisers(names: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def measure(
-    noises: dict[str, Any], texts: list[str], peers_python: Path | None, repeats: int
+    noises: dict[str, Any],
+    texts: list[str],
+    peers_python: Path | None,
+    repeats: int,
+    gate: Similarity | None = None,
 ) -> list[dict[str, Any]]:
     """A row per noise, theirs first. Each turn measures all of them, one after the other."""
-    lock = MeaningLock(ProtectedSpans())
+    lock = MeaningLock(ProtectedSpans(), gate)
     for noise in noises.values():  # loads lists and compiles patterns
         in_lock(lock, noise, texts[:WARM_UP], 0)
     turns: list[dict[str, dict[str, Any]]] = []
@@ -118,6 +127,18 @@ def measure(
         | {"ratio": first and ratio([(turn[first], turn[name]) for turn in turns])}
         for at, name in enumerate(names)
     ]
+
+
+class Gate:
+    """A similarity that remembers no text: these here come again and again."""
+
+    def __init__(self, similarity: Similarity) -> None:
+        self.similarity = similarity
+        self.gate_name, self.default_floor = similarity.gate_name, similarity.default_floor
+
+    def of(self, clean: str, noisy: str) -> float:
+        forget_embeddings()
+        return self.similarity.of(clean, noisy)
 
 
 def in_lock(lock: MeaningLock, noise: Any, texts: Sequence[str], seed: int) -> dict[str, Any]:
@@ -144,7 +165,8 @@ def summary(turns: list[dict[str, Any]], texts: list[str], noise: Any) -> dict[s
     pairs = [pair for turn in turns for pair in zip(texts, turn["noisy"], strict=True)]
     rewrites = getattr(noise, "rewrites", frozenset())
     kept = {text: protected_in(text, rewrites) for text in set(texts)}
-    judged = [(kept[clean], noisy) for clean, noisy in pairs if kept[clean]]
+    whole = {text for text, spans in kept.items() if spans and not is_broken(spans, text)}
+    judged = [(kept[clean], noisy) for clean, noisy in pairs if clean in whole]
     alone_s = [turn.get("alone_cpu_s") for turn in turns]
     return {
         "per_cpu_s": spread([len(texts) / turn["cpu_s"] for turn in turns]),

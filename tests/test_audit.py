@@ -218,7 +218,9 @@ def test_noise_of_a_real_run_on_its_answers_is_no_damage() -> None:
     Path("seeds.jsonl").write_text(json.dumps({"text": "Question"}) + "\n")
 
     async def scenario() -> None:
-        async with Run(Recipe.model_validate({**RECIPE, "noise": noise}), output_dir="out") as run:
+        async with Run(
+            Recipe.model_validate({**RECIPE, "noise": noise, "validation": []}), output_dir="out"
+        ) as run:
             await run.finish()
 
     asyncio.run(scenario())

@@ -195,6 +195,34 @@ def test_no_more_is_asked_for_than_may_still_be_needed() -> None:
     assert "nothing was asked" in str(again)
 
 
+def test_no_more_is_asked_for_than_copies_leave_to_be_needed() -> None:
+    noise = [{"typos": {"copies": 3, "keep_clean": True}}, {"casing": {"copies": 2}}]
+    recipe = recipe_of(500, accept=40, noise=noise)
+    summary = asyncio.run(finished(run_of(recipe, concurrency=64)))
+    assert (summary.written, summary.status) == (40, "complete")
+    assert 40 / 8 <= len(CountingProvider.asked) <= 10  # few copies are left out as equal
+
+
+def test_of_answers_that_are_there_no_more_are_judged_than_may_be_needed() -> None:
+    asyncio.run(finished(run_of(recipe_of(500))))
+    Path("rubric.md").write_text("5 is good, 1 is bad.")
+    judge = {"rubric": str(Path("rubric.md").resolve()), "scale": [1, 5], "min": 1}
+    again = run_of(recipe_of(500, accept=40, validation=[{"judge": judge}]))
+    summary = asyncio.run(finished(again))
+    assert (summary.written, summary.asked_now) == (40, 0)
+    assert again.metrics.consultations.asked == 40
+
+
+def test_what_a_rule_rejects_of_noisy_samples_counts_as_rejected_by_it() -> None:
+    Path("mine.py").write_text("def clean(sample):\n    return not sample.edits\n")
+    noise = [{"typos": {"keep_clean": True}}]
+    python = {"python": f"{Path('mine.py').resolve()}:clean"}
+    run = run_of(recipe_of(150, noise=noise, validation=[python]))
+    summary = asyncio.run(finished(run))
+    assert (summary.written, summary.rejected, summary.idle_rules) == (150, 150, [])
+    assert run.metrics.rule_watch.as_dict()["python"] == {"judged": 300, "rejected": 150}
+
+
 def test_what_was_published_is_not_replaced_by_less() -> None:
     recipe = recipe_of(2000)
     asyncio.run(finished(run_of(recipe)))

@@ -117,6 +117,7 @@ def test_a_snapshot_is_there_at_any_moment(make_sample: MakeSample, clock: list[
     clock[0] += 0.5
     assert metrics.snapshot() == {
         "asked": 2,
+        "copies": 0,
         "answered": 1,
         "written": 1,
         "rejected": 0,

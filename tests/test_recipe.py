@@ -190,3 +190,16 @@ def test_when_a_straggler_is_sent_again_is_a_time_or_a_percentile() -> None:
 def test_an_endpoint_that_is_down_is_not_waited_for_unless_somebody_says_so() -> None:
     assert Recipe.parse(MINIMAL).generate.when_down == "failover"
     assert Recipe.parse(MINIMAL + "generate: {when_down: wait}\n").generate.when_down == "wait"
+
+
+def test_words_that_were_booleans_in_yaml_1_1_are_words() -> None:
+    recipe = Recipe.parse(
+        "prompts: {source: q.txt, attributes: {sure: {choice: [yes, no, off]}}}\n"
+        "noise: [{typos: {keep_clean: true}}, {casing: {keep_clean: yes}}]\n"
+        "selection: [{exact: {on: messages}}]\n"
+    )
+    sure = recipe.prompts.attributes["sure"]
+    assert isinstance(sure, Choice)
+    assert sure.choice == ["yes", "no", "off"]
+    assert recipe.selection[0].options == {"on": "messages"}
+    assert [part.options["keep_clean"] for part in recipe.noise] == [True, "yes"]

@@ -265,3 +265,10 @@ def test_presets_that_cannot_be_used_are_named(
     preset_entries(more=f"{name}:MORE")
     with pytest.raises(RecipeError, match=complaint):
         registry.presets()
+
+
+def test_a_part_in_the_list_of_others_is_told_where_it_belongs() -> None:
+    with pytest.raises(
+        RecipeError, match="'length': it is a validator, list it under 'validation'"
+    ):
+        registry.build("noise", "length", {})

@@ -24,6 +24,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from math import ceil
 
 from weave_async.asking.asker import Asker
 from weave_async.asking.consulting import Consultations
@@ -69,14 +70,16 @@ class Engine:
         max_concurrency: int,
         window: int,
         accept: int | None = None,
+        most_per_answer: int = 1,
         group_size: int = 1,
     ) -> None:
         """``places`` holds a byte per sample: ``RECALLED`` or ``COLLECTED``, or 0 where it has to
         be asked for.
 
         ``deliver`` takes each sample to its end; ``hand_on`` is awaited after some of them, and may
-        take its time: a slow reader slows the asking. ``group_size`` samples of the plan, from the
-        first one on, are a group.
+        take its time: a slow reader slows the asking. ``accept`` samples are wanted, and up to
+        ``most_per_answer`` become of one answer. ``group_size`` samples of the plan, from the first
+        one on, are a group.
         """
         self._places = places
         self._to_ask = plan(lambda ordinal: not places[ordinal])
@@ -97,8 +100,10 @@ class Engine:
         self._num_asking = 0
         self._is_all_asked = False
         self._accept = accept
+        self._most_per_answer = most_per_answer
         self._ordered = Reordering(places, plan, self._recall)
         self._num_out = 0  # asked for, and not delivered or shelved
+        self._num_staged = 0  # on their way through the stages
         self._num_replaying = 0  # from the journal, on their way through the stages
         self._held: Sample | None = None  # the next one to ask for, looked at already
         self._cursor = 0
@@ -328,6 +333,7 @@ class Engine:
     def _begin_batches(self) -> None:
         """Send as many batches on their way through the stages as are ready, and have room."""
         while self._staging.has_room and (batch := self._next_batch()).samples:
+            self._num_staged += len(batch.samples)
             self._num_replaying += batch.num_from_journal
             self._staging.begin(batch, batch.samples)
 
@@ -341,6 +347,7 @@ class Engine:
                     self._deliver(sample)
         await self._hand_on()
         self._num_out -= batch.num_from_memory
+        self._num_staged -= len(batch.samples)
         self._num_replaying -= batch.num_from_journal
         self._delivered.set()
         self._delivered.clear()
@@ -348,12 +355,25 @@ class Engine:
         await asyncio.sleep(0)  # many batches may be ready: the network has its turn too
 
     def _next_batch(self) -> Batch:
-        if self._has_enough:
+        at_most = min(BATCH, self._most_to_stage)
+        if at_most < 1:
             return Batch()
         # A stopped run leaves gaps; once nothing can fill them, they hold nobody up.
         return self._ordered.pop(
-            BATCH, over_gaps=self._gaps_are_final, from_journal=not self._abandoned
+            at_most, over_gaps=self._gaps_are_final, from_journal=not self._abandoned
         )
+
+    @property
+    def _most_to_stage(self) -> int:
+        """How many more answers may be needed. Where stages ask nobody it does not matter, as what
+        is too much costs nothing.
+        """
+        if self._accept is None:
+            return BATCH
+        left = self._accept - self._metrics.written
+        if self._consultations is None:
+            return BATCH if left > 0 else 0
+        return ceil(left / self._most_per_answer) - self._num_staged
 
     def _make_room(self, num_samples: int) -> None:
         for _ in range(num_samples):
@@ -361,7 +381,8 @@ class Engine:
 
     @property
     def _may_need_more(self) -> bool:
-        """Whether there would be too few even if all before the next one to ask were accepted.
+        """Whether there would be too few even if all before the next one to ask were accepted, and
+        had as many copies as there can be.
 
         What was recalled from behind it does not count: it can be delivered only after that one.
         """
@@ -369,7 +390,7 @@ class Engine:
             return True
         in_journal = self._ordered.num_shelved - self._num_ahead
         under_way = self._num_out + self._num_replaying + in_journal
-        return self._metrics.written + under_way < self._accept
+        return self._metrics.written + under_way * self._most_per_answer < self._accept
 
     @property
     def has_left_answers_behind(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -311,11 +311,13 @@ def _stages(recipe: Path, found: _Found) -> list[StageVerdict]:
     for stage in stages:
         kind, name = stage.kind, stage.name
         if kind == "noise":
-            detail = _edits(row, name)
+            detail = _edits(row, getattr(getattr(stage, "noise", None), "names", {name}))
             verdict = f"changed {len(detail)}" if detail else "left as it was"
         else:
             detail, verdict = _kept_verdict(row, name)
-        if is_rejected:
+        if is_rejected and kind == "noise" and detail:
+            pass  # the rule has judged what noise had made of it
+        elif is_rejected:
             verdict, detail = "not reached", {}
         elif (row.get("stage"), row.get("rule")) == (kind, name):
             verdict, detail = f"rejected: {row['reason']}", row["evidence"]
@@ -326,7 +328,7 @@ def _stages(recipe: Path, found: _Found) -> list[StageVerdict]:
 
 def _kept_verdict(row: Mapping[str, Any], name: str) -> tuple[dict[str, Any], str]:
     """What a rule that has let the row pass has said of it."""
-    for told in row["lineage"].get("verdicts", ()):
+    for told in reversed(row["lineage"].get("verdicts", ())):
         if told["rule"] == name:
             verdict = "passed" if told["passed"] else "rejected"
             reason = f": {told['reason']}" if told["reason"] else ""
@@ -334,15 +336,14 @@ def _kept_verdict(row: Mapping[str, Any], name: str) -> tuple[dict[str, Any], st
     return {}, "passed"
 
 
-def _edits(row: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Message by message, what the noise has changed there."""
-    return {
-        f"message {edit['message_index']}": ", ".join(
-            f"{change['before']!r} → {change['after']!r}" for change in edit["changes"]
-        )
-        for edit in row["lineage"].get("noise", ())
-        if edit["noise"] == name
-    }
+def _edits(row: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Message by message, what noises of these names have changed there."""
+    told: dict[str, list[str]] = {}
+    for edit in row["lineage"].get("noise", ()):
+        if edit["noise"] in names:
+            changes = told.setdefault(f"message {edit['message_index']}", [])
+            changes += [f"{each['before']!r} → {each['after']!r}" for each in edit["changes"]]
+    return {message: ", ".join(changes) for message, changes in told.items()}
 
 
 def _without(row: Mapping[str, Any], *keys: str) -> dict[str, Any]:

@@ -196,9 +196,7 @@ class Validator(Protocol):
 
     A rule that takes microseconds and cannot hang says so, ``is_light: ClassVar[bool] = True``: it
     runs on the event loop. Others run in worker processes, under a deadline. ``columns_read``, if
-    there is such an attribute, names the columns or attributes of the prompt that it needs. One
-    with ``judges_clean_text: ClassVar[bool] = True`` comes before noise, which would hide what it
-    looks for.
+    there is such an attribute, names the columns or attributes of the prompt that it needs.
     """
 
     def __call__(self, sample: Sample) -> Verdict: ...

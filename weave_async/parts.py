@@ -625,6 +625,9 @@ def endpoints_asked(folder: RunFolder, recipe: Recipe) -> list[Endpoint]:
     """
     segments = list_segments(folder.journal) if folder.journal.is_dir() else []
     mix = segments[-1].opening.get("asks", {}).get("mix", []) if segments else []
+    names = list(segments[-1].opening.get("endpoints", ())) if segments else []
+    if len(names) != len(mix):  # two entries of the mix are one endpoint
+        names = [f"{entry.get('provider')}#{number}" for number, entry in enumerate(mix)]
     if not mix:
         raise RunFolderError(
             f"{folder.journal} is empty, so that nothing tells who was asked: nothing has come "
@@ -634,12 +637,12 @@ def endpoints_asked(folder: RunFolder, recipe: Recipe) -> list[Endpoint]:
         raise RunFolderError(f"{folder.recipe} is not the recipe of the journal beside it")
     return [
         Endpoint(
-            f"{entry.get('provider')}#{number}",
+            name,
             entry.get("provider"),
             entry.get("model"),
             options=entry.get("options") or {},
         )
-        for number, entry in enumerate(mix)
+        for name, entry in zip(names, mix, strict=True)
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,19 +18,33 @@ MAX_CHARS = 1_000_000
 MAX_NODES = 100_000
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads ``on``, ``off``, ``yes`` and ``no`` as texts, as YAML 1.2 does: a selector has an
+    option ``on``, a choice may be between yes and no, and ``no`` is Norwegian.
+    """
+
+
+_BOOL = "tag:yaml.org,2002:bool"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOL, re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), "tTfF")
+
+
 def read(text: str, where: str) -> tuple[Any, yaml.Node]:
     """The data, and its nodes, which know their lines. Plain YAML only, and not too much of it."""
     if len(text) > MAX_CHARS:
         raise RecipeError(f"{where} has {len(text)} characters, more than {MAX_CHARS}")
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=_Loader)
         if not isinstance(root, yaml.MappingNode):
             raise RecipeError(f"{where}: a recipe is a mapping of keys; try `weave-async new`")
         for count, node in enumerate(_walk(root)):
             if count > MAX_NODES:
                 raise RecipeError(f"{where}: more than {MAX_NODES} values; are anchors nested?")
             _refuse_repeated_keys(node, where)
-        return storable(yaml.safe_load(text)), root
+        return storable(_Loader(text).get_single_data()), root
     except yaml.MarkedYAMLError as error:
         raise RecipeError(_explain_yaml(error, text, where)) from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:

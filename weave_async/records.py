@@ -263,8 +263,8 @@ class NoiseEdit:
     """What one noiser did to one message, as changes in order, which do not overlap.
 
     Their offsets are those of the text that this noiser was given: undoing a message's edits from
-    the last to the first brings back the clean text (``noise.edits.undone``). There are
-    none where a rule has mended the message since.
+    the last to the first brings back the clean text (``noise.edits.undone``). There are none where
+    a rule has mended the message since.
     """
 
     noise: str

@@ -33,6 +33,8 @@ GROUPS = {
     "preset": "weave_async.presets",
 }
 """What a part is called, and the entry-point group where it registers."""
+LISTED_UNDER = {"noise": "noise", "validator": "validation", "selector": "selection"}
+"""Where a recipe lists the parts that it lists."""
 
 
 def load(kind: str, name: str, *, also_known: Sequence[str] = ()) -> Any:
@@ -47,6 +49,10 @@ def load(kind: str, name: str, *, also_known: Sequence[str] = ()) -> Any:
     try:
         entry = _entries(kind)[name]
     except KeyError:
+        for other, key in LISTED_UNDER.items():
+            if kind in LISTED_UNDER and name in _entries(other):
+                mistake = f"unknown {kind} '{name}': it is a {other}, list it under '{key}'"
+                raise RecipeError(mistake) from None
         also = sorted(presets()) if kind == "provider" else []
         raise RecipeError(unknown(kind, name, [*installed(kind), *also, *also_known])) from None
     return _load_entry(kind, entry)

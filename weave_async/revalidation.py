@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, fields
 from itertools import islice
-from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -49,7 +48,7 @@ from weave_async.rundir import RunFolder, open_regular
 from weave_async.settings import Settings
 from weave_async.stages.building import stages_of
 from weave_async.stages.interface import ConsultFor
-from weave_async.stages.noising import NoiseOptions
+from weave_async.stages.noising import most_variants
 from weave_async.stages.pipeline import Pipeline
 
 BATCH = 128
@@ -149,7 +148,7 @@ async def revalidate(path: Path, changed: Recipe | None = None) -> Revalidation:
             undecided = {sample.sample_id for sample in batch}
             undecided.difference_update(sample.answer_id for sample in judged)
             found.undecided += len(undecided)
-            _leave_out(before, undecided, most_copies=_most_copies(stages))
+            _leave_out(before, undecided, most_copies=most_variants(stages))
             for sample in judged:
                 if recipe.accept is None or found.written < recipe.accept:
                     _compare(found, before, sample)
@@ -201,11 +200,6 @@ def _recalling(
         return consult
 
     return consult_for
-
-
-def _most_copies(stages: Iterable[Any]) -> int:
-    options = (getattr(stage, "options", None) for stage in stages)
-    return prod(each.num_variants for each in options if isinstance(each, NoiseOptions))
 
 
 def _leave_out(

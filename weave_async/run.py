@@ -49,8 +49,10 @@ from weave_async.records import Endpoint, Sample
 from weave_async.rundir import OutputFile, RunFolder
 from weave_async.settings import Settings
 from weave_async.sinks.rows import failed_row, rejected_row
-from weave_async.stages.building import stages_of
+from weave_async.stages.building import ALWAYS_APPLIED, drift_gate_of, stages_of
 from weave_async.stages.guard import PART_RAISED
+from weave_async.stages.judging import AskingJudgingStage
+from weave_async.stages.noising import most_variants
 from weave_async.stages.pipeline import Pipeline
 from weave_async.summary import RunSummary, Status
 
@@ -214,8 +216,11 @@ class Run:
             workers = workers_of(self.recipe, spec, stages)
             if workers is not None:
                 await stack.enter_async_context(workers)
+            self.metrics.drift_gate = drift_gate_of(stages)
             self.metrics.rule_watch = RuleWatch(
-                (each.kind, each.name) for each in stages if each.kind == "validation"
+                ((each.kind, each.name) for each in stages if each.kind == "validation"),
+                unnamed={ALWAYS_APPLIED},
+                asking={each.name for each in stages if isinstance(each, AskingJudgingStage)},
             )
             pipeline = Pipeline(
                 stages,
@@ -257,6 +262,7 @@ class Run:
                 max_concurrency=min(concurrency, places.count(0)),
                 window=max(SMALLEST_WINDOW, WINDOW_PER_REQUEST * concurrency),
                 accept=self.recipe.accept,
+                most_per_answer=most_variants(stages),
                 group_size=self.recipe.generate.n,
             )
             if batching is None:
@@ -583,6 +589,7 @@ class Run:
             unused=self._journal.num_recalled - self._num_known,
             rejected_by_reason=dict(metrics.rejected.most_common()),
             unvaried=dict(metrics.unvaried.most_common()),
+            idle_rules=metrics.rule_watch.idle,
             failed_by_error=dict(metrics.failed.most_common()),
             failure_examples=dict(metrics.failure_examples),
             worth_another_try=metrics.num_retryable_failures > 0,

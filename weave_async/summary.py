@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -46,7 +46,8 @@ class RunSummary:
     than wanted); ``interrupted`` (by the user); ``stopped`` (by ``error``). Running again goes on
     from there. ``recalled`` answers were there already, ``asked_now`` samples were asked for (all
     endings counted, also of surplus ones), ``unused`` answers belong to no sample of this
-    run. ``unvaried`` samples were left as they were by a noise, by the reason. ``cost_usd`` is of
+    run. ``unvaried`` samples were left as they were by a noise, by the reason;
+    ``idle_rules`` have judged a hundred samples and more, and rejected none. ``cost_usd`` is of
     this run's answers, by list price, ``None`` where that is not known.
     ``consultations`` are the questions that stages had for models: see ``metrics``.
     ``str`` of it is what the command line prints.
@@ -67,6 +68,7 @@ class RunSummary:
     rejected_by_reason: Mapping[str, int]
     unvaried: Mapping[str, int]
     failed_by_error: Mapping[str, int]
+    idle_rules: Sequence[str]
     failure_examples: Mapping[str, str]
     worth_another_try: bool
     retries: Mapping[str, int]
@@ -113,19 +115,24 @@ class RunSummary:
             yield f"{self.unused} earlier answers belong to no sample of this run: left out."
         if again := self.retries.get("schema_mismatch"):
             yield f"Asked again for not fitting the schema: {again} times."
-        if any(self.consultations.values()):
-            yield f"Models were consulted by stages: {_told(self.consultations)}."
+        yield from self._remarks_of_stages()
         if self.rejected and not (self.written or self.pending):
             yield "All was rejected: look at rejected.jsonl, or try `weave-async preview`."
-        if self.unvaried:
-            told = ", ".join(f"{count} by {why}" for why, count in self.unvaried.items())
-            yield f"Left as they were by noise: {told}."
         if self.cost_usd:
             yield f"Cost by list price: ${self.cost_usd:,.4f}."
         if len(self.endpoints) > 1 or any(a.is_worth_saying for a in self.endpoints.values()):
             yield from (f"At {name}: {account}." for name, account in self.endpoints.items())
         if self.rows_skipped:
             yield f"Malformed rows left out: {self.rows_skipped}."
+
+    def _remarks_of_stages(self) -> Iterator[str]:
+        if any(self.consultations.values()):
+            yield f"Models were consulted by stages: {_told(self.consultations)}."
+        if self.unvaried:
+            told = ", ".join(f"{count} by {why}" for why, count in self.unvaried.items())
+            yield f"Left as they were by noise: {told}."
+        if self.idle_rules:
+            yield f"Rules that have rejected nothing: {', '.join(self.idle_rules)}."
 
     def _how_many(self) -> str:
         ended = self.asked - self.pending

@@ -14,7 +14,6 @@ import pytest
 from consultation_bench import FIRST, Bench, opened, recipe_of, says, settings_of, with_models
 from invariants import completions
 from weave_async.audit import audit
-from weave_async.dispatch import Unsent
 from weave_async.errors import (
     AuthenticationError,
     BudgetError,
@@ -23,6 +22,7 @@ from weave_async.errors import (
     QuotaError,
     RecipeError,
     RunFolderError,
+    Unsent,
 )
 from weave_async.explanation import explain
 from weave_async.journal import calls

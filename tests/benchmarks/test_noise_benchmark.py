@@ -20,7 +20,7 @@ def benchmark(*options: str) -> subprocess.CompletedProcess[str]:
 
 def test_every_noiser_is_measured_and_breaks_nothing() -> None:
     noises = ["typos", "weave_async.noise.emoji:EmojiNoise", "nobody"]
-    done = benchmark("--num-texts", "60", "--repeats", "2", "--json", "--noise", *noises)
+    done = benchmark("--num-texts", "60", "--repeats", "2", "--json", "--gate", "--noise", *noises)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["num_texts"] == 60

@@ -67,6 +67,18 @@ def test_preview_shows_clean_and_noisy_answer_and_verdict(
     assert not Path("out").exists()
 
 
+def test_preview_shows_verdicts_behind_the_first_rejection_from_workers_too(
+    weave_async: Program, recipe_file: Path
+) -> None:
+    rules = "[{length: {min_words: 500}}, python_code, {sql: postgres}]"
+    recipe = recipe_file.read_text().replace("[{length: {min_words: 20}}]", rules)
+    recipe_file.write_text(recipe)
+    for row in map(json.loads, weave_async("preview", str(recipe_file), "--json").out.splitlines()):
+        told = [(each["rule"], each["passed"]) for each in row["lineage"]["verdicts"]]
+        assert told == [("length", False), ("python_code", False), ("sql", False)]
+        assert row["rejection"]["rule"] == "length"
+
+
 def test_preview_as_json_has_a_row_per_sample(weave_async: Program, recipe_file: Path) -> None:
     outcome = weave_async("preview", str(recipe_file), "-n", "5", "--json")
     rows = [json.loads(line) for line in outcome.out.splitlines()]

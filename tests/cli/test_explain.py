@@ -37,11 +37,11 @@ def test_a_rejected_row_passed_the_earlier_stages_and_never_reached_the_later_on
     assert (explained["state"], explained["place"]) == ("rejected", "rejected.jsonl:1")
     assert stages(explained) == [
         ("validation", "completion", "passed"),
-        ("noise", "typos", "changed"),
         ("validation", "length", "rejected:"),
+        ("noise", "typos", "not"),
         ("selection", "exact", "not"),
     ]
-    assert explained["stages"][2]["detail"] == row["evidence"]
+    assert explained["stages"][1]["detail"] == row["evidence"]
     assert explained["answer"]["finish_reason"] == row["lineage"]["finish_reason"]
     assert "000001.log at byte" in explained["answer_place"]
 
@@ -65,7 +65,9 @@ def test_people_read_prompt_request_answer_and_verdicts(
     for told in (row["lineage"]["request_id"], row["lineage"]["source"], '"max_tokens":100'):
         assert told in out
     assert "length: rejected: too_short" in out
-    assert repr(row["lineage"]["noise"][0]["changes"][0]["before"]) in out
+    written = rows(run_folder, "samples")[0]
+    out = weave_async("explain", "out", "samples:1").out
+    assert repr(written["lineage"]["noise"][0]["changes"][0]["before"]) in out
 
 
 @pytest.mark.parametrize("name", ["nothing", "samples:999", "seeds.jsonl:999"])
@@ -158,3 +160,33 @@ def test_of_several_answers_the_one_that_was_used_is_told(
     explained = weave_async("explain", "out", "samples:1", "--json").json
     assert explained["answer"]["finish_reason"] == "stop"
     assert explained["answer"]["text"] == explained["messages"][-1]["content"]
+
+
+def test_what_a_part_of_a_composite_has_changed_is_told_of_the_composite(
+    weave_async: Program, recipe_file: Path
+) -> None:
+    noise = "noise: [{one_of: {parts: [{compose: [{typos: 0.2}]}]}}]\n"
+    recipe_file.write_text(recipe_file.read_text() + noise)
+    assert weave_async("run", str(recipe_file), "-o", "out").exit_code == 0
+    changes = rows(Path("out"), "samples")[0]["lineage"]["noise"][0]["changes"]
+    [told] = [
+        each
+        for each in weave_async("explain", "out", "samples:1", "--json").json["stages"]
+        if each["stage"] == "noise"
+    ]
+    assert (told["name"], told["verdict"]) == ("one_of", "changed 1")
+    assert len(told["detail"]["message 0"].split(", ")) == len(changes)
+
+
+def test_verdicts_are_those_on_the_answer_that_was_kept(
+    weave_async: Program, recipe_file: Path
+) -> None:
+    recipe_file.write_text(recipe_file.read_text() + "repairs: 3\n")
+    assert weave_async("run", str(recipe_file), "-o", "out", "--explain-all").exit_code == 0
+    repaired = [row for row in rows(Path("out"), "samples") if row["lineage"]["repairs"]]
+    assert repaired
+    for row in repaired:
+        told = [each["rule"] for each in row["lineage"]["verdicts"]]
+        assert told == ["repair:length"] * row["lineage"]["repairs"] + ["length"]
+        explained = weave_async("explain", "out", row["sample_id"], "--json").json
+        assert ("validation", "length", "passed") in stages(explained)

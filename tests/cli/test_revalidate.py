@@ -41,6 +41,14 @@ def test_with_the_same_rules_nothing_would_change(weave_async: Program, run_fold
     assert in_files(run_folder) == before
 
 
+def test_repairs_are_replayed(weave_async: Program, recipe_file: Path) -> None:
+    rules = recipe_with(recipe_file, validation=[{"length": {"min_words": 24}}], repairs=1)
+    assert weave_async("run", rules, "-n", "30", "-o", "out").exit_code == 0
+    rows = map(json.loads, Path("out/samples.jsonl").read_text().splitlines())
+    assert any(row["lineage"]["repairs"] for row in rows)
+    assert "Nothing would change." in weave_async("revalidate", "out").out
+
+
 def test_it_foretells_what_a_run_with_changed_rules_makes_of_the_answers(
     weave_async: Program, recipe_file: Path, run_folder: Path
 ) -> None:

@@ -27,7 +27,7 @@ ALL = range(60)
         ("sentence", "Well. Hello Anna! (Yes.) USA", "well. hello Anna! (yes.) USA"),
         ("emphasis", "i really need it now", "i REALLY NEED it NOW"),
         ("emphasis", "a tree in a wood", "a TREE in a WOOD"),
-        ("slips", "The cat, I'm", "THe cAt, I'm"),
+        ("slips", "The cat, I'm", "THe cat, I'm"),
     ],
 )
 def test_casing_by_style(style: str, before: str, after: str) -> None:
@@ -168,7 +168,7 @@ def test_a_text_opens_with_a_filler_if_there_is_no_other_place() -> None:
 
 
 def test_emoji_end_sentences_and_questions_go_on_ending_with_their_mark() -> None:
-    assert varied(EmojiNoise(1, emoji=["X"]), "Yes. No, or? Well") == "Yes. X No, or X? Well X"
+    assert varied(EmojiNoise(1, emoji=["X"]), "Yes. No, or? Well") == "Yes. X No, or? Well X"
     text = "Yes, well, no."
     assert varied(EmojiNoise(1, "clauses", ["X"]), text) == "Yes X, well X, no. X"
 

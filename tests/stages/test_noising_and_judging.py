@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from weave_async.metrics import StageTimes
-from weave_async.noise.edits import clean_texts
+from weave_async.noise.edits import Edit, Passage, clean_texts
 from weave_async.noise.lock import MeaningLock
 from weave_async.noise.spans import ProtectedSpans
 from weave_async.noise.typos import TyposNoise
@@ -397,3 +397,19 @@ def test_a_verdict_with_evidence_stays_with_a_sample_that_passes(make_sample: Ma
     verdict = Verdict(True, evidence={"score": 4})
     (done,) = process([make_sample()], JudgingStage("validation", "judge", lambda sample: verdict))
     assert done.verdicts == (RuleVerdict("judge", True, "", {"score": 4}),)
+
+
+def test_a_noise_does_the_same_in_all_texts_of_a_copy_and_another_thing_in_each_copy(
+    make_sample: MakeSample,
+) -> None:
+    @dataclass
+    class Names:
+        def edits(self, passage: Passage, rng: Random) -> Iterator[Edit]:
+            start = passage.text.index("tea")
+            yield Edit(start, start + 3, "".join(Random(passage.sample_seed).choices("abc", k=9)))
+
+    stage = noise_stage(Names(), field="both", copies=3)  # type: ignore[arg-type]
+    done = process([make_sample("hot tea", user="more tea")], stage)
+    said = [[text.split()[1] for text in contents(sample)] for sample in done]
+    assert all(user == assistant for user, assistant in said)
+    assert len({user for user, _ in said}) == 3

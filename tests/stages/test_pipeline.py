@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
 
@@ -31,7 +30,7 @@ from weave_async.stages.batches import BatchesUnderWay
 from weave_async.stages.building import AnyStage, PartSpec, StageSpec, stages_of
 from weave_async.stages.interface import ConsultFor
 from weave_async.stages.judging import AskingJudgingStage, JudgingStage
-from weave_async.stages.noising import AskingNoiseStage, NoiseOptions
+from weave_async.stages.noising import AskingNoiseStage, NoiseOptions, NoiseStage
 from weave_async.stages.pipeline import MOST_CHARS_HERE, Leg, Pipeline, legs_of
 from weave_async.stages.repairing import Repair
 
@@ -180,34 +179,13 @@ def test_rules_are_applied_cheapest_first_and_otherwise_as_the_recipe_has_them()
     spec = StageSpec.from_dict(spec.as_dict())
     assert [stage.name for stage in stages_of(spec)] == [
         "completion",
-        "typos",
         "length",
         "required",
         "length#2",
         f"{__name__}:Rule",
         f"{__name__}:Judge",
+        "typos",
     ]
-
-
-def test_rules_from_which_noise_would_hide_something_come_before_it(tmp_path: Path) -> None:
-    names = ["decontamination", "length", "pii", "echo", "secrets"]
-    (tmp_path / "test.txt").write_text("What is the tallest mountain in the world?")
-    files = {"files": [str(tmp_path / "test.txt")]}
-    rules = [PartSpec(name, files if name == "decontamination" else {}) for name in names]
-    stages = [stage.name for stage in stages_of(StageSpec(0, [PartSpec("typos", {})], rules))]
-    assert stages == ["completion", "pii", "echo", "secrets", "decontamination", "typos", "length"]
-    stages = [stage.name for stage in stages_of(StageSpec(0, [], rules))]
-    assert stages == ["completion", "length", "pii", "echo", "secrets", "decontamination"]
-
-
-def test_a_secret_is_found_although_noise_misspells_what_tells_it(make_sample: MakeSample) -> None:
-    noise = PartSpec("typos", {"rate": 0.2, "field": "both"})
-    rules = [PartSpec("secrets", {"action": "redact"})]
-    text = "My password = hunter2hunter2XyZ99abcq and I would like to change it some time soon."
-    samples = [make_sample(text, user=text, ordinal=n) for n in range(20)]
-    done = run(samples, stages_of(StageSpec(0, [noise], rules)))
-    assert all(each.edits for each in done)
-    assert not any("hunter" in repr((each.messages, each.edits, each.verdicts)) for each in done)
 
 
 @pytest.mark.parametrize(
@@ -310,9 +288,9 @@ def test_a_rule_that_rejects_all_or_nothing_is_named_once(
     assert len([line for line in told if "'lax' has rejected none of the first 128" in line]) == 1
     assert not [line for line in told if "'last'" in line]
     assert watch.as_dict() == {
-        "lax": {"judged": 300, "refused": 0},
-        "strict": {"judged": 300, "refused": 300},
-        "last": {"judged": 0, "refused": 0},
+        "lax": {"judged": 300, "rejected": 0},
+        "strict": {"judged": 300, "rejected": 300},
+        "last": {"judged": 0, "rejected": 0},
     }
 
 
@@ -420,7 +398,7 @@ def test_a_rejected_answer_is_asked_for_again_with_the_reason(make_sample: MakeS
     assert first == good
     assert (second.completion, second.rejection, second.repairs) == ("fine now", None, 1)
     assert [(each.rule, each.passed, each.reason) for each in second.verdicts] == [
-        ("rule0", False, "refused")
+        ("repair:rule0", False, "refused")
     ]
     [[who, *conversation]] = asked.questions
     assert who == "here 1"
@@ -507,3 +485,71 @@ def test_the_loop_has_its_turn_between_samples(make_sample: MakeSample) -> None:
     samples = [make_sample("x" * MOST_CHARS_HERE, ordinal=n) for n in range(30)]
     asyncio.run(counted())
     assert num_turns > 8
+
+
+# --- noise behind the judges -----------------------------------------------------------------
+
+
+@dataclass
+class Shouting:
+    """Writes all in capitals; and each copy in another way, if it is told to."""
+
+    signs: bool = False
+
+    def __call__(self, text: str, rng: Random) -> str:
+        return text.upper() + ("".join(rng.choices("XYZ", k=9)) if self.signs else "")
+
+
+def noise(*, signs: bool = False, **options: Any) -> NoiseStage:
+    lock = MeaningLock(ProtectedSpans())
+    return NoiseStage("shouting", Shouting(signs), lock, 1, NoiseOptions(**options))
+
+
+def test_nobody_pays_to_have_copies_judged_again(make_sample: MakeSample) -> None:
+    asked = Asked(["good", "poor"])
+    stages = [AskingJudgingStage("judge", Judge()), noise(signs=True, copies=3, keep_clean=True)]
+    samples = [make_sample(ordinal=n) for n in range(2)]
+    done = run(samples, stages, consult_for=asked)
+    assert len(asked.questions) == 2
+    assert [sample.sample_id for sample in done] == [
+        f"{samples[0].sample_id}{copy}" for copy in ("", "~1", "~2", "~3")
+    ] + [samples[1].sample_id]
+    assert [sample.verdicts[0].evidence for sample in done[:4]] == [{"said": "good"}] * 4
+    assert done[4].rejection is not None
+    assert done[4].edits == ()
+
+
+def test_rules_see_what_noise_has_changed(make_sample: MakeSample) -> None:
+    seen: list[str] = []
+
+    def listen(sample: Sample) -> Verdict:
+        seen.append(sample.completion)
+        return Verdict(False, "loud") if sample.completion.isupper() else ACCEPTED
+
+    stages = [judging("listen", listen), noise(field="completion", keep_clean=True)]
+    clean, noisy = run([make_sample("tea, please")], stages)
+    assert seen == ["tea, please", "TEA, PLEASE"]
+    assert clean.rejection is None
+    assert noisy.rejection == Rejection("validation", "listen", "loud", {})
+
+
+def test_a_sample_that_noise_leaves_alone_is_not_judged_twice(make_sample: MakeSample) -> None:
+    seen: list[str] = []
+
+    def listen(sample: Sample) -> Verdict:
+        seen.append(sample.completion)
+        return ACCEPTED
+
+    run([make_sample(user="TEA")], [judging("listen", listen), noise()])
+    assert len(seen) == 1
+
+
+def test_an_answer_is_repaired_once_and_its_copies_have_the_new_one(
+    make_sample: MakeSample,
+) -> None:
+    asked = Asked(["fine"])
+    stages = [judging("rule", Rule("bad")), noise(copies=2)]
+    repair = Repair(1, {"here": Consulted("here")})
+    done = run([make_sample("bad", user="tea?")], stages, consult_for=asked, repair=repair)
+    assert len(asked.questions) == 1
+    assert [[m.content for m in sample.messages] for sample in done] == [["TEA?", "fine"]]

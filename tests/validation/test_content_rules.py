@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -42,7 +41,6 @@ HOSTILE = [
     "DE89 ", "here's a ", "[your ", "{{ a", "I can't ", "Ã©", "Ð", "f.u.", "f*uck ", "*", "\u202a",
     "-----BEGIN PRIVATE KEY-----", "phone 1 2 3 ", "abcd:", "call me number is ", "<your ", "\n- ",
     "4111 ", "-", "<|im_start", "x@x.", "\n", " ", "\nHuman", "i a o ", "éa", "2001:", "1.2.",
-    "0012 ",
 ]  # fmt: skip
 
 
@@ -90,6 +88,6 @@ def test_a_long_text_of_any_shape_takes_no_time(text: str) -> None:
 
 
 @pytest.mark.parametrize("rule", LIGHT, ids=NAMES)
-def test_rules_say_that_they_are_light_and_travel_to_workers(rule: Any) -> None:
-    assert type(rule).is_light
-    assert pickle.loads(pickle.dumps(rule))(sample_of("Hello.", "It rains here.")).passed
+def test_rules_that_may_run_on_the_event_loop_say_so(rule: Any) -> None:
+    takes_long_on_long_texts = isinstance(rule, ProfanityValidator | ReadabilityValidator)
+    assert getattr(rule, "is_light", False) is not takes_long_on_long_texts

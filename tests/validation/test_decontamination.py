@@ -76,7 +76,7 @@ def test_field_and_columns_say_what_is_compared(make_sample: MakeSample) -> None
     assert rule(field="prompt")(sample).passed
     assert not rule(field="completion")(sample).passed
     Path("qa.csv").write_text(f'q,a\n"{QUESTION}","two\nlines of it"\n{SHORTER},x\n')
-    only_answers = DecontaminationValidator(files=["qa.csv"], columns=["a"])
+    only_answers = DecontaminationValidator(files=["qa.csv"], columns="a")
     assert only_answers(sample).passed
     assert only_answers(make_sample("Two lines of it.")).evidence["found_in"] == "qa.csv:2"
     all_of_it = DecontaminationValidator(files=["eval.jsonl", "qa.csv"])

@@ -210,10 +210,10 @@ def test_leaving_ends_a_hanging_worker_at_once_and_leaves_nothing(
 
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(asyncio.sleep(0))
-        before = len(os.listdir("/proc/self/fd"))
+        before, others = len(os.listdir("/proc/self/fd")), set(children())
         assert runner.run(left_after_s()) < 1
         runner.run(asyncio.sleep(0.05))
-        assert children() == []
+        assert set(children()) <= others  # of other tests, as a server that several use
         gc.collect()
         assert len(os.listdir("/proc/self/fd")) <= before + 1  # asyncio's own, for its children
 
@@ -242,8 +242,9 @@ def test_a_pool_that_is_left_before_its_workers_are_ready() -> None:
             async with pool(HOSTILE, num_workers=2):
                 await asyncio.sleep(wait_s)
 
+    others = set(children())
     asyncio.run(leave())
-    assert children() == []
+    assert set(children()) <= others
 
 
 def test_a_worker_that_was_killed_while_it_waited_is_replaced(

@@ -82,4 +82,5 @@ def export(
         raise
     except OSError as error:
         raise RunFolderError(f"cannot write {output}: {error.strerror}") from error
-    write_to_stderr(printable(f"{num_rows} rows in {output}\n"))
+    why = "" if num_rows or format is not Format.noise_pairs else ": no noise has changed a text"
+    write_to_stderr(printable(f"{num_rows} rows in {output}{why}\n"))

@@ -65,12 +65,24 @@ generate:
     # schema: answer.schema.json         # the JSON Schema that every answer is checked against
   # n: 2                         # completions of each prompt in one request; `draws` is a multiple
 
-noise:                           # on the prompt side unless `field: completion` is given
-  - typos: {rate: 0.02}          # typos per character; numbers, URLs and code are left alone
+noise:                           # in turn, on the question; answers stay those to the clean one
+  - typos: {rate: 0.02}          # misspelt words per letter; numbers, URLs and code are left alone
+  # - casing: {style: lower, probability: 0.3}           # of three samples in ten
+  # - one_of:                    # clean prompts, each with two others: typed, dictated or clipped
+  #     parts: [{typos: 0.03}, asr, abbreviations]
+  #     copies: 2
+  #     keep_clean: true
+  #     protect: [headphones]    # not touched, besides what keeps the meaning
 
-validation:                      # rules on each sample
+validation:                      # rules on each sample, cheapest first
   - length: {min_words: 5, max_words: 120}
   # - required: {any: [because, since], none: [as an AI]}
+  # - refusal                    # "I'm sorry, but I can't help with that"
+  # - truncation                 # answers that break off
+  # - pii: redact                # [EMAIL], [PHONE] ...; without `redact`, refuses
+  # - python: rules.py:my_rule   # def my_rule(text): return "because" in text
+  # - judge: {rubric: rubric.md, min: 4}     # a model grades; name another with endpoint, model
+# repairs: 1                     # tell the model why its answer was rejected, and ask once more
 
 selection:                       # rules among samples
   - exact                        # of equal answers, keep the first

@@ -147,5 +147,7 @@ def _end_of(sample: Sample) -> str:
         return f"failed: {sample.failure.error}: {sample.failure.message}"
     if sample.rejection:
         rejection = sample.rejection
-        return f"rejected by {rejection.rule}: {rejection.reason} {dict(rejection.evidence)}"
+        is_told = not rejection.evidence or rejection.rule in {v.rule for v in sample.verdicts}
+        evidence = "" if is_told else f" {dict(rejection.evidence)}"
+        return f"rejected by {rejection.rule}: {rejection.reason}{evidence}"
     return "written"

@@ -12,7 +12,13 @@ from typing import ClassVar
 
 from weave_async.noise.edits import Edit, Passage
 from weave_async.noise.homophones import HOMOPHONES
-from weave_async.noise.quantities import Quantity, quantities_in, stands_alone, word_before
+from weave_async.noise.quantities import (
+    Quantity,
+    follows_number,
+    quantities_in,
+    stands_alone,
+    word_before,
+)
 from weave_async.noise.sites import check_rate, taken, with_case_of
 from weave_async.noise.spoken_numbers import WORDS, spoken, spoken_ordinal, spoken_year
 from weave_async.noise.units import ARTICLES, CURRENCIES, UNITS
@@ -52,12 +58,14 @@ class AsrNoise:
             lower = word.lower()
             if lower != word:
                 sites.append(Edit(start, end, lower))
-            if lower in HOMOPHONES:
+            if lower in HOMOPHONES and not follows_number(text, start):  # two hour, our
                 alike.append((start, end, word))
         sites += _marks(passage)
         sites += _said(passage)
         edits = {edit.start: edit for edit in taken(sites, self.rate, rng)}
-        for start, end, word in taken(alike, self.homophones, rng):
+        for start, end, word in alike:  # of a short text mostly none, so not by ``taken``
+            if rng.random() >= self.homophones:
+                continue
             heard = rng.choice(HOMOPHONES[word.lower()])
             edits[start] = Edit(start, end, heard if start in edits else with_case_of(word, heard))
         return edits.values()
@@ -70,7 +78,8 @@ def _marks(passage: Passage) -> Iterator[Edit]:
         start, end = match.span()
         if start <= last < end or not passage.is_free(start, end):
             continue
-        if text[start - 1 : start].isdigit() or word_before(text, start) in WORDS:
+        word = word_before(text, start)
+        if word[-1:].isdigit() or word in WORDS:
             continue
         yield Edit(start, end, "")
 
@@ -122,7 +131,8 @@ def _in_words(text: str, quantity: Quantity) -> str | None:
         return None  # nobody says five point five dollars
     scale = next((word for word in ("million", "billion") if word in written), "")
     if scale:
-        said = spoken(amount / (10**6 if scale == "million" else 10**9))
+        many = amount / (10**6 if scale == "million" else 10**9)
+        said = spoken(many) if many < 1000 else None
         said = said and f"{said} {scale}"
     elif amount > _MOST_UNGROUPED and figure.isdigit() and not unit:
         return None
@@ -133,4 +143,6 @@ def _in_words(text: str, quantity: Quantity) -> str | None:
     if said is None or not unit:
         return said
     is_one = amount == 1 or word_before(text, quantity.start) in ARTICLES
+    if is_one and unit == "s":
+        return None  # a second is an ordinal, too
     return f"{said} {(UNITS[unit].one if is_one else UNITS[unit].many)[0]}"

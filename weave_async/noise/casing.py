@@ -32,8 +32,8 @@ class CasingNoise:
     ``rate`` is the share of its sites that change. By style the sites are: ``lower``, words with
     capitals, which lose them; ``sentence``, capitals at the beginning of a sentence, which go;
     ``emphasis``, words that people stress, written in CAPITALS (any word of four letters, where
-    there is none); ``slips``, words of two letters and more, in which the shift key came early or
-    late (THis, tO). ``mixed`` draws one for each text among those that have a site in it.
+    there is none); ``slips``, words with a capital, for which the shift key was held too long
+    (THis). ``mixed`` draws one for each text among those that have a site in it.
     """
 
     rate: float = 1.0
@@ -72,10 +72,10 @@ def _sites(passage: Passage, style: Style) -> Sequence[Edit]:
         stressed = [each for each in words if each[2].lower() in _EMPHATIC]
         loud = stressed or [each for each in words if len(each[2]) >= 4]
         edits = [Edit(start, end, word.upper()) for start, end, word in loud]
-    else:  # shift held for two letters of a capitalised word, and too late for one in small letters
+    else:  # the shift key held for two letters of a word that has a capital
         edits = [
             Edit(start + 1, start + 2, word[1].upper())
             for start, _, word in words
-            if word[1:].islower()
+            if word[0].isupper() and word[1:].islower()
         ]
     return [edit for edit in edits if edit.after != text[edit.start : edit.end]]

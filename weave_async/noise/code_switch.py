@@ -9,6 +9,7 @@ from typing import Literal
 
 from weave_async.noise.dictionaries import DICTIONARIES
 from weave_async.noise.edits import Edit, Passage
+from weave_async.noise.quantities import follows_number
 from weave_async.noise.sites import check_rate, taken, with_case_of
 
 
@@ -33,6 +34,7 @@ class CodeSwitchNoise:
             for start, end in passage.words
             if (after := words.get((before := passage.text[start:end]).lower())) is not None
             and after != before.lower()
+            and not follows_number(passage.text, start)
         ]
         for start, end, before, after in taken(sites, self.rate, rng):
             yield Edit(start, end, with_case_of(before, after))

@@ -21,6 +21,10 @@ class Composite(Protocol):
     def chosen(self, rng: Random) -> Sequence[Named]:
         """The noises to apply to one text, in order; none of them is a composite itself."""
 
+    @property
+    def names(self) -> frozenset[str]:
+        """What the noises are called that it may apply."""
+
 
 @dataclass(frozen=True, slots=True)
 class ComposeNoise:
@@ -38,6 +42,10 @@ class ComposeNoise:
 
     def chosen(self, rng: Random) -> Sequence[Named]:
         return [named for noise in self._noises for named in noise.chosen(rng)]
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset().union(*(noise.names for noise in self._noises))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,10 @@ class OneOfNoise:
     def chosen(self, rng: Random) -> Sequence[Named]:
         return rng.choices(self._noises, self.weights)[0].chosen(rng)
 
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset().union(*(noise.names for noise in self._noises))
+
 
 @dataclass(frozen=True, slots=True)
 class _Built:
@@ -80,6 +92,10 @@ class _Built:
         if isinstance(self.noise, Composite):
             return self.noise.chosen(rng)
         return ((self.name, self.noise),)
+
+    @property
+    def names(self) -> frozenset[str]:
+        return self.noise.names if isinstance(self.noise, Composite) else frozenset((self.name,))
 
 
 def _built_all(composite: str, parts: Sequence[Any]) -> tuple[_Built, ...]:

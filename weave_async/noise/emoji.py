@@ -42,5 +42,7 @@ class EmojiNoise:
         border = _CLAUSE if self.where == "clauses" else _SENTENCE
         places = (match.start() for match in border.finditer(passage.text))
         sites = [at for at in places if passage.is_free(at, at)]
+        # Before a question mark, which has to stay the last, only where there is no other place.
+        sites = [at for at in sites if passage.text[at : at + 1] != "?"] or sites
         for at in taken(sites, self.rate, rng):
             yield Edit(at, at, " " + rng.choice(self.emoji) * rng.randint(1, self.most))

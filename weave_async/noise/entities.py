@@ -14,7 +14,7 @@ from weave_async.noise.edits import Edit, Passage
 from weave_async.noise.entity_names import COMMON_WORDS, Kind, NameLists, check_locale, names_of
 from weave_async.noise.sites import check_rate
 
-_NAME = re.compile(r"(?<![\w@#/.-])[^\W\d_a-z][^\W\d_]+(?=['’]s\b|(?!['’]?\w))")
+_NAME = re.compile(r"(?<![\w@#/.'’-])[^\W\d_a-z][^\W\d_]+(?=['’]s\b|(?!['’]?\w))")
 _COMPANY = re.compile(
     r"(?<![\w@#/.-])[^\W\d_a-z][^\W\d_]+"
     r"(?=,? (?:Inc|Ltd|LLC|LLP|PLC|Corp|Co|GmbH|AG|KG|SARL|SAS)\b)"
@@ -36,8 +36,8 @@ class EntitiesNoise:
     names as well (``Will``, ``Brown``) count as names beside another name or a title only. Names
     come from Faker (extra ``noise``).
 
-    With ``field: prompt`` alone the answer would go on with the old names: list this noise twice,
-    for ``prompt`` and for ``completion``, and both get the same new ones.
+    With ``field: prompt`` the answer goes on with the old names: ``field: both`` is what is meant,
+    wherever the answer repeats them.
     """
 
     rewrites: ClassVar[frozenset[str]] = frozenset(("name",))
@@ -63,7 +63,7 @@ class EntitiesNoise:
                 continue
             others = lists.by_kind[kind]
             shift = 1 + _mixed(kind, seed) % (len(others) - 1)
-            # A shift of the whole list: two different names never become the same one.
+            # A shift of the whole list: two names do not become one (those that are words may).
             yield Edit(start, end, others[(place + shift) % len(others)])
 
 

@@ -17,9 +17,10 @@ _BORDER = re.compile(
 )
 _OPENERS = frozenset(
     """
-    a an and are at but can could did do does for from has have here how i'd if in is it it's its
-    let my on our please so some tell thanks that the their there these they this to was we what
-    when where which who why will with would you your
+    a after an and are as at before but can could did do does for from had has have hello here
+    hey hi how i'd if in is it it's its let my on our please should since so some sorry tell
+    thank thanks that the their there these they this those to was we were what when where which who
+    why will with would yes you your
     """.split()  # noqa: SIM905 - read as words
 )
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from weave_async.noise.edits import Span
 from weave_async.noise.marks import UNITS
-from weave_async.noise.quantities import values_in
+from weave_async.noise.quantities import quantities_in
 from weave_async.noise.spoken_numbers import WORDS as SPOKEN
 from weave_async.noise.telling_words import (
     DATE_WORDS,
@@ -20,7 +20,7 @@ from weave_async.noise.telling_words import (
     MONTH_NAMES,
     MONTHS,
     NUMBER_WORDS,
-    WORD,
+    words_in,
 )
 from weave_async.records import TextChange
 
@@ -30,6 +30,7 @@ _IN_ANY_CASE = frozenset(("name", "acronym", "term", "label"))
 _NEED_NOT_STAY = AMOUNTS | {"negator", "question", "markup"}
 _WITH_A_VALUE = MONTH_NAMES | (NUMBER_WORDS & SPOKEN) | {"percent"}
 """What ``noise.quantities`` understands; of other words, as ``twice``, each must be there again."""
+_LONE_MONTHS = MONTH_NAMES & DATE_WORDS
 _ENDING_CHARS = 60
 
 _DIGIT = re.compile(r"\d")
@@ -40,6 +41,7 @@ _FIGURE = re.compile(
 )
 _CURRENCY = re.compile(r"[€$£¥₹]")
 _MONTH = re.compile(rf"\b({MONTHS})\b(?=\.?,?\s\d)|\d\w{{0,2}}\.?\s(?:of\s)?({MONTHS})\b")
+_MONTH_BEGINS = re.compile(r"[JFMASOND][a-uä]")
 _GROUPED = re.compile(r"(?<=\d)[,'’](?=\d{3}(?!\d))")
 _ADDRESS = re.compile(r"(?<![^\s<>\"“”()])[^\s<>\"“”()@]*+@[^\s<>\"“”()]++|(?:https?://|www\.)\S++")
 
@@ -51,12 +53,14 @@ def broken_rule(
     changes: Sequence[TextChange] = (),
     spans: Iterable[Span] = (),
     rewrites: Collection[str] = (),
+    day_first: bool | None = None,
 ) -> str | None:
     """The first rule that does not hold between the two, as a short code; ``None`` if all do.
 
     ``changes`` are all that there are, where that is known: what is far from them is the same.
     ``spans`` are those of the clean text, where they may be missing from the other: a noise that
-    makes edits cannot touch them. A noise that ``rewrites`` a kind is not held to its letters.
+    makes edits cannot touch them. A noise that ``rewrites`` a kind is not held to its letters;
+    ``day_first`` tells how it reads ``03/04/2024``.
     """
     if noisy == clean:
         return None
@@ -69,7 +73,10 @@ def broken_rule(
     before, after = _telling(clean), _telling(noisy)
     if before != after and (rule := _changed(before, after, rewrites)):
         return rule
-    if _amounts_differ(clean, noisy, rewrites):
+    if not AMOUNTS.isdisjoint(rewrites):
+        if _values_differ(clean, noisy, before, after, day_first):
+            return "number_changed"
+    elif _figures_differ(clean, noisy):
         return "number_changed"
     if _ADDRESSES.isdisjoint(rewrites) and _addresses(clean) != _addresses(noisy):
         return "address_changed"
@@ -97,7 +104,7 @@ def num_negators(text: str) -> int:
 
 
 def _telling(text: str) -> list[str]:
-    return [word for word in WORD.findall(text.lower()) if word in KIND_OF]
+    return [word for word in words_in(text.lower()) if word in KIND_OF]
 
 
 def _changed(before: Sequence[str], after: Sequence[str], rewrites: Collection[str]) -> str | None:
@@ -114,29 +121,35 @@ def _changed(before: Sequence[str], after: Sequence[str], rewrites: Collection[s
     return None if changed.isdisjoint(DATE_WORDS) else "date_changed"
 
 
-def _amounts_differ(clean: str, noisy: str, rewrites: Collection[str]) -> bool:
-    """By their letters, which is fast; by value where a noise writes them in another way."""
-    if not AMOUNTS.isdisjoint(rewrites):
-        return _values(clean) != _values(noisy)
+def _figures_differ(clean: str, noisy: str) -> bool:
     if _DIGIT.search(clean) is None and _DIGIT.search(noisy) is None:
         return False
     return _figures(clean) != _figures(noisy)
 
 
-def _values(text: str) -> Counter[object]:
-    """The values in a text, and the months that belong to no date."""
-    found = values_in(text)
-    values: Counter[object] = Counter(found)
-    if not any(value.kind == "date" for value in found):
-        values.update(word[:3] for word in _telling(text) if word in MONTH_NAMES & DATE_WORDS)
-    return values
+def _values_differ(
+    clean: str, noisy: str, before: Sequence[str], after: Sequence[str], day_first: bool | None
+) -> bool:
+    """Whether the values differ, or the months that belong to no date."""
+    was = [quantity.value for quantity in quantities_in(clean, day_first)]
+    is_now = [quantity.value for quantity in quantities_in(noisy, day_first)]
+    if was != is_now and Counter(was) != Counter(is_now):
+        return True
+    if any(value.kind == "date" for value in was):
+        return False
+    return _lone_months(before) != _lone_months(after)
+
+
+def _lone_months(telling: Sequence[str]) -> list[str]:
+    return sorted([word[:3] for word in telling if word in _LONE_MONTHS])
 
 
 def _figures(text: str) -> Counter[str]:
     """The numbers with their units, and what belongs to them: currencies, months beside a day."""
     found = Counter(_GROUPED.sub("", figure.replace(" ", "")) for figure in _FIGURE.findall(text))
     found.update(_CURRENCY.findall(text))
-    found.update((before or after)[:3].lower() for before, after in _MONTH.findall(text))
+    if _MONTH_BEGINS.search(text):
+        found.update((before or after)[:3].lower() for before, after in _MONTH.findall(text))
     return found
 
 

@@ -64,7 +64,12 @@ class MeaningLock:
         while len(broken) < TRIES:
             noisy, changes = applied(passage, _checked(_edits(noise, passage, rng), text))
             rule = self.broken_rule(
-                text, noisy, changes=changes, rewrites=rewrites, checks_drift=checks_drift
+                text,
+                noisy,
+                changes=changes,
+                rewrites=rewrites,
+                checks_drift=checks_drift,
+                day_first=getattr(noise, "day_first", None),
             )
             if rule is None:
                 return Varied(noisy, changes, tuple(broken))
@@ -103,11 +108,14 @@ class MeaningLock:
         spans: Iterable[Span] = (),
         rewrites: Collection[str] = (),
         checks_drift: bool = False,
+        day_first: bool | None = None,
     ) -> str | None:
         """The rule of ``noise.invariants`` that does not hold between the two, or ``drifted``."""
         if noisy == clean:
             return None
-        rule = broken_rule(clean, noisy, changes=changes, spans=spans, rewrites=rewrites)
+        rule = broken_rule(
+            clean, noisy, changes=changes, spans=spans, rewrites=rewrites, day_first=day_first
+        )
         if rule is not None or not checks_drift or self.similarity is None:
             return rule
         floor = self.similarity.default_floor if self.floor is None else self.floor

@@ -9,15 +9,16 @@ from random import Random
 from typing import Literal
 
 from weave_async.noise.edits import Edit, Passage
+from weave_async.noise.quantities import follows_number
 from weave_async.noise.sites import Site, check_rate, taken
 
 Kind = Literal["html", "markdown", "quote", "paste"]
 
-_BLANK = re.compile(r"(?<=\S) (?=\S)")
-_SENTENCE_BLANK = re.compile(r"(?<=[.!?:]) (?=\S)")
-_LINE_START = re.compile(r"^(?=\S)", re.MULTILINE)
+_BLANK = re.compile(r" (?<=\S )(?=\S)")
+_SENTENCE_BLANK = re.compile(r" (?<=[.!?:] )(?=\S)")
+_NEW_LINE = re.compile(r"\n(?=\S)")
 _ENTITIES = {"&": "&amp;", "'": "&apos;", "’": "&rsquo;", "“": "&ldquo;", "”": "&rdquo;"}
-_ENTITY = re.compile(r"[&'’“”]|(?<=\s)[-–](?=\s)")
+_ENTITY = re.compile(r"[&'’“”–-](?:(?<![–-])|(?<=\s.)(?=\s))")
 _EMPHASIS = ("**", "*", "__", "_")  # no ~~: what is struck out is not said
 _PREFIXES = ("# ", "## ", "- ", "* ", "• ", "+ ")
 _INVISIBLE = ("\u200b", "\u00ad", "\ufeff")
@@ -75,34 +76,49 @@ def _html(passage: Passage, rng: Random) -> Iterator[Edit]:
 
 
 def _markdown(passage: Passage, rng: Random) -> Iterator[Edit]:
-    for start, end in _some(passage.words, rng):
+    for start, end in _some(_words(passage, 1), rng):
         mark = rng.choice(_EMPHASIS)
         # Often only one of the two marks has survived the copying.
         after = rng.choices((mark, ""), (3, 1))[0]
         yield Edit(start, end, f"{mark}{passage.text[start:end]}{after}")
-    for match in _LINE_START.finditer(passage.text):
-        yield Edit(match.start(), match.start(), rng.choice(_PREFIXES))
+    for start in _line_starts(passage.text):
+        yield Edit(start, start, rng.choice(_PREFIXES))
 
 
 def _quote(passage: Passage, rng: Random) -> Iterator[Edit]:
     mark = rng.choice(("> ", ">", ">> ", "| "))
-    for match in _LINE_START.finditer(passage.text):
-        yield Edit(match.start(), match.start(), mark)
+    for start in _line_starts(passage.text):
+        yield Edit(start, start, mark)
 
 
 def _paste(passage: Passage, rng: Random) -> Iterator[Edit]:
     for start, end in _some(_blanks(passage, _BLANK), rng):
         yield Edit(start, end, rng.choice(_BLANKS))
-    long = [(start, end) for start, end in passage.words if end - start >= 6]
-    for start, end in _some(long, rng) if long else ():
+    for start, end in _some(_words(passage, 6), rng):
         at = rng.randrange(start + 2, end - 2)
         yield Edit(at, at, rng.choice(_INVISIBLE))
 
 
+def _line_starts(text: str) -> Iterator[int]:
+    """The beginnings of lines with something on them, not in front of a blank."""
+    if not text[:1].isspace():
+        yield 0
+    for match in _NEW_LINE.finditer(text):
+        yield match.end()
+
+
 def _blanks(passage: Passage, pattern: re.Pattern[str]) -> list[tuple[int, int]]:
     """Those between words that are free: an address would swallow an ``&nbsp;`` beside it."""
-    spans = (match.span() for match in pattern.finditer(passage.text))
-    return [(start, end) for start, end in spans if passage.is_free(start - 1, end + 1)]
+    wider = [(match.start() - 1, match.end() + 1) for match in pattern.finditer(passage.text)]
+    return [(start + 1, end - 1) for start, end in passage.only_free(wider)]
+
+
+def _words(passage: Passage, min_chars: int) -> list[tuple[int, int]]:
+    return [
+        (start, end)
+        for start, end in passage.words
+        if end - start >= min_chars and not follows_number(passage.text, start)
+    ]
 
 
 def _some(places: Sequence[Site], rng: Random) -> list[Site]:

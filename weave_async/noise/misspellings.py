@@ -18,6 +18,9 @@ from weave_async.noise.sites import check_rate, taken, with_case_of
 
 logger = logging.getLogger(__name__)
 
+_VOWELS = "aeiouy"
+_SOUND_ALIKE = (_VOWELS, "csz", "ckqx", "dt", "fv", "gj", "bp", "mn", "vw", "lr")
+
 
 @dataclass(frozen=True, slots=True)
 class MisspellingsNoise:
@@ -78,14 +81,28 @@ def _has_codespell() -> bool:
 
 
 @cache
-def _known_to(source: Literal["codespell", "rules"]) -> Callable[[str], Sequence[str]]:
+def _known_to(source: Literal["codespell", "rules"]) -> Callable[[str], Sequence[str] | None]:
     """Looks up the misspellings of a word in small letters."""
     if source == "rules":
         logger.info("misspellings come from rules of spelling")
         return misspelt
     found = _codespell()
     logger.info("misspellings of %d words come from codespell", len(found))
-    return lambda word: found.get(word, ())
+    return found.get
+
+
+def _is_slip(wrong: str, correct: str) -> bool:
+    """Whether a finger has slipped, which is for ``typos``, rather than the speller erred: one
+    consonant too many, or one letter for another that sounds like no other.
+    """
+    edit = _smallest(0, correct, wrong)
+    before, after = correct[edit.start : edit.end], edit.after
+    if not before and len(after) == 1:
+        neighbours = correct[max(0, edit.start - 1) : edit.start + 1]
+        return after not in neighbours and (after not in _VOWELS or edit.start == 0)
+    if len(before) == len(after) == 1:
+        return not any(before in alike and after in alike for alike in _SOUND_ALIKE)
+    return False
 
 
 def _codespell() -> Mapping[str, Sequence[str]]:
@@ -98,6 +115,8 @@ def _codespell() -> Mapping[str, Sequence[str]]:
     for line in path.read_text(encoding="utf-8").splitlines():
         wrong, _, correct = line.lower().partition("->")
         # A comma: there are several corrections, or a reason to take none.
-        if correct.isalpha() and wrong.isalpha() and not {wrong, correct} & TELLING:
+        if not (correct.isalpha() and wrong.isalpha()) or {wrong, correct} & TELLING:
+            continue
+        if not _is_slip(wrong, correct):
             found.setdefault(correct, []).append(wrong)
     return found

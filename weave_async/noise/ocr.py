@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from itertools import accumulate
+from heapq import nlargest
 from random import Random
 
 from weave_async.noise.edits import Edit, Passage, num_edits
-from weave_async.noise.sites import check_rate, taken
+from weave_async.noise.sites import check_rate
 
 _Ways = tuple[tuple[str, float], ...]
 _CONFUSIONS: dict[str, _Ways] = {
@@ -49,10 +50,18 @@ _CONFUSIONS: dict[str, _Ways] = {
     "fi": (("ﬁ", 9.0), ("f i", 2.0), ("ﬂ", 1.0), ("h", 0.5)),
     "fl": (("ﬂ", 9.0), ("f l", 2.0), ("ﬁ", 1.0)),
     "ff": (("ﬀ", 5.0), ("f f", 1.0)),
-    ",": ((".", 1.0),),
 }
 _TOTALS = {glyph: sum(weight for _, weight in ways) for glyph, ways in _CONFUSIONS.items()}
-_GLYPH = re.compile("|".join(re.escape(g) for g in sorted(_CONFUSIONS, key=len, reverse=True)))
+_MOST_CONFUSED = max(_TOTALS.values())
+_ALONE = "".join(
+    glyph
+    for glyph in _CONFUSIONS
+    if len(glyph) == 1 and not any(len(other) > 1 and other[0] == glyph for other in _CONFUSIONS)
+)
+_GLYPH = re.compile(  # most letters begin no pair: they come first
+    "|".join((f"[{_ALONE}]", *sorted(_CONFUSIONS.keys() - {*_ALONE}, key=len, reverse=True)))
+)
+_DRAWS, _FEW = 40, 0.2  # draws for each glyph wanted; the rate above which all are looked at
 _SAFE_FIRST = {  # without figures: at the beginning of a word one would make a number of it
     glyph: tuple(way for way in ways if not way[0].isdigit()) for glyph, ways in _CONFUSIONS.items()
 }
@@ -86,46 +95,58 @@ class OcrNoise:
     def edits(self, passage: Passage, rng: Random) -> Iterator[Edit]:
         ends: list[Edit] = []
         if self.line_breaks:
-            ends = taken(_line_ends(passage, self.line_chars), self.line_breaks, rng)
-        sites = _sites(passage, {edit.start for edit in ends})
-        for at in _weighted([_TOTALS[glyph] for _, glyph, _ in sites], self.rate, rng):
-            start, glyph, ways = sites[at]
+            line_ends = _line_ends(passage, self.line_chars)
+            ends = [end for end in line_ends if rng.random() < self.line_breaks]
+        breaks = {edit.start for edit in ends}
+        for (start, end), ways in _misread(passage, self.rate, breaks, rng).items():
             after = rng.choices(ways, [weight for _, weight in ways])[0][0]
-            yield Edit(start, start + len(glyph), after)
+            yield Edit(start, end, after)
         yield from ends
 
 
-def _sites(passage: Passage, breaks: set[int]) -> list[tuple[int, str, _Ways]]:
-    """Where a glyph may be misread, which, and as what."""
-    text, sites = passage.text, []
-    for start, end in passage.words:
-        if text[start - 1 : start].isspace() and text[start - 2 : start - 1].isdigit():
-            continue  # behind a number a misread word may become its unit: `5 rni`
-        for match in _GLYPH.finditer(text, start, end):
-            at, glyph = match.start(), match.group()
-            if len(glyph) > 1 and not breaks.isdisjoint(range(at + 1, match.end())):
-                continue
-            is_within = at > start and at not in breaks and text[at - 1].isalpha()
-            if ways := (_CONFUSIONS if is_within else _SAFE_FIRST)[glyph]:
-                sites.append((at, glyph, ways))
-    return sites
-
-
-def _weighted(weights: Sequence[float], rate: float, rng: Random) -> list[int]:
-    """So many different places as the rate asks for, heavy ones first hit."""
-    wanted = num_edits(rate, len(weights), rng)
-    if not wanted:
-        return []
-    if wanted * 3 < len(weights):  # the usual case: draw again what has been drawn before
-        cumulated, drawn = list(accumulate(weights)), dict[int, None]()
-        places = range(len(weights))
-        while len(drawn) < wanted:
-            left = wanted - len(drawn)
-            drawn |= dict.fromkeys(rng.choices(places, cum_weights=cumulated, k=left))
-        return list(drawn)
+def _misread(
+    passage: Passage, rate: float, breaks: Collection[int], rng: Random
+) -> dict[tuple[int, int], _Ways]:
+    """The glyphs to misread, and as what; those that are confused most often are drawn first."""
+    text = passage.text
+    glyphs = passage.only_free(list(map(re.Match.span, _GLYPH.finditer(text))))
+    wanted = num_edits(rate, len(glyphs), rng)
+    drawn: dict[tuple[int, int], _Ways] = {}
+    for _ in range(_DRAWS * wanted if rate <= _FEW else 0):
+        if len(drawn) == wanted:
+            return drawn
+        start, end = glyph = glyphs[int(rng.random() * len(glyphs))]
+        if rng.random() * _MOST_CONFUSED < _TOTALS[text[start:end]] and (
+            ways := _ways(passage, start, end, breaks)
+        ):
+            drawn[glyph] = ways
+    left = {
+        glyph: ways
+        for glyph in glyphs
+        if glyph not in drawn and (ways := _ways(passage, *glyph, breaks))
+    }
     # Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006.
-    keys = [rng.random() ** (1 / weight) for weight in weights]
-    return sorted(range(len(keys)), key=keys.__getitem__, reverse=True)[:wanted]
+    keys = {(start, end): rng.random() ** (1 / _TOTALS[text[start:end]]) for start, end in left}
+    first = nlargest(wanted - len(drawn), left, key=keys.__getitem__)
+    return drawn | {glyph: left[glyph] for glyph in first}
+
+
+def _ways(passage: Passage, start: int, end: int, breaks: Collection[int]) -> _Ways:
+    """As what a glyph may be misread."""
+    text, words = passage.text, passage.words
+    at = bisect_right(words, (start, len(text))) - 1
+    if at < 0 or words[at][1] < end:
+        return ()  # a part of its word is protected
+    word_start = words[at][0]
+    if (
+        text[word_start - 1 : word_start].isspace()
+        and text[word_start - 2 : word_start - 1].isdigit()
+    ):
+        return ()  # behind a number a misread word may become its unit: `5 rni`
+    if any(place in breaks for place in range(start + 1, end)):
+        return ()
+    is_within = start > word_start and start not in breaks and text[start - 1].isalpha()
+    return (_CONFUSIONS if is_within else _SAFE_FIRST)[text[start:end]]
 
 
 def _line_ends(passage: Passage, line_chars: int) -> list[Edit]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, time
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 from weave_async.noise.spoken_numbers import SCALES, WORDS, numbers_in
@@ -49,12 +50,24 @@ def values_in(text: str, day_first: bool | None = None) -> Counter[Value]:
     return Counter(quantity.value for quantity in quantities_in(text, day_first))
 
 
-def quantities_in(text: str, day_first: bool | None = None) -> list[Quantity]:
+def quantities_in(text: str, day_first: bool | None = None) -> Sequence[Quantity]:
     """All quantities of a text, in order. The time it takes grows with the text and no faster."""
+    return _quantities(text, day_first)
+
+
+@lru_cache(maxsize=4)  # a noise reads the text, and then the lock on meaning reads it again
+def _quantities(text: str, day_first: bool | None) -> Sequence[Quantity]:
     found: list[Quantity] = []
-    if _DIGIT.search(text) or not WORDS.isdisjoint(_WORD.findall(text.lower())):
-        for match in _QUANTITY.finditer(text):
+    if not _DIGIT.search(text) and WORDS.isdisjoint(_WORD.findall(text.lower())):
+        return found
+    end = 0
+    for token in _TOKEN.finditer(text):  # so the long pattern is tried at a few places only
+        start, first = token.start(), token.group()
+        if start < end or not (first[0].isdigit() or first.lower() in _FIRST):
+            continue
+        if match := _QUANTITY.match(text, start):
             found += _READERS[match.lastgroup or ""](match, day_first)
+            end = match.end()
     return found
 
 
@@ -96,6 +109,14 @@ _QUANTITY = re.compile(
     re.IGNORECASE,
 )
 _DIGIT = re.compile(r"\d")
+_TOKEN = re.compile(r"(?:US|[CA])\$|[^\W_]+|[-−$€£¥₹]", re.IGNORECASE)
+_FIRST = (
+    WORDS
+    | {each.lower() for each in (*CURRENCIES, *CURRENCY_SIGNS)}
+    | {each for name in MONTHS for each in (name.lower(), name[:3].lower())}
+    | {"sept", "minus", "-", "−"}
+)
+"""What a quantity may begin with, besides a digit."""
 _WORD = re.compile(r"[A-Za-z]+")
 _JOINED = frozenset("-–−/:.,'’_#@=$€£%+*^~<>\\&")
 _GROUPED = re.compile(
@@ -111,6 +132,13 @@ def stands_alone(text: str, start: int, end: int) -> bool:
         return False
     after = text[end : end + 2]
     return after[:1] not in _JOINED or (after[0] in ".,:'’" and not after[1:].isalnum())
+
+
+def follows_number(text: str, start: int) -> bool:
+    """Whether what begins at ``start`` may be the unit of a number: another word would not be."""
+    if not text[start - 1 : start].isspace():
+        return False
+    return text[start - 2 : start - 1].isdigit() or word_before(text, start) in WORDS
 
 
 def word_before(text: str, start: int) -> str:

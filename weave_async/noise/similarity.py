@@ -74,6 +74,11 @@ def installed_similarity() -> Similarity:
     return LexicalSimilarity()
 
 
+def forget_embeddings() -> None:
+    """Has the next texts embedded anew, for who measures that."""
+    _embedding.cache_clear()
+
+
 @lru_cache(maxsize=128)
 def _embedding(text: str) -> NDArray[np.float32]:  # (384,), of length 1
     import numpy as np

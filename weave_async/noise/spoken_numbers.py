@@ -177,4 +177,7 @@ def _with_decimals(words: Sequence[str], start: int, at: int, whole: int) -> Spo
     if end == at + 1:
         return Spoken(start, at, Decimal(whole))
     digits = "".join(str(_SMALL[word]) for word in words[at + 1 : end])
-    return Spoken(start, end, Decimal(f"{whole}.{digits}"))
+    amount = Decimal(f"{whole}.{digits}")
+    if end < len(words) and words[end] in SCALES:  # two point five million
+        return Spoken(start, end + 1, amount * SCALES[words[end]])
+    return Spoken(start, end, amount)

@@ -65,8 +65,14 @@ KIND_OF = (
     | dict.fromkeys(NUMBER_WORDS, "number")
     | dict.fromkeys(NEGATORS, "negator")
 )
-_TELLING = KIND_OF.keys()
 WORD = re.compile(r"[^\W\d_]+(?:['’ʼ]t\b)?")
+_ASCII_WORD = re.compile(r"[a-z]+(?:'t\b)?")  # the same of small letters, in half the time
+_WORD_HERE = re.compile(rf"(?<![^\W\d_]){WORD.pattern}")
+
+
+def words_in(lower: str) -> list[str]:
+    """The words of a text in small letters: ``don't`` is one, ``dog's`` gives ``dog``."""
+    return (_ASCII_WORD if lower.isascii() else WORD).findall(lower)
 
 
 def telling_words(text: str) -> Iterator[Span]:
@@ -74,18 +80,17 @@ def telling_words(text: str) -> Iterator[Span]:
     lower = text.lower()
     if len(lower) != len(text):  # as with İ: places would shift
         lower = text
-    words = WORD.findall(lower)
-    if _TELLING.isdisjoint(words):
-        return
     end = 0
-    for word in words:  # nothing but these has letters: each begins where it is found first
+    for word in [word for word in words_in(lower) if word in KIND_OF]:
         start = lower.find(word, end)
+        while (match := _WORD_HERE.match(lower, start)) is None or match.group() != word:
+            start = lower.find(word, start + 1)  # it was a part of another word
         end = start + len(word)
-        kind = KIND_OF.get(word)
+        kind = KIND_OF[word]
         if kind == "month":
             if (date := _MONTH_FIRST.match(text, start)) is not None:
                 yield Span(start, date.end(), "date")
             elif word in DATE_WORDS:
                 yield Span(start, end, "date")
-        elif kind is not None:
+        else:
             yield Span(start, end, kind)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from bisect import bisect
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import nlargest
+from itertools import accumulate
 from random import Random
 
 from weave_async.noise.edits import Edit, Passage, num_edits
@@ -14,8 +16,11 @@ from weave_async.noise.misspelling import ProfileName, speller
 
 _LATIN = re.compile(r"[A-Za-zÀ-ÖØ-öø-ÿĀ-ſ]+")
 _MIN_LETTERS = 3
+_DRAWS = 4  # for each word wanted
 _MAX_ACRONYM = 5  # letters
 _BETWEEN = " \t\"'“”‘’()*_#>-"  # blanks, quotes, brackets, what opens a list or a heading
+
+Word = tuple[int, int]  # where it begins and ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +44,35 @@ class TyposNoise:
             raise ValueError("rate must be between 0 and 0.2 typos per letter")
 
     def edits(self, passage: Passage, rng: Random) -> Iterator[Edit]:
-        words = self._words(passage)
-        num_letters = sum([end - start for start, end in passage.words])
-        wanted = min(num_edits(self.rate, num_letters, rng), len(words))
-        if wanted == 0:
-            return
-        # Without replacement, and by length: a word of ten letters has ten chances.
-        chances = [rng.random() ** (1 / len(word)) for _, word in words]
-        spell = speller(self.profile, self.layout)
-        for index in nlargest(wanted, range(len(words)), key=chances.__getitem__):
-            at, word = words[index]
-            for start, end, after in spell.edits(word, rng):
-                yield Edit(at + start, at + end, after)
+        text, spell = passage.text, speller(self.profile, self.layout)
+        for at, end in self._drawn(text, passage.words, rng):
+            for begin, until, after in spell.edits(text[at:end], rng):
+                yield Edit(at + begin, at + until, after)
 
-    def _words(self, passage: Passage) -> list[tuple[int, str]]:
-        """Where the words begin that may be misspelt, and the words."""
-        text, words = passage.text, []
-        for start, end in passage.words:
-            if end - start < _MIN_LETTERS:
-                continue
-            word = text[start:end]
-            if (word.islower() or self._may_have_capitals(text, start, word)) and (
-                word.isalpha() and (word.isascii() or _LATIN.fullmatch(word))
-            ):
-                words.append((start, word))
-        return words
+    def _drawn(self, text: str, words: Sequence[Word], rng: Random) -> Collection[Word]:
+        """The words to misspell, by length: one of ten letters has ten chances."""
+        cumulated = list(accumulate([end - start for start, end in words]))
+        wanted = num_edits(self.rate, cumulated[-1] if words else 0, rng)
+        drawn = dict[Word, None]()
+        for _ in range(_DRAWS * wanted):  # of all words: most may be misspelt
+            if len(drawn) == wanted:
+                return drawn
+            word = words[bisect(cumulated, rng.random() * cumulated[-1])]
+            if self._may_change(text, *word):
+                drawn[word] = None
+        left = [word for word in words if word not in drawn and self._may_change(text, *word)]
+        # Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006.
+        keys = {(start, end): rng.random() ** (1 / (end - start)) for start, end in left}
+        return [*drawn, *nlargest(wanted - len(drawn), left, key=keys.__getitem__)]
+
+    def _may_change(self, text: str, start: int, end: int) -> bool:
+        word = text[start:end]
+        return (
+            end - start >= _MIN_LETTERS
+            and word.isalpha()
+            and (word.islower() or self._may_have_capitals(text, start, word))
+            and (word.isascii() or _LATIN.fullmatch(word) is not None)
+        )
 
     def _may_have_capitals(self, text: str, start: int, word: str) -> bool:
         if word.isupper():

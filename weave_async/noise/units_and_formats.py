@@ -24,6 +24,7 @@ _OF_A_CLOCK = frozenset(
     "at by from until till before after around about since between to and @".split()  # noqa: SIM905
 )
 _SIGN_OF = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹"}
+_MONTHS_SHORT = frozenset(name[:3] for name in MONTHS)
 _MIN_GROUPED = 10_000
 """Smaller numbers without a unit may be years, and are rarely written with a comma."""
 
@@ -76,6 +77,8 @@ class UnitsAndFormatsNoise:
             return _days(int(month), int(day), written, before)
         if kind != "number" or not isinstance(amount, Decimal) or quantity.figure is None:
             return []
+        if before[:3].title() in _MONTHS_SHORT or before.upper() in CURRENCIES:
+            return []  # March 5km: with a blank it would be a date
         if written.lower().endswith(("k", "thousand", "hundred", "0s")) or written[0] in "mM":
             return []  # a thousand is one already; the 90s are no seconds
         start, end = (at - quantity.start for at in quantity.figure)
@@ -156,11 +159,14 @@ def _amounts(written: str, figure: str, amount: Decimal, unit: str, before: str)
 
 def _with_unit(number: str, amount: Decimal, unit: str, written: str, before: str) -> list[str]:
     signs, one, many = UNITS[unit]
-    gaps = ("",) if unit == "%" else (" ", "")
+    if unit == "year":
+        return [written]  # years are not a matter of style: 20 years old is no 20 yrs old
+    # 30s may be a decade.
+    gaps = {"%": ("",), "s": (" ",)}.get(unit, (" ", ""))
     ways = [f"{number}{gap}{sign}" for sign in signs[:1] for gap in gaps]
-    if before in ARTICLES and unit != "%":  # a 5 kilometre run, not a 5 kilometres run
-        return [*ways, *(f"{number} {word}" for word in one)]
-    return [*ways, *(f"{number} {word}" for word in (one if amount == 1 else many))]
+    is_one = amount == 1 or (before in ARTICLES and unit != "%")  # a 5 kilometre run
+    words = one if is_one else many
+    return [*ways, *(f"{number} {word}" for word in words if word != "second")]  # it is an ordinal
 
 
 def _regrouped(figure: str, *, has_unit: bool) -> list[str]:

@@ -10,7 +10,8 @@ from random import Random
 from weave_async.noise.edits import Edit, Passage
 from weave_async.noise.sites import check_rate, taken
 
-_GAP = re.compile(r"(?<=\S)[ \t]+(?=\S)|(?<=\S)(?=\n|\Z)")
+_GAP = re.compile(r"[ \t](?<=\S.)[ \t]*+(?=\S)")
+_LINE_END = re.compile(r"\n(?<=\S\n)")
 _KINDS = ("doubled", "missing", "tab", "line break")
 _WEIGHTS = (60, 10, 10, 20)
 
@@ -31,7 +32,11 @@ class WhitespaceNoise:
 
     def edits(self, passage: Passage, rng: Random) -> Iterator[Edit]:
         text = passage.text
-        sites = [match.span() for match in _GAP.finditer(text) if passage.is_free(*match.span())]
+        gaps = list(map(re.Match.span, _GAP.finditer(text)))
+        ends = [(match.start(), match.start()) for match in _LINE_END.finditer(text)]
+        if text and not text[-1].isspace():
+            ends.append((len(text), len(text)))
+        sites = passage.only_free(gaps) + passage.only_free(ends)
         for start, end in taken(sites, self.rate, rng):
             if start == end:
                 yield Edit(start, end, rng.choice((" ", "  ")))

@@ -1,11 +1,10 @@
 """A recipe's parts → its stages, in the order in which they are applied.
 
-Noise comes as the recipe has it. Before it come the validators that look for something noise would
-hide: a password behind a misspelt "pasword", a test question with a typo in it. Validators come
-cheapest first, as each one spares the later ones what it rejects: those that run on the event loop,
-those that run in workers, those that ask a model; within each, in the recipe's order. The same is
-built in the main process, where mistakes are found before anything is asked, and in every worker:
-from a spec, which is JSON.
+Validators come cheapest first, as each one spares the later ones what it rejects: those that run on
+the event loop, those that run in workers, those that ask a model; within each, in the recipe's
+order. Noise comes as the recipe has it, behind them: see ``pipeline``. The same is built in the
+main process, where mistakes are found before anything is asked, and in every worker: from a spec,
+which is JSON.
 """
 
 from __future__ import annotations
@@ -30,6 +29,8 @@ from weave_async.validation.completion import CompletionValidator
 AnyStage = SampleStage | AskingNoiseStage | AskingJudgingStage
 HERE, IN_WORKERS, WITH_MODELS = range(3)
 """On the event loop, in worker processes, with a model's help."""
+ALWAYS_APPLIED = "completion"
+"""The rule that no recipe has to name."""
 BUILD = f"{__name__}:stages_of"
 """How a worker finds ``stages_of``."""
 _NOISE_OPTIONS = tuple(field.name for field in fields(NoiseOptions))
@@ -86,14 +87,11 @@ def stages_of(spec: StageSpec | Mapping[str, Any]) -> list[AnyStage]:
     judges: list[AnyStage] = [
         _judging_stage(name, rule, explains_all=spec.explains_all) for name, rule in rules
     ]
-    judges.sort(key=cost_of)
-    first = [judge for judge in judges if spec.noise and _judges_clean_text(judge)]
     return [
-        JudgingStage("validation", "completion", CompletionValidator()),
+        JudgingStage("validation", ALWAYS_APPLIED, CompletionValidator()),
         *_schema_stages(spec),
-        *first,
+        *sorted(judges, key=cost_of),
         *_noise_stages(spec, terms),
-        *(judge for judge in judges if judge not in first),
     ]
 
 
@@ -105,16 +103,18 @@ def selectors_of(parts: Sequence[PartSpec]) -> list[JudgingStage]:
     ]
 
 
+def drift_gate_of(stages: Sequence[AnyStage]) -> str | None:
+    """What compares texts where a noise may change words; ``None`` where none does."""
+    locks = [stage.lock for stage in stages if isinstance(stage, NoiseStage | AskingNoiseStage)]
+    gates = {lock.similarity.gate_name for lock in locks if lock.similarity is not None}
+    return next(iter(gates), None)
+
+
 def cost_of(stage: AnyStage) -> int:
     """How dear a stage is, which is where it runs: ``HERE``, ``IN_WORKERS``, or ``WITH_MODELS``."""
     if isinstance(stage, AskingNoiseStage | AskingJudgingStage):
         return WITH_MODELS
     return HERE if stage.is_light else IN_WORKERS
-
-
-def _judges_clean_text(stage: AnyStage) -> bool:
-    rule = getattr(stage, "rule", None)
-    return getattr(rule, "judges_clean_text", False) is True
 
 
 def _named(parts: Sequence[PartSpec]) -> Iterator[tuple[str, PartSpec]]:
@@ -146,7 +146,7 @@ def _noise_stages(spec: StageSpec, terms: Sequence[str]) -> Iterator[AnyStage]:
         own = {key: value for key, value in part.options.items() if key not in _NOISE_OPTIONS}
         noise = registry.build("noise", part.name, own, also_known=_NOISE_OPTIONS)
         options = _noise_options(part.name, shared)
-        lock = _lock(part.name, terms, options)
+        lock = _lock(part.name, terms, options, drifts=_may_drift(noise))
         kind: Callable[..., AnyStage] = (
             AskingNoiseStage if hasattr(noise, "consults") else NoiseStage
         )
@@ -154,12 +154,18 @@ def _noise_stages(spec: StageSpec, terms: Sequence[str]) -> Iterator[AnyStage]:
         stride *= options.num_variants
 
 
-def _lock(name: str, terms: Sequence[str], options: NoiseOptions) -> MeaningLock:
+def _lock(name: str, terms: Sequence[str], options: NoiseOptions, *, drifts: bool) -> MeaningLock:
     try:
         spans = ProtectedSpans([*terms, *options.protect], options.protect_patterns)
     except ValueError as error:
         raise RecipeError(f"noise '{name}': protect_patterns: {error}") from error
-    return MeaningLock(spans, installed_similarity(), options.min_similarity)
+    similarity = installed_similarity() if drifts else None
+    return MeaningLock(spans, similarity, options.min_similarity)
+
+
+def _may_drift(noise: Any) -> bool:
+    """Whether it changes words; of one that stands for others, nobody can say."""
+    return getattr(noise, "checks_drift", False) or hasattr(noise, "chosen")
 
 
 def _noise_options(name: str, given: Mapping[str, Any]) -> NoiseOptions:

@@ -130,8 +130,11 @@ def judged(
     if mended and verdict.messages is not None:
         sample = _with_messages(sample, tuple(verdict.messages))
     if explains_all or mended or (verdict.passed and verdict.evidence):
+        earlier = [each for each in sample.verdicts if each.rule == name]  # before noise
+        mended = mended or any(each.mended for each in earlier)
         told = RuleVerdict(name, verdict.passed, verdict.reason, verdict.evidence, mended)
-        sample = replace(sample, verdicts=(*sample.verdicts, told))
+        others = [each for each in sample.verdicts if each.rule != name]
+        sample = replace(sample, verdicts=(*others, told))
     if verdict.passed or sample.rejection is not None:
         return sample
     return rejected(sample, kind, name, verdict)

@@ -8,9 +8,10 @@ stays as it is; why, the sample's verdicts say.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
+from math import prod
 from random import Random
 from typing import Any, Literal, get_args
 
@@ -25,9 +26,9 @@ from weave_async.stages.interface import ConsultFor
 NoiseField = Literal["prompt", "completion", "both"]
 FIELDS: tuple[str, ...] = get_args(NoiseField)
 MAX_COPIES = 100
-UNCHANGED, NO_REWRITING = "unchanged", "no_rewriting"
+UNCHANGED, SAME_COPY, NO_REWRITING = "unchanged", "same_copy", "no_rewriting"
 """Why a sample that was to be varied is not: the noise found nothing to do, or broke the meaning
-each time; no model had an answer."""
+each time; it would be the same as another copy; no model had an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +97,10 @@ class _Noising:
             stage = f"{stage}~{sample.copy}"
         return rng_for(self.run_seed, prompt.prompt_id, prompt.sample_index, stage)
 
-    def _sample_seed(self, sample: Sample) -> int:
-        prompt = sample.prompt
-        return seed_for(self.run_seed, prompt.prompt_id, prompt.sample_index, self._stage(0))
+    def _sample_seed(self, sample: Sample, number: int) -> int:
+        """The same for all texts of one copy, and for all stages of this noise."""
+        prompt, stage = sample.prompt, f"noise:{self.name}~{sample.copy}:{number}"
+        return seed_for(self.run_seed, prompt.prompt_id, prompt.sample_index, stage)
 
     def _is_spared(self, rng: Random) -> bool:
         return rng.random() >= self.options.probability
@@ -130,18 +132,25 @@ class _Noising:
         """
         kept = [sample] if self.options.keep_clean else []
         for variant in noisy:
-            if variant.edits != sample.edits or not kept:
+            if all(variant.messages != each.messages for each in kept):
                 kept.append(variant)
+            elif variant.edits != sample.edits:
+                kept[0] = self._told(kept[0], SAME_COPY, {})
             else:  # why it is missing, the first one says
                 kept[0] = replace(kept[0], verdicts=(*kept[0].verdicts, variant.verdicts[-1]))
         return [
-            replace(variant, copy=sample.copy + number * self.stride)
+            replace(variant, copy=sample.copy + number * self.stride) if number else variant
             for number, variant in enumerate(kept)
         ]
 
     def _told(self, sample: Sample, reason: str, evidence: dict[str, Any]) -> Sample:
         verdict = RuleVerdict(f"noise:{self.name}", True, reason, evidence)
         return replace(sample, verdicts=(*sample.verdicts, verdict))
+
+
+def most_variants(stages: Iterable[object]) -> int:
+    """Samples that become of one answer, at most, where all of these stages vary it."""
+    return prod(stage.options.num_variants for stage in stages if isinstance(stage, _Noising))
 
 
 class NoiseStage(_Noising):
@@ -160,16 +169,17 @@ class NoiseStage(_Noising):
         if self._is_spared(rng):
             return (sample,)
         try:
-            others = (self._rng(sample, number) for number in range(1, self.options.copies))
-            return self._variants(sample, [self._noisy(sample, each) for each in (rng, *others)])
+            rngs = [rng, *(self._rng(sample, n) for n in range(1, self.options.copies))]
+            noisy = [self._noisy(sample, each, number) for number, each in enumerate(rngs)]
+            return self._variants(sample, noisy)
         except MemoryError:
             raise  # a worker knows what to do about it
         except Exception as error:
             return (self.guard.rejected(sample, error),)
 
-    def _noisy(self, sample: Sample, rng: Random) -> Sample:
+    def _noisy(self, sample: Sample, rng: Random, number: int) -> Sample:
         messages, edits, broken = list(sample.messages), list(sample.edits), list[str]()
-        terms, seed = self._terms(sample), self._sample_seed(sample)
+        terms, seed = self._terms(sample), self._sample_seed(sample, number)
         chosen = getattr(self.noise, "chosen", None)
         passes = [(self.name, self.noise)] if chosen is None else chosen(rng)
         for name, noise in passes:

@@ -2,14 +2,18 @@
 
 ::
 
-    noise ─▶ validation ─────────────▶ selection
-    [on the loop, or in workers] [with models]   (in output order)
+    rules ─▶ judges ─▶ repair ─▶ noise ─▶ rules again ─▶ selection
+            (the sample as it was answered)  (what noise has changed)  (in output order)
+
+What came of asking is judged first, and once: by rules, by models, and after a repair anew. Of what
+is good, noise makes its copies; they are of the same answer, so that nobody pays to have them
+judged again, but the rules see what noise has changed.
 
 Neighbours that run in the same place make a leg. Light stages stay on the event loop as long as all
 of a leg are light; where one is not, they go to the workers with it: the way there costs the same
 for one stage or for ten, and the loop belongs to the network. Long samples go there, too: what
-takes microseconds on an answer takes a second on a megabyte. Several batches can be under
-way; only selection, which looks at samples beside each other, takes one after the other.
+takes microseconds on an answer takes a second on a megabyte. Several batches can be under way; only
+selection, which looks at samples beside each other, takes one after the other.
 """
 
 from __future__ import annotations
@@ -100,14 +104,15 @@ class Pipeline:
         self.stages = list(stages)
         self.selectors = list(selectors)
         self._times = times
-        self._legs = legs_of(self.stages)
         self._workers = workers
         self._consult_for = consult_for
         self._repair = repair
         self._watch = watch
-        noise = [n for n, stage in enumerate(self.stages) if stage.kind == "noise"]
-        first, last = (noise[0], noise[-1] + 1) if noise else (0, 0)
-        self._judging = [*legs_of(self.stages, 0, first), *legs_of(self.stages, last)]
+        num_judging = _num_while(self.stages, lambda stage: stage.kind != "noise")
+        num_rules = _num_while(self.stages, lambda stage: cost_of(stage) != WITH_MODELS)
+        self._judging = legs_of(self.stages, 0, num_judging)
+        self._noise = legs_of(self.stages, num_judging)
+        self._rules = legs_of(self.stages, 0, min(num_judging, num_rules))
 
     def __repr__(self) -> str:
         names = ", ".join(stage.name for stage in (*self.stages, *self.selectors))
@@ -115,28 +120,35 @@ class Pipeline:
 
     @property
     def needs_workers(self) -> bool:
-        return any(leg.place == IN_WORKERS for leg in self._legs)
+        return any(leg.place == IN_WORKERS for leg in (*self._judging, *self._noise))
 
     @property
     def max_batches(self) -> int:
         """How many batches are worth having under way at once: 1 where nothing is waited for."""
-        if self._repair is not None or any(leg.place == WITH_MODELS for leg in self._legs):
+        legs = (*self._judging, *self._noise)
+        if self._repair is not None or any(leg.place == WITH_MODELS for leg in legs):
             return BATCHES_WITH_MODELS
         if self._workers is not None and self.needs_workers:
             return BATCHES_PER_WORKER * self._workers.num_workers
         return 1
 
     async def process(self, samples: Sequence[Sample]) -> Sequence[Sample]:
-        """The samples after noise and validation, in the same order, each with its copies behind
+        """The samples after validation and noise, in the same order, each with its copies behind
         it. Those that could not be judged, as the run is stopping, are left out.
         """
-        for leg in self._legs:
-            samples = await self._through(leg, samples)
+        samples = await self._through_all(self._judging, samples)
         if self._watch is not None:
             self._watch.count(samples)
         if self._repair is not None:
             samples = await self._repaired(self._repair, samples)
-        return samples
+        if not self._noise:
+            return samples
+        noisy = list(await self._through_all(self._noise, samples))
+        changed = [n for n, each in enumerate(noisy) if each.edits and not has_ended(each)]
+        judged = await self._through_all(self._rules, [noisy[n] for n in changed])
+        for n, each in zip(changed, judged, strict=True):
+            noisy[n] = each
+        return noisy
 
     def select(self, samples: Sequence[Sample]) -> Sequence[Sample]:
         """The samples after selection. Batches have to come one after the other, in order."""
@@ -153,13 +165,18 @@ class Pipeline:
                 others = await self._asked(repair.repaired, bad.values())
             after = _replaced(after, zip(bad, others, strict=True))
             anew = {n: each for n in bad if (each := after[n]) and each.rejection is None}
-            judged: Sequence[Sample] = list(anew.values())
-            for leg in self._judging:
-                judged = await self._through(leg, judged)
+            judged = await self._through_all(self._judging, list(anew.values()))
             by_name = {sample.sample_id: sample for sample in judged}
             after = _replaced(after, ((n, by_name.get(anew[n].sample_id)) for n in anew))
             bad = {n: each for n in anew if (each := after[n]) and repair.is_worthwhile(each)}
         return [sample for sample in after if sample is not None]
+
+    async def _through_all(
+        self, legs: Sequence[Leg], samples: Sequence[Sample]
+    ) -> Sequence[Sample]:
+        for leg in legs:
+            samples = await self._through(leg, samples)
+        return samples
 
     async def _through(self, leg: Leg, samples: Sequence[Sample]) -> Sequence[Sample]:
         if leg.place != WITH_MODELS:
@@ -235,6 +252,11 @@ class Pipeline:
             else:
                 came.append(outcome)
         return came
+
+
+def _num_while(stages: Sequence[AnyStage], holds: Callable[[AnyStage], bool]) -> int:
+    """How many stages there are before the first of which it does not hold."""
+    return next((n for n, stage in enumerate(stages) if not holds(stage)), len(stages))
 
 
 def _num_chars(sample: Sample) -> int:

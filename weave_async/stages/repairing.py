@@ -1,7 +1,7 @@
 """Rejected answers go back to the model, with the reason.
 
 The model sees the conversation as it was asked, its answer, and what is wrong with it. Whatever it
-says then is judged by all rules anew; noise is not applied again.
+says then is judged by all rules anew.
 """
 
 from __future__ import annotations
@@ -72,18 +72,21 @@ class Repair:
             )
         except ConsultationError:
             return sample
-        before = RuleVerdict(rejection.rule, False, rejection.reason, rejection.evidence)
+        why = f"{STAGE}:{rejection.rule}"
+        before = RuleVerdict(why, False, rejection.reason, rejection.evidence)
         return replace(
             sample,
             messages=(*sample.messages[:-1], Message("assistant", answer.text.strip())),
             response=answer,
             rejection=None,
-            edits=tuple(
-                edit for edit in sample.edits if edit.message_index != len(sample.messages) - 1
-            ),
-            verdicts=(*sample.verdicts, before),
+            verdicts=(*filter(_outlives_the_answer, sample.verdicts), before),
             repairs=sample.repairs + 1,
         )
+
+
+def _outlives_the_answer(verdict: RuleVerdict) -> bool:
+    """What noise and repairs were told, and what was mended; all else is judged anew."""
+    return verdict.mended or verdict.rule.startswith(("noise:", f"{STAGE}:"))
 
 
 def _told(rule: str, reason: str, evidence: Any) -> str:

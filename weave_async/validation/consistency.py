@@ -32,7 +32,6 @@ class ConsistencyValidator:
     """
 
     is_light: ClassVar[bool] = True
-    judges_clean_text: ClassVar[bool] = True
 
     label: str | None = None
     labels: list[str] = dataclass_field(default_factory=list)

@@ -37,16 +37,17 @@ class DecontaminationValidator:
     """
 
     paths: ClassVar[tuple[str, ...]] = ("files",)
-    judges_clean_text: ClassVar[bool] = True
 
     files: str | list[str]
-    columns: list[str] = dataclass_field(default_factory=list)
+    columns: str | list[str] = dataclass_field(default_factory=list)
     ngram_words: int = 13
     field: Field = "both"
 
     def __post_init__(self) -> None:
         if isinstance(self.files, str):
             object.__setattr__(self, "files", [self.files])
+        if isinstance(self.columns, str):
+            object.__setattr__(self, "columns", [self.columns])
         if not self.files:
             raise ValueError("files: name at least one evaluation file")
         if self.ngram_words < LEAST_WORDS_OF_NGRAM:

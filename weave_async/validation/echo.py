@@ -40,7 +40,6 @@ class EchoValidator:
     max_example_share: float = 0.6
     system_words: int = 15
     is_light: ClassVar[bool] = True
-    judges_clean_text: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name in ("max_prompt_share", "max_example_share"):

@@ -69,7 +69,6 @@ class PiiValidator:
     field: Field = "both"
     kinds: list[Kind] = dataclasses.field(default_factory=lambda: list(get_args(Kind)))
     is_light: ClassVar[bool] = True
-    judges_clean_text: ClassVar[bool] = True
 
     def __call__(self, sample: Sample) -> Verdict:
         return judged(sample, self.field, self.action, self._find)

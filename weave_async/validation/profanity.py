@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from dataclasses import field as option
 from functools import cache
 from itertools import groupby
-from typing import ClassVar, Literal, get_args
+from typing import Literal, get_args
 
 from weave_async.records import ACCEPTED, Sample, Verdict
 from weave_async.validation.turns import Field, turns
@@ -65,7 +65,6 @@ class ProfanityValidator:
     levels: list[Level] = option(default_factory=lambda: list(get_args(Level)))
     also: list[str] = option(default_factory=list)
     allow: list[str] = option(default_factory=list)
-    is_light: ClassVar[bool] = True
     _words: frozenset[str] = option(init=False, repr=False)
     _by_start: dict[tuple[int, str], list[str]] = option(init=False, repr=False)
     """By their length and first letter, which disguises leave."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from weave_async.records import ACCEPTED, Sample, Verdict
 from weave_async.validation.code import without_code
@@ -41,7 +41,6 @@ class ReadabilityValidator:
     min_ease: float | None = None
     max_ease: float | None = None
     min_words: int = 30
-    is_light: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         bounds = [self.min_grade, self.max_grade, self.min_ease, self.max_ease]

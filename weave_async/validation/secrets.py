@@ -74,7 +74,6 @@ class SecretsValidator:
     action: Action = "reject"
     field: Field = "both"
     is_light: ClassVar[bool] = True
-    judges_clean_text: ClassVar[bool] = True
 
     def __call__(self, sample: Sample) -> Verdict:
         return judged(sample, self.field, self.action, secrets)

@@ -149,7 +149,9 @@ class Worker:
         return result
 
     def _apply(self, row: int, number: int, sample: Sample) -> Sequence[Sample]:
-        if sample.rejection is not None or sample.failure is not None:
+        if (sample.rejection is not None or sample.failure is not None) and not getattr(
+            self._stages[number], "explains_all", False
+        ):
             return (sample,)
         self._enter(row, number)
         try:
