@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from weave_async.records import Sample, Verdict
+from weave_async.records import NoiseEdit, Sample, TextChange, Verdict
 from weave_async.validation.consistency import ConsistencyValidator
 
 MakeSample = Callable[..., Sample]
@@ -155,3 +155,15 @@ def test_more_than_can_be_compared_in_passing_is_refused(make_sample: MakeSample
     for text in ("1" * 190_000, "1," * 95_000, "- " * 95_000, "x " * 95_000):
         assert rule(make_sample(text, user="1")).reason in ("", "number_lost")
     assert rule(make_sample("x " * 500_000)).reason == "too_large"
+
+
+def test_numbers_are_compared_before_noise_which_may_write_them_otherwise(
+    make_sample: MakeSample,
+) -> None:
+    rule = ConsistencyValidator(numbers="same")
+    edit = NoiseEdit("asr", 0, (TextChange(3, "1,250", "one thousand two hundred fifty"),))
+    clean = make_sample("1,250 kg", user="We 1,250 kg.")
+    noisy = make_sample("1,250 kg", user="We one thousand two hundred fifty kg.")
+    assert rule(clean).passed
+    assert not rule(noisy).passed
+    assert rule(replace(noisy, edits=(edit,))).passed

@@ -136,3 +136,9 @@ def test_the_prompt_is_all_turns_before_the_answer(make_sample: MakeSample) -> N
     assert LengthValidator(min_words=4, max_words=4, field="prompt")(sample).passed
     both = LengthValidator(min_words=6, max_words=6, field="both", complete=False)
     assert both(sample).passed
+
+
+@pytest.mark.parametrize("unit", ["words", "chars", "tokens"])
+def test_a_negative_bound_is_refused(unit: str) -> None:
+    with pytest.raises(ValueError, match=f"min_{unit} -1 is below 0"):
+        LengthValidator(**{f"min_{unit}": -1})  # type: ignore[arg-type]

@@ -132,3 +132,8 @@ def test_it_goes_to_a_worker_process_and_decides_there_alike(make_sample: MakeSa
     rule = pickle.loads(pickle.dumps(PatternValidator(forbid="b")))
     assert rule(make_sample("a")).passed
     assert not rule(make_sample("b")).passed
+
+
+def test_an_empty_pattern_is_refused() -> None:
+    with pytest.raises(ValueError, match="forbid: an empty pattern is found in every text"):
+        PatternValidator(forbid=["x", ""])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from weave_async.records import Sample
-from weave_async.validation.refusal import WINDOW_CHARS, RefusalValidator
+from weave_async.validation.refusal import _CUES, _PHRASES, WINDOW_CHARS, RefusalValidator
 
 MakeSample = Callable[..., Sample]
 REFUSALS = [
@@ -91,3 +91,13 @@ def test_languages_and_phrases_are_options(make_sample: MakeSample) -> None:
     assert not rule(make_sample("No comment (sorry).")).passed
     with pytest.raises(ValueError, match=r"no phrases for \['xx'\]"):
         RefusalValidator(languages=["en", "xx"])
+
+
+def test_each_phrase_has_a_cue_and_each_match_contains_one() -> None:
+    assert set(_CUES) == {f"{lang} {kind}" for lang, kinds in _PHRASES.items() for kind in kinds}
+    rule = RefusalValidator()
+    for kind, cues, pattern in rule._kinds:
+        for text in REFUSALS:
+            if match := pattern.search(text.replace("’", "'")):
+                lowered = text.replace("’", "'").lower()
+                assert any(cue in lowered for cue in cues), (kind, match)

@@ -75,3 +75,9 @@ def test_the_prompt_can_be_looked_at_instead(make_sample: MakeSample) -> None:
     sample = make_sample("Milk.", user="Any tea?")
     assert RequiredValidator(any=["tea"], field="prompt")(sample).passed
     assert not RequiredValidator(none=["tea"], field="both")(sample).passed
+
+
+@pytest.mark.parametrize("options", [{"any": [""]}, {"none": ["a", " "]}])
+def test_what_every_text_fulfils_is_refused(options: dict[str, list[str]]) -> None:
+    with pytest.raises(ValueError, match="an empty term stands in every text"):
+        RequiredValidator(**options)  # type: ignore[arg-type]

@@ -99,3 +99,8 @@ def test_without_sqlglot_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_answer_raises(make_sample: MakeSample, words: list[str]) -> None:
     SqlValidator("sqlite")(make_sample(" ".join(words)))
+
+
+def test_an_unknown_dialect_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match=r"nodialect.*Known: .*postgres"):
+        SqlValidator("nodialect")

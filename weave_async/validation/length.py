@@ -47,6 +47,8 @@ class LengthValidator:
     def __post_init__(self) -> None:
         for unit in ("words", "chars", "tokens"):
             least, most = getattr(self, f"min_{unit}"), getattr(self, f"max_{unit}")
+            if least < 0:
+                raise ValueError(f"min_{unit} {least} is below 0")
             if most is not None and least > most:
                 raise ValueError(f"min_{unit} {least} is above max_{unit} {most}")
         object.__setattr__(self, "_encoding", self._loaded())

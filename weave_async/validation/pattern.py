@@ -84,6 +84,8 @@ def _search(pattern: Any, text: str, deadline_s: float) -> Any:
 def _compiled(patterns: str | list[str], option: str) -> list[Any]:
     compiled = []
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        if not pattern:
+            raise ValueError(f"{option}: an empty pattern is found in every text")
         if len(pattern) > MAX_PATTERN_CHARS:
             raise ValueError(
                 f"{option}: a pattern has {len(pattern)} characters, at most {MAX_PATTERN_CHARS}"

@@ -84,6 +84,28 @@ _PHRASES: Mapping[str, Mapping[str, str]] = {
 }
 
 
+_UNABLE = ("not able", "unable", "allowed", "permitted", "programmed", "designed", "comfortable")
+_CUES: Mapping[str, tuple[str, ...]] = {
+    "en cannot": ("can't", "cannot", "can not", "won't", "will not", *_UNABLE),
+    "en as_a_model": (" ai", " language model", " large language", " artificial"),
+    "en policy": (" against ",),
+    "en decline": ("decline", "refuse"),
+    "en sorry": ("sorry",),
+    "en knowledge": ("knowledge", " my last ", " have "),
+    "de cannot": ("ich kann ",),
+    "de as_a_model": ("als ",),
+    "fr cannot": ("je ne ",),
+    "fr as_a_model": ("en tant qu",),
+    "es cannot": ("no puedo ",),
+    "es as_a_model": ("como ",),
+    "it cannot": ("non posso ",),
+    "it as_a_model": ("come ", "in quanto "),
+    "pt cannot": ("não posso ",),
+    "pt as_a_model": ("como ",),
+}
+"""What stands in all that a phrase may match, in small letters: ten times as fast to look for."""
+
+
 @dataclass(frozen=True, slots=True)
 class RefusalValidator:
     """Refuses answers in which the assistant refuses, or explains that it is a language model.
@@ -96,23 +118,27 @@ class RefusalValidator:
     languages: list[str] = field(default_factory=lambda: list(_PHRASES))
     phrases: list[str] = field(default_factory=list)
     is_light: ClassVar[bool] = True
-    _kinds: list[tuple[str, re.Pattern[str]]] = field(init=False, repr=False)
+    _kinds: list[tuple[str, tuple[str, ...], re.Pattern[str]]] = field(init=False, repr=False)
+    """Each with its cues; without any, its pattern is always searched for."""
 
     def __post_init__(self) -> None:
         if unknown := [each for each in self.languages if each not in _PHRASES]:
             raise ValueError(f"no phrases for {unknown}; there are some for {list(_PHRASES)}")
-        by_kind: dict[str, list[str]] = {}
+        kinds = []
         for language in self.languages:
             for kind, phrase in _PHRASES[language].items():
-                by_kind.setdefault(kind, []).append(phrase)
+                compiled = re.compile(phrase, re.IGNORECASE)
+                kinds.append((kind, _CUES[f"{language} {kind}"], compiled))
         if own := [re.escape(phrase) for phrase in self.phrases if phrase]:
-            by_kind["phrase"] = own
-        compiled = [(k, re.compile("|".join(p), re.IGNORECASE)) for k, p in by_kind.items()]
-        object.__setattr__(self, "_kinds", compiled)
+            kinds.append(("phrase", (), re.compile("|".join(own), re.IGNORECASE)))
+        object.__setattr__(self, "_kinds", kinds)
 
     def __call__(self, sample: Sample) -> Verdict:
         opening = sample.completion[:WINDOW_CHARS].replace("’", "'")
-        for kind, pattern in self._kinds:
+        lowered = opening.lower()
+        for kind, cues, pattern in self._kinds:
+            if cues and not any(cue in lowered for cue in cues):
+                continue
             if match := pattern.search(opening):
                 evidence = {"kind": kind, "phrase": match.group(), "at": match.start()}
                 return Verdict(False, "refusal", evidence)

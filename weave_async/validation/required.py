@@ -35,6 +35,9 @@ class RequiredValidator:
     def __post_init__(self) -> None:
         if self.min_count < 1:
             raise ValueError(f"min_count is 1 or more, not {self.min_count}")
+        terms = [*self.any, *self.all, *self.none]
+        if not all(term.strip() for term in terms):
+            raise ValueError("an empty term stands in every text")
         object.__setattr__(self, "_any", one_of(self.any))
         object.__setattr__(self, "_none", one_of(self.none))
         object.__setattr__(self, "_all", [one_of([term]) for term in self.all])

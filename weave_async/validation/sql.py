@@ -36,7 +36,11 @@ class SqlValidator:
                 "SQL is read by sqlglot, which is not installed: "
                 "pip install 'weave-async[validation]'"
             )
-        _sqlglot().Dialect.get_or_raise(self.dialect)  # a ValueError that says which is meant
+        try:
+            _sqlglot().Dialect.get_or_raise(self.dialect)
+        except ValueError as error:  # it says which may be meant, if any is like it
+            known = ", ".join(sorted(filter(None, _sqlglot().Dialect.classes)))
+            raise ValueError(f"{error} Known: {known}") from None
 
     def __call__(self, sample: Sample) -> Verdict:
         text = sample.completion
