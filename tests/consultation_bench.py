@@ -12,7 +12,7 @@ from weave_async.asking.consulting import Advisor, Consultations
 from weave_async.dispatch import Dispatcher
 from weave_async.interfaces import Consult
 from weave_async.journal.journal import Journal
-from weave_async.metrics import RunMetrics
+from weave_async.metrics.ledger import RunMetrics
 from weave_async.parts import (
     advisors_of,
     consultation_journal_of,

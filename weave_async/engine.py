@@ -31,7 +31,7 @@ from weave_async.asking.consulting import Consultations
 from weave_async.dispatch import Dispatcher
 from weave_async.errors import RunFolderError, Unsent, WeaveError
 from weave_async.journal.journal import Journal
-from weave_async.metrics import RunMetrics
+from weave_async.metrics.ledger import RunMetrics
 from weave_async.records import Sample
 from weave_async.stages.batches import BatchesUnderWay
 from weave_async.stages.pipeline import Pipeline
@@ -314,6 +314,7 @@ class Engine:
                 if staged is not None:
                     await self._deliver_batch(*staged)
             elif gaps_are_final:
+                await self._deliver_held()
                 return
             else:
                 await self._arrived.wait()
@@ -338,14 +339,7 @@ class Engine:
             self._staging.begin(batch, batch.samples)
 
     async def _deliver_batch(self, batch: Batch, samples: Sequence[Sample]) -> None:
-        samples = self._pipeline.select(samples)
-        with self._metrics.stage_times.timed("output", len(samples)):
-            for sample in samples:
-                if not self._has_enough:
-                    is_recalled = self._places[sample.ordinal] == RECALLED
-                    self._metrics.recalled += is_recalled and not sample.copy
-                    self._deliver(sample)
-        await self._hand_on()
+        await self._end(await self._pipeline.selection.select(samples))
         self._num_out -= batch.num_from_memory
         self._num_staged -= len(batch.samples)
         self._num_replaying -= batch.num_from_journal
@@ -353,6 +347,22 @@ class Engine:
         self._delivered.clear()
         self._make_room(batch.num_from_memory)
         await asyncio.sleep(0)  # many batches may be ready: the network has its turn too
+
+    async def _deliver_held(self) -> None:
+        """Those that a final selector has decided about, now that there are no more."""
+        held = await self._pipeline.selection.held()
+        while batch := list(islice(held, BATCH)):
+            await self._end(batch)
+            await asyncio.sleep(0)
+
+    async def _end(self, samples: Sequence[Sample]) -> None:
+        with self._metrics.stage_times.timed("output", len(samples)):
+            for sample in samples:
+                if not self._has_enough:
+                    is_recalled = self._places[sample.ordinal] == RECALLED
+                    self._metrics.recalled += is_recalled and not sample.copy
+                    self._deliver(sample)
+        await self._hand_on()
 
     def _next_batch(self) -> Batch:
         at_most = min(BATCH, self._most_to_stage)

@@ -242,9 +242,34 @@ class ConsultingValidator(Protocol):
 
 
 class Selector(Protocol):
-    """A rule that looks at a sample beside those that were accepted before it, in output order."""
+    """A rule that looks at a sample beside those that are in the dataset, in output order.
 
-    def __call__(self, sample: Sample) -> Verdict: ...
+    ``features_of`` is what is compared of each sample, computed for many at once; it depends on
+    each sample alone. ``verdict`` changes nothing; ``keep`` is told of a sample that no selector
+    has refused. Selectors run in a thread, one call at a time, unless they say ``is_light:
+    ClassVar[bool] = True``. One that has a ``prepare()`` reads there what it compares with: it may
+    take its time, and raise ``WeaveError``.
+
+    The small form is a function or a callable, ``(sample) -> Verdict``, which keeps what it likes.
+    """
+
+    def features_of(self, samples: Sequence[Sample]) -> Sequence[Any]: ...
+
+    def verdict(self, sample: Sample, features: Any) -> Verdict: ...
+
+    def keep(self, sample: Sample, features: Any) -> None: ...
+
+
+class FinalSelector(Protocol):
+    """A rule that decides once it has seen all samples; it comes last, and there is one of it."""
+
+    def features_of(self, samples: Sequence[Sample]) -> Sequence[Any]: ...
+
+    def offer(self, sample: Sample, features: Any) -> None:
+        """A candidate. What is kept of it should be small: there may be a million."""
+
+    def verdicts(self) -> Iterable[Verdict]:
+        """On every candidate, in the order in which they came."""
 
 
 class Stage(Protocol):

@@ -32,7 +32,7 @@ from weave_async.interfaces import BatchApi, BatchProvider, Provider, Sink, Sour
 from weave_async.journal.calls import NOBODY, Seller
 from weave_async.journal.journal import Journal
 from weave_async.journal.segments import list_segments
-from weave_async.metrics import RunMetrics
+from weave_async.metrics.ledger import RunMetrics
 from weave_async.plan import Plan
 from weave_async.pricing import Price, price_of
 from weave_async.recipe import MixEntry, Part, Recipe
@@ -43,8 +43,8 @@ from weave_async.sources.files import format_of, open_bytes, spool
 from weave_async.sources.openai_batch import is_batch_line
 from weave_async.stages import building
 from weave_async.stages.building import AnyStage, PartSpec, StageSpec, cost_of
-from weave_async.stages.judging import JudgingStage
 from weave_async.stages.repairing import Repair
+from weave_async.stages.selecting import SelectingStage
 from weave_async.workers.pool import WorkerPool
 
 if TYPE_CHECKING:
@@ -511,8 +511,14 @@ def workers_of(recipe: Recipe, spec: StageSpec, stages: Sequence[AnyStage]) -> W
     )
 
 
-def selectors_of(recipe: Recipe) -> list[JudgingStage]:
-    return building.selectors_of(_specs(recipe, "selector", recipe.selection))
+def selectors_of(recipe: Recipe) -> list[SelectingStage]:
+    stages = building.selectors_of(_specs(recipe, "selector", recipe.selection))
+    if recipe.accept is not None and any(stage.is_final for stage in stages):
+        raise RecipeError(
+            f"accept: {recipe.accept} ends the asking at so many written samples, and "
+            f"'{stages[-1].name}' writes none before it has seen all: give `candidates` instead"
+        )
+    return stages
 
 
 def _specs(recipe: Recipe, kind: str, parts: Sequence[Part]) -> list[PartSpec]:

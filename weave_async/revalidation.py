@@ -27,7 +27,8 @@ from weave_async.errors import (
 )
 from weave_async.interfaces import Consult
 from weave_async.journal.journal import Journal
-from weave_async.metrics import RunMetrics, StageTimes
+from weave_async.metrics.ledger import RunMetrics
+from weave_async.metrics.stage_times import StageTimes
 from weave_async.parts import (
     advisors_of,
     columns_read_by,
@@ -138,20 +139,24 @@ async def revalidate(path: Path, changed: Recipe | None = None) -> Revalidation:
             consult_for=_recalling(folder, recipe, advisors, stack) if advisors else None,
             repair=repair,
         )
+        stack.callback(pipeline.selection.close)
+        await pipeline.selection.prepare()
         found = Revalidation()
         before = _ends_before(folder)
         found.written_before = sum(end == "written" for end, _ in before.values())
         answers = _answers(plan, journal)
         while batch := list(islice(answers, BATCH)):
             found.num_answers += len(batch)
-            judged = pipeline.select(await pipeline.process(batch))
+            judged = await pipeline.process(batch)
             undecided = {sample.sample_id for sample in batch}
             undecided.difference_update(sample.answer_id for sample in judged)
             found.undecided += len(undecided)
             _leave_out(before, undecided, most_copies=most_variants(stages))
-            for sample in judged:
+            for sample in await pipeline.selection.select(judged):
                 if recipe.accept is None or found.written < recipe.accept:
                     _compare(found, before, sample)
+        for sample in await pipeline.selection.held():
+            _compare(found, before, sample)
         found.gone = len(before)
     return found
 

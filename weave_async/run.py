@@ -20,7 +20,8 @@ from weave_async.errors import BudgetError, InputError, RecipeError, RunFolderEr
 from weave_async.flow.channel import Channel
 from weave_async.interfaces import Sink
 from weave_async.journal.journal import Journal
-from weave_async.metrics import RuleWatch, RunMetrics
+from weave_async.metrics.ledger import RunMetrics
+from weave_async.metrics.rule_watch import RuleWatch
 from weave_async.parts import (
     advisors_of,
     asker_of,
@@ -231,6 +232,8 @@ class Run:
                 repair=repair,
                 watch=self.metrics.rule_watch,
             )
+            stack.callback(pipeline.selection.close)
+            await pipeline.selection.prepare()
             batching = batching_of(
                 self.recipe,
                 self.folder,

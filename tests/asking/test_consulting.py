@@ -27,7 +27,7 @@ from weave_async.errors import (
 from weave_async.explanation import explain
 from weave_async.journal import calls
 from weave_async.journal.segments import list_segments
-from weave_async.metrics import RunMetrics
+from weave_async.metrics.ledger import RunMetrics
 from weave_async.records import Consulted, Message, Response, Sample, SamplingParams
 from weave_async.testing.scripted_endpoint import (
     RecordedRequest,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from noise.sentences import PARAPHRASES
-from weave_async.noise import similarity
+from weave_async.features import embeddings
 from weave_async.noise.similarity import (
     EmbeddingSimilarity,
     LexicalSimilarity,
@@ -56,12 +56,12 @@ def test_what_is_nearer_is_more_similar(gate: Similarity) -> None:
 def test_without_the_extra_words_and_trigrams_are_compared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(similarity, "find_spec", lambda name: None)
+    monkeypatch.setattr(embeddings, "find_spec", lambda name: None)
     assert installed_similarity().gate_name == "trigrams"
 
 
 def test_the_vocabulary_is_the_one_that_the_model_was_made_with() -> None:
-    pieces = Path(similarity._VOCABULARY).read_text(encoding="utf-8").splitlines()
+    pieces = Path(embeddings._VOCABULARY).read_text(encoding="utf-8").splitlines()
     assert len(pieces) == 30_522
     assert [pieces.index(piece) for piece in ("[PAD]", "[UNK]", "[CLS]", "[SEP]")] == [
         0,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from selection.selecting import selected
 from weave_async import registry
 from weave_async.errors import RecipeError
 from weave_async.records import Sample
@@ -17,11 +18,11 @@ MakeSample = Callable[..., Sample]
 def test_the_first_of_equal_texts_is_kept(make_sample: MakeSample) -> None:
     select = ExactSelector()
     first, second = make_sample("Yes.", ordinal=0), make_sample("Yes.", ordinal=1)
-    assert select(first).passed
-    verdict = select(second)
+    assert selected(select, first).passed
+    verdict = selected(select, second)
     assert (verdict.passed, verdict.reason) == (False, "duplicate")
     assert verdict.evidence == {"of": first.sample_id}
-    assert select(make_sample("No.", ordinal=2)).passed
+    assert selected(select, make_sample("No.", ordinal=2)).passed
 
 
 @pytest.mark.parametrize(
@@ -37,40 +38,42 @@ def test_case_and_spacing_do_not_count(
     make_sample: MakeSample, one: str, other: str, are_equal: bool
 ) -> None:
     select = ExactSelector()
-    select(make_sample(one, ordinal=0))
-    assert select(make_sample(other, ordinal=1)).passed is not are_equal
+    selected(select, make_sample(one, ordinal=0))
+    assert selected(select, make_sample(other, ordinal=1)).passed is not are_equal
 
 
 def test_only_the_completion_is_compared_by_default(make_sample: MakeSample) -> None:
     select = ExactSelector()
-    assert select(make_sample("Yes.", user="Tea?", ordinal=0)).passed
-    assert not select(make_sample("Yes.", user="Coffee?", ordinal=1)).passed
+    assert selected(select, make_sample("Yes.", user="Tea?", ordinal=0)).passed
+    assert not selected(select, make_sample("Yes.", user="Coffee?", ordinal=1)).passed
 
 
 def test_the_whole_conversation_can_be_compared(make_sample: MakeSample) -> None:
     select = ExactSelector(on="messages")
-    assert select(make_sample("Yes.", user="Tea?", ordinal=0)).passed
-    assert select(make_sample("Yes.", user="Coffee?", ordinal=1)).passed
-    assert not select(make_sample("yes.", user="TEA?", ordinal=2)).passed
+    assert selected(select, make_sample("Yes.", user="Tea?", ordinal=0)).passed
+    assert selected(select, make_sample("Yes.", user="Coffee?", ordinal=1)).passed
+    assert not selected(select, make_sample("yes.", user="TEA?", ordinal=2)).passed
 
 
 def test_text_does_not_move_from_one_turn_to_the_next(make_sample: MakeSample) -> None:
     select = ExactSelector(on="messages")
-    assert select(make_sample("b c", user="a", ordinal=0)).passed
-    assert select(make_sample("c", user="a b", ordinal=1)).passed
+    assert selected(select, make_sample("b c", user="a", ordinal=0)).passed
+    assert selected(select, make_sample("c", user="a b", ordinal=1)).passed
 
 
 def test_a_sample_that_comes_again_is_no_duplicate_of_itself(make_sample: MakeSample) -> None:
     select = ExactSelector()
-    assert select(make_sample("Yes.")).passed
-    assert select(make_sample("Yes.")).passed
+    assert selected(select, make_sample("Yes.")).passed
+    assert selected(select, make_sample("Yes.")).passed
 
 
 def test_each_run_has_a_memory_of_its_own(make_sample: MakeSample) -> None:
     for _ in range(2):
         select = registry.build("selector", "exact", {"on": "messages"})
-        assert select(make_sample("Yes.", ordinal=0)).passed
-        assert not select(make_sample("Yes.", ordinal=1, user="Which colours are there?")).passed
+        assert selected(select, make_sample("Yes.", ordinal=0)).passed
+        assert not selected(
+            select, make_sample("Yes.", ordinal=1, user="Which colours are there?")
+        ).passed
 
 
 def test_another_thing_to_compare_is_refused() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from weave_async.metrics import StageTimes
+from weave_async.metrics.stage_times import StageTimes
 from weave_async.noise.edits import Edit, Passage, clean_texts
 from weave_async.noise.lock import MeaningLock
 from weave_async.noise.spans import ProtectedSpans

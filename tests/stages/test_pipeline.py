@@ -13,7 +13,8 @@ import pytest
 
 from weave_async.errors import AuthenticationError, ConsultationError, RecipeError, Unsent
 from weave_async.interfaces import Consult
-from weave_async.metrics import RuleWatch, StageTime, StageTimes
+from weave_async.metrics.rule_watch import RuleWatch
+from weave_async.metrics.stage_times import StageTime, StageTimes
 from weave_async.noise.lock import MeaningLock
 from weave_async.noise.spans import ProtectedSpans
 from weave_async.records import (

@@ -24,7 +24,7 @@ from weave_async.dispatch import Dispatcher, TurnedAway
 from weave_async.errors import ConsultationError, ConsultationNeeded, Unsent
 from weave_async.interfaces import Consult
 from weave_async.journal.journal import Journal
-from weave_async.metrics import RunMetrics
+from weave_async.metrics.ledger import RunMetrics
 from weave_async.naming import namer_of, request_id_of
 from weave_async.records import (
     Api,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from weave_async.asking.asker import Answered, Asker
 from weave_async.journal.journal import Journal
-from weave_async.metrics import RunMetrics
+from weave_async.metrics.ledger import RunMetrics
 from weave_async.records import Failure, Message, Request, Sample, SamplingParams
 
 if TYPE_CHECKING:

@@ -36,7 +36,7 @@ from weave_async.errors import BudgetError, ModelNotFoundError, RequestRefusedEr
 from weave_async.flow.budget import Cost
 from weave_async.interfaces import BatchState
 from weave_async.journal.journal import Journal
-from weave_async.metrics import RunMetrics
+from weave_async.metrics.ledger import RunMetrics
 from weave_async.plan import Plan
 from weave_async.records import Sample
 from weave_async.rundir import requests_of

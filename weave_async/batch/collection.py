@@ -13,7 +13,7 @@ from weave_async.errors import BadResponseError, ProviderError, RateLimitError
 from weave_async.flow.budget import NO_COST, Cost
 from weave_async.interfaces import BatchState
 from weave_async.journal.journal import Journal
-from weave_async.metrics import RunMetrics
+from weave_async.metrics.ledger import RunMetrics
 from weave_async.records import Request, Response, Sample
 
 logger = logging.getLogger(__name__)

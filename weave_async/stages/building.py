@@ -24,6 +24,7 @@ from weave_async.noise.spans import ProtectedSpans
 from weave_async.stages.interface import SampleStage
 from weave_async.stages.judging import AskingJudgingStage, JudgingStage, SchemaStage
 from weave_async.stages.noising import AskingNoiseStage, NoiseOptions, NoiseStage
+from weave_async.stages.selecting import SelectingStage
 from weave_async.validation.completion import CompletionValidator
 
 AnyStage = SampleStage | AskingNoiseStage | AskingJudgingStage
@@ -95,12 +96,18 @@ def stages_of(spec: StageSpec | Mapping[str, Any]) -> list[AnyStage]:
     ]
 
 
-def selectors_of(parts: Sequence[PartSpec]) -> list[JudgingStage]:
+def selectors_of(parts: Sequence[PartSpec]) -> list[SelectingStage]:
     """The stages that look at samples beside each other: they run in output order."""
-    return [
-        JudgingStage("selection", name, registry.build("selector", part.name, part.options))
+    stages = [
+        SelectingStage(name, registry.build("selector", part.name, part.options))
         for name, part in _named(parts)
     ]
+    for stage in stages[:-1]:
+        if stage.is_final:
+            raise RecipeError(
+                f"selection: '{stage.name}' decides once it has seen all samples, so it comes last"
+            )
+    return stages
 
 
 def drift_gate_of(stages: Sequence[AnyStage]) -> str | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from weave_async.errors import ConsultationError, Unsent, WeaveError
-from weave_async.interfaces import ConsultingValidator, Selector, Validator
+from weave_async.interfaces import ConsultingValidator, Validator
 from weave_async.records import ACCEPTED, Consulted, Message, RuleVerdict, Sample, Verdict
 from weave_async.stages.guard import PART_RAISED, Guard, has_ended, rejected, storable
 from weave_async.stages.interface import ConsultFor
@@ -27,11 +27,11 @@ NO_VERDICT = "no_verdict"
 
 @dataclass(slots=True)
 class JudgingStage:
-    """Applies one rule, a validator or a selector, to each sample."""
+    """Applies one rule to each sample."""
 
-    kind: Literal["validation", "selection"]
+    kind: Literal["validation"]
     name: str
-    rule: Validator | Selector
+    rule: Validator
     explains_all: bool = False
     guard: Guard = field(init=False)
 

@@ -33,14 +33,16 @@ from operator import itemgetter
 from typing import NamedTuple, Protocol, TypeVar
 
 from weave_async.errors import Unsent
-from weave_async.metrics import RuleWatch, StageTime, StageTimes
+from weave_async.metrics.rule_watch import RuleWatch
+from weave_async.metrics.stage_times import StageTime, StageTimes
 from weave_async.records import Sample
 from weave_async.stages.building import IN_WORKERS, WITH_MODELS, AnyStage, cost_of
 from weave_async.stages.guard import has_ended
 from weave_async.stages.interface import ConsultFor, SampleStage
-from weave_async.stages.judging import AskingJudgingStage, JudgingStage
+from weave_async.stages.judging import AskingJudgingStage
 from weave_async.stages.noising import AskingNoiseStage
 from weave_async.stages.repairing import Repair
+from weave_async.stages.selecting import SelectingStage, Selection
 
 T = TypeVar("T")
 Ask = Callable[[Sample, ConsultFor], Awaitable[T]]
@@ -93,7 +95,7 @@ class Pipeline:
     def __init__(
         self,
         stages: Sequence[AnyStage],
-        selectors: Sequence[JudgingStage],
+        selectors: Sequence[SelectingStage],
         times: StageTimes,
         *,
         workers: Workers | None = None,
@@ -102,7 +104,7 @@ class Pipeline:
         watch: RuleWatch | None = None,
     ) -> None:
         self.stages = list(stages)
-        self.selectors = list(selectors)
+        self.selection = Selection(selectors, times)
         self._times = times
         self._workers = workers
         self._consult_for = consult_for
@@ -115,7 +117,7 @@ class Pipeline:
         self._rules = legs_of(self.stages, 0, min(num_judging, num_rules))
 
     def __repr__(self) -> str:
-        names = ", ".join(stage.name for stage in (*self.stages, *self.selectors))
+        names = ", ".join(stage.name for stage in (*self.stages, *self.selection.stages))
         return f"<Pipeline {names}>"
 
     @property
@@ -149,12 +151,6 @@ class Pipeline:
         for n, each in zip(changed, judged, strict=True):
             noisy[n] = each
         return noisy
-
-    def select(self, samples: Sequence[Sample]) -> Sequence[Sample]:
-        """The samples after selection. Batches have to come one after the other, in order."""
-        for stage in self.selectors:
-            samples = self._here(stage, samples)
-        return samples
 
     async def _repaired(self, repair: Repair, samples: Sequence[Sample]) -> Sequence[Sample]:
         """The samples, those that were rejected and could be mended in their places."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from weave_async.workers import wire
+from weave_async import wire
 
 _LOG_RECORDS, _LOG_PERIOD_S = 20, 10.0
 

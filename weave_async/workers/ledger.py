@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weave_async.errors import RecipeError
-from weave_async.metrics import StageTime
+from weave_async.metrics.stage_times import StageTime
 from weave_async.workers.process import CRASHED, OUT_OF_MEMORY, TIMED_OUT
 
 MOST_IN_A_ROW = 3

@@ -8,12 +8,12 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-from weave_async.metrics import StageTime
+from weave_async.metrics.stage_times import StageTime
 from weave_async.records import Rejection, Sample
+from weave_async.wire import SampleWriter
 from weave_async.workers.ledger import StageLedger
 from weave_async.workers.process import Setup
 from weave_async.workers.slot import Batch, Slot, Unit
-from weave_async.workers.wire import SampleWriter
 
 FIRST_CALL_DEADLINE_S = 60.0
 START_DEADLINE_S = 60.0

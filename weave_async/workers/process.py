@@ -20,8 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from weave_async import wire
 from weave_async.errors import RecipeError
-from weave_async.workers import wire
 from weave_async.workers.progress import Phase, Progress, ProgressPage, new_page
 from weave_async.workers.stderr import StderrTail, shown
 from weave_async.workers.worker import EXIT_OUT_OF_MEMORY

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from weave_async import wire
 from weave_async.errors import RecipeError
 from weave_async.records import Rejection, Sample
-from weave_async.workers import wire
 from weave_async.workers.ledger import MOST_IN_A_ROW, StageLedger
 from weave_async.workers.process import Death, Setup, WorkerProcess, start_worker
 

@@ -21,9 +21,9 @@ from itertools import islice
 from operator import is_not
 from typing import Any, Literal, Protocol
 
+from weave_async import wire
 from weave_async.errors import WeaveError
 from weave_async.records import Rejection, Sample
-from weave_async.workers import wire
 from weave_async.workers.connection import PoolConnection, ToPool
 from weave_async.workers.precautions import end_with, limit_memory, moved_up
 from weave_async.workers.progress import Phase, ProgressPage

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from weave_async.metrics import RunMetrics
+from weave_async.metrics.ledger import RunMetrics
 from weave_async.records import Failure, Rejection, Response, Sample, Usage
 
 MakeSample = Callable[..., Sample]

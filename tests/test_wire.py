@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from weave_async import wire
 from weave_async.records import (
     Message,
     NoiseEdit,
@@ -20,7 +21,6 @@ from weave_async.records import (
     ToolCall,
     Usage,
 )
-from weave_async.workers import wire
 
 
 def there(sample: Sample) -> Sample:

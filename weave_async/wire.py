@@ -1,4 +1,4 @@
-"""Samples between a pool and its workers: frames of JSON, and no pickles.
+"""Samples as lines of JSON, on their way to workers and back, or while they wait: no pickles.
 
 A frame is its length (4 bytes), a header (one line of JSON) and one line per row, so that a row
 that JSON cannot hold costs itself only. A worker gets all of a sample that a stage may look at. It
