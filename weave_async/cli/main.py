@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from weave_async.cli import (
+    bench,
     doctor,
     explain,
     export,
@@ -43,6 +44,7 @@ app.command("revalidate")(revalidate.revalidate)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
+app.command("bench")(bench.bench)
 app.command("serve")(serve.serve)
 app.command("new")(new.new)
 app.command("schema")(schema.schema)

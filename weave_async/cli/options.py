@@ -151,7 +151,7 @@ def job_from(
         flag = "--" + "-".join(str(step) for step in problem["loc"])
         message = problem["msg"].removeprefix("Value error, ")
         raise UsageError(f"{flag} {problem['input']}: {message}") from None
-    flags["options"] = _parse_options(flags.get("options"))
+    flags["options"] = parsed_options(flags.get("options"))
     settings = Settings.from_environment().with_flags(**flags)
     refuse_unheeded_address(flags.get("base_url"), recipe.generate.mix, settings)
     return Job(recipe, settings)
@@ -204,7 +204,7 @@ def _is_text(value: str) -> bool:
     return True
 
 
-def _parse_options(given: list[str] | None) -> dict[str, str] | None:
+def parsed_options(given: list[str] | None) -> dict[str, str] | None:
     if not given:
         return None
     pairs = [text.partition("=") for text in given]

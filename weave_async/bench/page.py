@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+from typing import Any
+
+
+def page_of(result: Any, rows: Any) -> str:
+    return ""
