@@ -84,6 +84,8 @@ def _open_standard_streams() -> None:
 def main() -> None:
     """The entry point: our own errors become one message and their exit code, never a traceback."""
     _open_standard_streams()
+    # Numpy's threads spin on every core while they wait, and the event loop needs one of them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.path.append(str(Path.cwd()))  # for module:Name; last, so that it hides nothing
     try:
         try:
