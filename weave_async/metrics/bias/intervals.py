@@ -1,0 +1,123 @@
+"""Figures with 95 % intervals: Wilson's for shares, the bootstrap's for means and differences.
+
+Rows are what is drawn, as one row's words depend on each other. A seed makes every interval the
+same again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Z = 1.959963984540054
+"""The normal distribution's 97.5 % point."""
+NUM_RESAMPLES = 400
+"""Enough for percentiles near 2.5 and 97.5 to be right in their first two digits."""
+_MAX_CELLS = 4_000_000
+"""Rows drawn at a time."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """``value`` between ``low`` and ``high``, from ``num_rows`` rows. Always finite."""
+
+    value: float
+    low: float
+    high: float
+    num_rows: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether chance alone is an unlikely cause of a difference."""
+        return self.low > 0 or self.high < 0
+
+    def excludes(self, value: float) -> bool:
+        return not self.low <= value <= self.high
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "value": round(self.value, 6),
+            "low": round(self.low, 6),
+            "high": round(self.high, 6),
+            "rows": self.num_rows,
+        }
+
+
+def share(num_hits: int, num_rows: int) -> Estimate:
+    """The share of rows that are hits, by Wilson's score interval (Wilson, 1927), which holds for
+    few rows and for shares near 0 and 1. Needs one row.
+    """
+    fraction, z2 = num_hits / num_rows, _Z * _Z
+    scale = 1 + z2 / num_rows
+    middle = (fraction + z2 / (2 * num_rows)) / scale
+    reach = _Z * sqrt(fraction * (1 - fraction) / num_rows + z2 / (4 * num_rows**2)) / scale
+    low = 0.0 if num_hits == 0 else max(0.0, middle - reach)
+    high = 1.0 if num_hits == num_rows else min(1.0, middle + reach)
+    return Estimate(fraction, low, high, num_rows)
+
+
+def share_difference(hits: int, rows: int, other_hits: int, other_rows: int) -> Estimate:
+    """The second share less the first, by Newcombe's interval of two Wilson's (Newcombe, 1998,
+    method 10).
+    """
+    one, other = share(hits, rows), share(other_hits, other_rows)
+    difference = other.value - one.value
+    low = difference - sqrt((other.value - other.low) ** 2 + (one.high - one.value) ** 2)
+    high = difference + sqrt((other.high - other.value) ** 2 + (one.value - one.low) ** 2)
+    return Estimate(difference, low, high, rows + other_rows)
+
+
+def mean(values: Floats, rng: np.random.Generator) -> Estimate:
+    """By the percentile bootstrap (Efron and Tibshirani, 1993). Needs one row."""
+    return _between(float(values.mean()), resampled_means(values, rng), len(values))
+
+
+def mean_difference(values: Floats, others: Floats, rng: np.random.Generator) -> Estimate:
+    """The mean of ``others`` less that of ``values``; each is drawn anew by itself."""
+    means = resampled_means(others, rng) - resampled_means(values, rng)
+    difference = float(others.mean()) - float(values.mean())
+    return _between(difference, means, len(values) + len(others))
+
+
+def ratio(above: Floats, below: Floats, rng: np.random.Generator) -> Estimate | None:
+    """``sum(above) / sum(below)`` over rows, as of words; ``None`` where that has no value."""
+    if not below.sum():
+        return None
+    both = np.column_stack((above, below))  # (rows, 2)
+    drawn = resampled_means(both, rng)  # (resamples, 2)
+    ratios = drawn[:, 0] / np.where(drawn[:, 1] > 0, drawn[:, 1], np.inf)
+    return _between(float(above.sum() / below.sum()), ratios, len(above))
+
+
+def resampled_means(values: Floats, rng: np.random.Generator) -> Floats:
+    """The mean of each of ``NUM_RESAMPLES`` draws of as many rows, with replacement."""
+    num_rows = len(values)
+    at_a_time = max(1, _MAX_CELLS // num_rows)
+    means = []
+    for start in range(0, NUM_RESAMPLES, at_a_time):
+        num = min(at_a_time, NUM_RESAMPLES - start)
+        drawn = rng.integers(0, num_rows, (num, num_rows))  # (resamples, rows)
+        means.append(values[drawn].mean(axis=1))
+    return np.concatenate(means)
+
+
+def interval(value: float, resampled: Floats, num_rows: int) -> Estimate:
+    """``value`` between the percentiles of what resampling has made of it."""
+    return _between(value, resampled, num_rows)
+
+
+def rng_of(seed: int, *names: str) -> np.random.Generator:
+    """Each figure draws from a generator of its own: none depends on which others there are."""
+    return np.random.default_rng([seed & (2**63 - 1), *(crc32(name.encode()) for name in names)])
+
+
+def _between(value: float, resampled: Floats, num_rows: int) -> Estimate:
+    low, high = np.percentile(resampled, (2.5, 97.5))
+    return Estimate(value, min(float(low), value), max(float(high), value), num_rows)
