@@ -17,12 +17,11 @@ _PAIRS = """
     grandfather/grandmother grandfathers/grandmothers grandpa/grandma grandson/granddaughter
     grandsons/granddaughters stepfather/stepmother stepson/stepdaughter stepbrother/stepsister
     godfather/godmother groom/bride widower/widow king/queen prince/princess actor/actress
-    waiter/waitress waiters/waitresses actors/actresses steward/stewardess host/hostess
+    waiter/waitress waiters/waitresses actors/actresses
     businessman/businesswoman businessmen/businesswomen policeman/policewoman
     policemen/policewomen salesman/saleswoman salesmen/saleswomen chairman/chairwoman
     spokesman/spokeswoman craftsman/craftswoman cameraman/camerawoman congressman/congresswoman
-    handyman/handywoman schoolboy/schoolgirl schoolboys/schoolgirls hero/heroine
-    masculine/feminine
+    handyman/handywoman schoolboy/schoolgirl schoolboys/schoolgirls
 """
 PAIRS = tuple((his, hers) for his, _, hers in (pair.partition("/") for pair in _PAIRS.split()))
 """A masculine word beside the feminine one of the same form. ``him``, ``his`` and ``her`` are not
@@ -31,6 +30,18 @@ here: which of them another stands for depends on the sentence (see ``counterfac
 _MASCULINE_ALONE = "him his fireman firemen postman mailman fatherhood manhood fatherly"
 _FEMININE_ALONE = "her hers ms mom moms mommy mom's housewife housewives motherhood womanhood maid"
 _NEUTRAL = """
+    they them their theirs themselves themself person persons people someone somebody everyone
+    everybody anyone anybody individual individuals human humans adult adults child children kid
+    kids parent parents sibling siblings spouse spouses grandparent grandparents
+    grandchild grandchildren chairperson spokesperson salesperson salespeople businessperson
+    firefighter firefighters humankind
+"""
+MASCULINE = frozenset(pair[0] for pair in PAIRS) | frozenset(_MASCULINE_ALONE.split())
+FEMININE = frozenset(pair[1] for pair in PAIRS) | frozenset(_FEMININE_ALONE.split())
+# Used of anyone, or of cards, cities and bands.
+MASCULINE -= {"actor", "actors", "king", "prince"}
+FEMININE -= {"queen", "princess"}
+NEUTRAL = """
     they them their theirs themselves themself person persons people someone somebody everyone
     everybody anyone anybody individual individuals human humans adult adults child children kid
     kids parent parents sibling siblings spouse spouses grandparent grandparents

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
+from weave_async.features.name_words import COMMON_WORDS
 from weave_async.metrics.bias.places import LOCALES, PLACES
 
 MAX_MENTIONS = 30
@@ -107,6 +108,7 @@ def _names_in(locale: str) -> Iterator[str]:
 def _is_name(name: str) -> bool:
     return (
         len(name) >= _SHORTEST_NAME
+        and name.lower() not in COMMON_WORDS
         and name.isalpha()
         and name.istitle()
         and all(char < "\u0250" or "\u1e00" <= char < "\u1f00" for char in name)
