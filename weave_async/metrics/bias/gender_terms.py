@@ -36,11 +36,10 @@ _NEUTRAL = """
     grandchild grandchildren chairperson spokesperson salesperson salespeople businessperson
     firefighter firefighters humankind
 """
-MASCULINE = frozenset(pair[0] for pair in PAIRS) | frozenset(_MASCULINE_ALONE.split())
-FEMININE = frozenset(pair[1] for pair in PAIRS) | frozenset(_FEMININE_ALONE.split())
-# Used of anyone, or of cards, cities and bands.
-MASCULINE -= {"actor", "actors", "king", "prince"}
-FEMININE -= {"queen", "princess"}
+_OF_ANYTHING = {"actor", "actors", "king", "queen", "prince", "princess"}
+"""Said of anyone, or of cards, cities and bands; they change sides all the same."""
+MASCULINE = frozenset({*(his for his, _ in PAIRS), *_MASCULINE_ALONE.split()} - _OF_ANYTHING)
+FEMININE = frozenset({*(hers for _, hers in PAIRS), *_FEMININE_ALONE.split()} - _OF_ANYTHING)
 NEUTRAL = """
     they them their theirs themselves themself person persons people someone somebody everyone
     everybody anyone anybody individual individuals human humans adult adults child children kid

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weave_async.metrics.bias import gender, intervals, lengths, regions, sentiment
-from weave_async.metrics.bias.observed import SeededSubset, facts_of, text_and_label
+from weave_async.metrics.bias.observed import RowFacts, facts_of, text_and_label
 from weave_async.metrics.bias.polarity import installed_scorer
 from weave_async.metrics.bias.representation import Representation
+from weave_async.metrics.bias.subset import SeededSubset
 from weave_async.records import Sample
 
 MAX_ROWS = 2000
@@ -40,7 +41,7 @@ class BiasMeter:
     ) -> None:
         self._seed, self._label = seed, label
         self._scorer = installed_scorer()
-        self._subset = SeededSubset(seed, max_rows)
+        self._subset: SeededSubset[RowFacts] = SeededSubset(seed, max_rows)
         self._shares = {name: Representation(target) for name, target in (targets or {}).items()}
         self._num_rows = 0
 

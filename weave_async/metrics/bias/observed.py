@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 import orjson
@@ -95,32 +93,3 @@ def _strings_in(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for each in value:
             yield from _strings_in(each)
-
-
-class SeededSubset:
-    """The ``size`` rows whose names have the smallest digests: a sample of all rows that does not
-    depend on the order in which they come (bottom-k sampling: Cohen and Kaplan, 2007).
-    """
-
-    def __init__(self, seed: int, size: int) -> None:
-        self._key = blake2b(str(seed).encode(), digest_size=16).digest()
-        self._size = size
-        self._kept: list[tuple[int, int, RowFacts]] = []
-        self.num_offered = 0
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def offer(self, sample_id: str, facts: Callable[[], RowFacts]) -> None:
-        """Take a row, maybe. ``facts`` is called only if it is taken."""
-        self.num_offered += 1
-        digest = blake2b(sample_id.encode(errors="replace"), key=self._key, digest_size=8).digest()
-        rank = -int.from_bytes(digest, "big")
-        if len(self._kept) < self._size:
-            heapq.heappush(self._kept, (rank, self.num_offered, facts()))
-        elif rank > self._kept[0][0]:
-            heapq.heapreplace(self._kept, (rank, self.num_offered, facts()))
-
-    def rows(self) -> list[RowFacts]:
-        """In the order of their digests, which is the same in every run."""
-        return [facts for _, _, facts in sorted(self._kept, key=lambda kept: -kept[0])]
