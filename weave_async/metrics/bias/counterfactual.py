@@ -60,8 +60,8 @@ _BARE_VERBS = frozenset(
     eat enjoy enter fall feel figure fill find finish fix follow forget get give go grow handle have
     identify keep know laugh learn leave listen look lose make manage meet move open pay play
     prepare read realize recover relax remember resolve return run save say see sell set settle sign
-    sing sit sleep speak stand start stay succeed take talk think try understand update use verify wait
-    walk want win wonder work write
+    sing sit sleep speak stand start stay succeed take talk think try understand update use verify
+    wait walk want win wonder work write
     """.split()  # noqa: SIM905 - read as words
 )
 Swap = Callable[[str], str]

@@ -29,30 +29,19 @@ here: which of them another stands for depends on the sentence (see ``counterfac
 """
 _MASCULINE_ALONE = "him his fireman firemen postman mailman fatherhood manhood fatherly"
 _FEMININE_ALONE = "her hers ms mom moms mommy mom's housewife housewives motherhood womanhood maid"
-_NEUTRAL = """
-    they them their theirs themselves themself person persons people someone somebody everyone
-    everybody anyone anybody individual individuals human humans adult adults child children kid
-    kids parent parents sibling siblings spouse spouses grandparent grandparents
-    grandchild grandchildren chairperson spokesperson salesperson salespeople businessperson
-    firefighter firefighters humankind
-"""
 _OF_ANYTHING = {"actor", "actors", "king", "queen", "prince", "princess"}
-"""Said of anyone, or of cards, cities and bands; they change sides all the same."""
+"""Said of anyone, or of cards, cities and bands; ``PAIRS`` has them all the same."""
 MASCULINE = frozenset({*(his for his, _ in PAIRS), *_MASCULINE_ALONE.split()} - _OF_ANYTHING)
 FEMININE = frozenset({*(hers for _, hers in PAIRS), *_FEMININE_ALONE.split()} - _OF_ANYTHING)
-NEUTRAL = """
+NEUTRAL = frozenset(
+    """
     they them their theirs themselves themself person persons people someone somebody everyone
     everybody anyone anybody individual individuals human humans adult adults child children kid
-    kids parent parents sibling siblings spouse spouses grandparent grandparents
-    grandchild grandchildren chairperson spokesperson salesperson salespeople businessperson
-    firefighter firefighters humankind
-"""
-MASCULINE = frozenset(pair[0] for pair in PAIRS) | frozenset(_MASCULINE_ALONE.split())
-FEMININE = frozenset(pair[1] for pair in PAIRS) | frozenset(_FEMININE_ALONE.split())
-# They are used of anyone: an actor or a host, a hero, a server that is a machine.
-MASCULINE -= {"actor", "actors", "host", "hero", "king", "prince", "masculine", "steward"}
-FEMININE -= {"queen", "princess", "feminine"}
-NEUTRAL = frozenset(_NEUTRAL.split())
+    kids parent parents sibling siblings spouse spouses grandparent grandparents grandchild
+    grandchildren chairperson spokesperson salesperson salespeople businessperson firefighter
+    firefighters humankind
+    """.split()  # noqa: SIM905 - read as words
+)
 
 _OCCUPATIONS = """
     accountant actor architect artist assistant astronaut athlete baker banker barber builder
