@@ -164,6 +164,7 @@ def test_a_label_that_goes_with_length_is_seen() -> None:
     ]
     told = metered(rows, label="label")["length"]["label"]
     assert told["auc"]["low"] > 0.9
+    assert told["is_told_by_length"]
     assert told["eta_squared"] > 0.5
     assert (told["longest"], told["shortest"]) == ("long", "short")
 
@@ -173,7 +174,18 @@ def test_lengths_that_have_nothing_to_do_with_the_label_are_called_so() -> None:
     rows = [("word " * rng.randint(5, 30), {"label": label}) for label in "ab" * 200]
     told = metered(rows, label="label")["length"]["label"]
     assert told["omega_squared"] < 0.02
-    assert told["auc"]["low"] < 0.5 < told["auc"]["high"] + 0.05
+    assert not told["is_told_by_length"]
+
+
+def test_many_labels_are_not_called_different_because_two_lie_far_apart() -> None:
+    rng = random.Random(1)
+    called = 0
+    for _ in range(10):
+        rows = [("word " * rng.randint(5, 30), {"n": number % 15}) for number in range(150)]
+        told = metered(rows, label="n")["length"]["n"]
+        assert told["auc"]["value"] > 0.6
+        called += told["is_told_by_length"]
+    assert called <= 3, "one in twenty, by its definition"
 
 
 def test_texts_of_one_length_have_no_effect() -> None:
