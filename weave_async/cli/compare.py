@@ -137,10 +137,6 @@ def _cell(figure: Figure, kind: Kind, is_wide: bool, sign: str = "") -> Text:
 
 def _number(value: float, kind: Kind, sign: str = "", *, like: float) -> str:
     """As many digits as ``like`` needs."""
-    value += 0.0  # no -0
-    if kind == "share":
-        return f"{value * 100:{sign}.1f}"
-    digits = 1 if abs(like) >= 10 else 3
-    if kind == "number":
-        return f"{value:{sign},.{digits}f}"
-    return f"{value:{sign}.6f}" if kind == "usd" else f"{value:{sign}.{digits}f}"
+    digits = {"share": 1, "usd": 6}.get(kind, 1 if abs(like) >= 10 else 3)
+    shown = round(value * 100 if kind == "share" else value, digits) + 0.0  # no -0
+    return f"{shown:{sign},.{digits}f}"

@@ -13,7 +13,6 @@ from weave_async.metrics.bias.intervals import (
     difference,
     mean,
     mean_difference,
-    ratio,
     rng_of,
     share,
 )
@@ -81,8 +80,13 @@ def test_nothing_accepted_has_no_amount_per_row() -> None:
     assert taken.estimate() is None
 
 
-def test_a_ratio_of_nothing_is_none() -> None:
-    assert ratio(np.zeros(3), np.zeros(3), rng_of(7, "t")) is None
+@pytest.mark.parametrize("num_rows", [6, 12, 40])
+def test_the_interval_of_a_mean_of_few_rows_covers_the_truth(num_rows: int) -> None:
+    """Without being moved apart, percentiles of six rows cover it in 83 of 100 draws."""
+    rng = np.random.default_rng(4)
+    drawn = [mean(rng.normal(3, 1, num_rows), rng_of(7, "t")) for _ in range(400)]
+    covered = sum(each.low <= 3 <= each.high for each in drawn)
+    assert 0.92 <= covered / 400 <= 0.98
 
 
 def test_the_same_seed_and_name_draw_the_same() -> None:
