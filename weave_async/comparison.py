@@ -202,7 +202,7 @@ def _bias_of(
 
 
 def _targets_of(side: Outcomes) -> Mapping[str, Mapping[str, float]]:
-    folder = RunFolder(Path(side.name))
+    folder = RunFolder(side.path)
     if side.manifest is None or not folder.recipe.exists():
         return {}
     return targets_of(Recipe.load(folder.recipe).resolved(), side.manifest.get("mix"))

@@ -5,6 +5,7 @@ One pass over the rows: counts and sums of all of them, and the texts of a seede
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ class Outcomes:
     over all sessions of the run; ``rows_without_tokens`` had answers of which nobody counted them.
     """
 
-    name: str
+    path: Path
     rows: SeededSubset[KeptRow]
     manifest: Mapping[str, Any] | None = None
     num_ended: Counter[str] = field(default_factory=Counter)
@@ -53,6 +54,11 @@ class Outcomes:
     input_tokens: PerAccepted = field(default_factory=PerAccepted)
     output_tokens: PerAccepted = field(default_factory=PerAccepted)
     rows_without_tokens: int = 0
+
+    @property
+    def name(self) -> str:
+        """The path, as it can be printed."""
+        return os.fsencode(self.path).decode(errors="replace")
 
     @property
     def num_written(self) -> int:
@@ -68,7 +74,7 @@ def read_outcomes(path: Path, *, seed: int, max_rows: int) -> Outcomes:
     that goes on, and ``InputError`` where there are too few rows to compare.
     """
     rows: SeededSubset[KeptRow] = SeededSubset(seed, max_rows)
-    found = Outcomes(str(path), rows)
+    found = Outcomes(path, rows)
     if path.is_file():
         _read_file(path, found)
     else:

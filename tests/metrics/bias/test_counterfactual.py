@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weave_async.features.words import words_of
 from weave_async.metrics.bias.counterfactual import counterfactual_gap, swapped
+from weave_async.metrics.bias.gender_terms import FEMININE, MASCULINE, PAIRS
 
 
 @pytest.mark.parametrize(
@@ -46,11 +48,9 @@ def test_a_name_changes_into_the_same_one_each_time() -> None:
 
 @given(st.text())
 def test_what_says_no_gender_is_left_as_it_is(text: str) -> None:
-    other = swapped(text, names=False)
-    assert other == text or any(
-        word in text.lower()
-        for word in ("he", "him", "his", "her", "mr", "ms", "man", "men", "son")
-    )
+    gendered = {word for pair in PAIRS for word in pair} | MASCULINE | FEMININE
+    if gendered.isdisjoint(words_of(text.replace("’", "'"))):
+        assert swapped(text, names=False) == text
 
 
 @given(st.lists(st.sampled_from(["he", "She", "MOTHER", "sons", "king", "pays,", "the", "boy's"])))
