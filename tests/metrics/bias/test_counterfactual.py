@@ -91,3 +91,8 @@ def test_texts_without_gender_are_told_in_words() -> None:
 def test_a_score_that_is_no_number_is_refused() -> None:
     with pytest.raises(ValueError, match="is not a number"):
         counterfactual_gap(["He pays."], lambda text: float("nan"))
+
+
+@pytest.mark.parametrize("text", ["he2 and 2his", "x1'he", "he'x1", "sheep"])
+def test_parts_of_words_are_left_as_they_are(text: str) -> None:
+    assert swapped(text, names=False) == text

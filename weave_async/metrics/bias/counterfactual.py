@@ -23,7 +23,9 @@ from weave_async.features.name_words import COMMON_WORDS
 from weave_async.metrics.bias import intervals
 from weave_async.metrics.bias.gender_terms import FEMININE, MASCULINE, PAIRS
 
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+_WORD = re.compile(
+    r"(?<![^\W_])(?<![^\W_]['’])[^\W\d_]+(?:['’][^\W\d_]+)*(?!['’]?[^\W_])"  # not of `he2`
+)
 _OTHER_WAY = {
     **dict(PAIRS),
     **{hers: his for his, hers in PAIRS},
