@@ -77,10 +77,10 @@ def test_each_run_has_a_memory_of_its_own(make_sample: MakeSample) -> None:
 
 
 def test_another_thing_to_compare_is_refused() -> None:
-    with pytest.raises(RecipeError, match=r"selector 'exact': on: .*'completion' or 'messages'"):
+    with pytest.raises(RecipeError, match=r"selector 'exact': on: .*'prompt' or 'messages'"):
         registry.build("selector", "exact", {"on": "prompts"})
 
 
 def test_the_memory_is_no_option() -> None:
-    with pytest.raises(RecipeError, match=r"unknown option '_first'\. Known: on"):
+    with pytest.raises(RecipeError, match=r"unknown option '_first'\. Known: on, against"):
         registry.build("selector", "exact", {"_first": {}})

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 
 from selection.selecting import selected, selected_all
@@ -13,7 +15,7 @@ from weave_async import registry
 from weave_async.errors import RecipeError
 from weave_async.features.embeddings import has_minilm
 from weave_async.records import Sample, Verdict
-from weave_async.selection import compared
+from weave_async.selection import embedded
 from weave_async.selection.novelty import NoveltySelector
 
 MakeSample = Callable[..., Sample]
@@ -81,7 +83,7 @@ def test_no_two_rows_that_stay_are_as_similar_as_the_threshold(
     came = samples(random_texts(200))
     select = NoveltySelector(0.8, embedder="ngrams")
     kept = [s for s, v in zip(came, selected_all(select, came), strict=True) if v.passed]
-    rows = compared.embedder_named("ngrams").embed([sample.completion for sample in kept])
+    rows = embedded.embedder_named("ngrams").embed([sample.completion for sample in kept])
     cosines = rows @ rows.T - 2 * np.eye(len(rows))
     assert cosines.max() < 0.8 + 0.01  # codes of a byte move cosines by some thousandths
     assert len(kept) > 20
@@ -118,6 +120,25 @@ def test_the_whole_conversation_can_be_compared(make_sample: MakeSample) -> None
     assert not selected(select, make_sample("I know.", user=asked[0], ordinal=2)).passed
 
 
+def test_what_is_near_to_a_row_of_another_run_is_redundant(
+    tmp_path: Path, make_sample: MakeSample
+) -> None:
+    run, file = tmp_path / "run", tmp_path / "seeds.txt"
+    run.mkdir()
+    row = {"sample_id": "3f-0", "messages": [{"role": "assistant", "content": "My card is lost!"}]}
+    (run / "samples.jsonl").write_bytes(orjson.dumps(row))
+    file.write_text("Where is the beach?\n", encoding="utf-8")
+    select = NoveltySelector(0.85, embedder="ngrams", against=[str(run), str(file)])
+    select.prepare()
+    texts = ["My card is lost.", "where is the beach", "How much is it?"]
+    came = [make_sample(text, ordinal=n) for n, text in enumerate(texts)]
+    verdicts = selected_all(select, came)
+    assert reasons(verdicts) == ["redundant", "redundant", ""]
+    assert verdicts[0].evidence["of"] == "3f-0"
+    assert verdicts[0].evidence["in"] == f"{run / 'samples.jsonl'}:1"
+    assert verdicts[1].evidence["of"] == f"{file}:1"
+
+
 def test_a_run_without_samples_ends_well() -> None:
     assert selected_all(NoveltySelector(embedder="ngrams"), []) == []
 
@@ -140,7 +161,7 @@ def test_without_the_extra_texts_are_compared_by_spelling(
     monkeypatch: pytest.MonkeyPatch, make_sample: MakeSample
 ) -> None:
     monkeypatch.setattr("weave_async.features.embeddings.has_minilm", lambda: False)
-    monkeypatch.setattr(compared, "has_minilm", lambda: False)
+    monkeypatch.setattr(embedded, "has_minilm", lambda: False)
     select = registry.build("selector", NAME, {"": 0.9})
     selected(select, make_sample("One, two.", ordinal=0))
     verdict = selected(select, make_sample("one,  two.", ordinal=1))

@@ -12,8 +12,9 @@ from weave_async.features.embeddings import Embedder
 from weave_async.records import ACCEPTED, Sample, Verdict
 from weave_async.selection.candidates import Candidates, Numbers
 from weave_async.selection.choosing import Chooser, Strategy, first_of_equals
-from weave_async.selection.codes import Codes, Floats, codes_of
-from weave_async.selection.compared import Compared, EmbedderName, embedder_named, text_of
+from weave_async.selection.codes import Codes, Floats
+from weave_async.selection.compared import Compared
+from weave_async.selection.embedded import EmbedderName, codes_of_samples, embedder_named
 from weave_async.selection.quality import (
     Quality,
     check,
@@ -67,7 +68,7 @@ class ChooseSelector:
 
     def features_of(self, samples: Sequence[Sample]) -> list[tuple[Codes, float]]:
         qualities = [quality_of(sample, self.quality) for sample in samples]
-        codes = codes_of(self._embedder.embed([text_of(sample, self.on) for sample in samples]))
+        codes = codes_of_samples(samples, self.on, self._embedder)
         return list(zip(codes, qualities, strict=True))
 
     def offer(self, sample: Sample, features: tuple[Codes, float]) -> None:

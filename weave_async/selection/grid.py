@@ -9,9 +9,10 @@ from typing import NamedTuple
 from weave_async.features.embeddings import Embedder
 from weave_async.records import ACCEPTED, Sample, Verdict
 from weave_async.selection.cells import MEANING, Axis, GivenAxis, axes_of
-from weave_async.selection.codes import Codes, codes_of
-from weave_async.selection.compared import Compared, EmbedderName, embedder_named, text_of
+from weave_async.selection.codes import Codes
+from weave_async.selection.compared import Compared
 from weave_async.selection.elites import Cell, Elites
+from weave_async.selection.embedded import EmbedderName, codes_of_samples, embedder_named
 from weave_async.selection.quality import (
     Quality,
     check,
@@ -82,7 +83,7 @@ class GridSelector:
         codes: Sequence[Codes | None] = [None] * len(samples)
         queries = None
         if self._embedder is not None:
-            found = codes_of(self._embedder.embed([text_of(each, self.on) for each in samples]))
+            found = codes_of_samples(samples, self.on, self._embedder)
             codes, queries = list(found), Queries.of(found)
         places = []
         for number, sample in enumerate(samples):
