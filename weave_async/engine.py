@@ -340,6 +340,7 @@ class Engine:
 
     async def _deliver_batch(self, batch: Batch, samples: Sequence[Sample]) -> None:
         await self._end(await self._pipeline.selection.select(samples))
+        self._metrics.held = self._pipeline.selection.num_held
         self._num_out -= batch.num_from_memory
         self._num_staged -= len(batch.samples)
         self._num_replaying -= batch.num_from_journal
@@ -352,6 +353,7 @@ class Engine:
         """Those that a final selector has decided about, now that there are no more."""
         held = await self._pipeline.selection.held()
         while batch := list(islice(held, BATCH)):
+            self._metrics.held -= len(batch)
             await self._end(batch)
             await asyncio.sleep(0)
 

@@ -513,6 +513,12 @@ def workers_of(recipe: Recipe, spec: StageSpec, stages: Sequence[AnyStage]) -> W
 
 def selectors_of(recipe: Recipe) -> list[SelectingStage]:
     stages = building.selectors_of(_specs(recipe, "selector", recipe.selection))
+    rules = [part.name for part in recipe.validation]
+    for stage in stages:
+        for name in getattr(stage.rule, "rules_read", ()):
+            if name.partition("#")[0] not in rules:
+                unknown = registry.unknown("rule", name, rules, where=" in 'validation'")
+                raise RecipeError(f"{stage.kind} '{stage.name}': {unknown}")
     if recipe.accept is not None and any(stage.is_final for stage in stages):
         raise RecipeError(
             f"accept: {recipe.accept} ends the asking at so many written samples, and "

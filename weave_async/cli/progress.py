@@ -108,6 +108,7 @@ def figures(run: Run, width: int) -> str:
         parts.append(f"{minutes}:{seconds:02d} left")
     parts.append(f"{metrics.written} written")
     for count, name in (
+        (metrics.held, "held"),
         (metrics.rejected.total(), "rejected"),
         (metrics.failed.total(), "failed"),
         (metrics.retries.total(), "retries"),

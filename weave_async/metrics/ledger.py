@@ -16,6 +16,8 @@
   endpoints in this run, of which some ``failed``; ``recalled`` from the journal, be it of an
   earlier run or of this one; ``needed`` where nothing may be asked. Their tokens are in ``tokens``,
   under the endpoints that were asked.
+- ``held``: samples that all stages have passed, and that a final selector decides about once all
+  have come; until then they are ``pending``.
 - ``answers_per_s``: ``asked_now`` per second of this run's wall time.
 - ``output_tokens``: as endpoints report them; ``None`` counts as nothing.
 - ``stages``: what each has taken: see ``stage_times``.
@@ -64,6 +66,7 @@ class RunMetrics:
     failed: Counter[str] = field(default_factory=Counter)
     retries: Counter[str] = field(default_factory=Counter)
     copies: int = 0
+    held: int = 0
     varied: Counter[str] = field(default_factory=Counter)
     changes: Counter[str] = field(default_factory=Counter)
     unvaried: Counter[str] = field(default_factory=Counter)
@@ -231,6 +234,7 @@ class RunMetrics:
             "rejected": self.rejected.total(),
             "failed": self.failed.total(),
             "pending": self.pending,
+            "held": self.held,
             "recalled": self.recalled,
             "retries": dict(self.retries),
             "answers_per_s": round(self.answers_per_s, 2),
