@@ -19,10 +19,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-GREED = 2.0
-"""The power of the yield: an arm that brings half as much as another is asked a quarter as often,
-before the floor. With 1, a bad arm would keep its share of half the budget for long; far above it,
-small differences would decide."""
+GREED = 3.0
+"""The power of the yield: an arm that brings half as much as another is asked an eighth as often,
+before the floor. With 1, an arm of which half is wasted would keep a third of the budget; far above
+it, small differences would decide. ``benchmarks/controller.py`` shows what it brings."""
 DECIMALS = 6
 """Of a weight that is decided, so that processors that add in another order decide the same."""
 
