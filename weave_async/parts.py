@@ -22,6 +22,8 @@ from weave_async.asking.regeneration import Regenerating
 from weave_async.batch.batching import Batching
 from weave_async.batch.lane import Lane
 from weave_async.batch.ledger import Ledger
+from weave_async.controller.controller import Controller
+from weave_async.controller.decisions import DecisionLog
 from weave_async.dispatch import Dispatcher
 from weave_async.errors import RecipeError, RunFolderError, WeaveError
 from weave_async.flow.budget import Budget, Cost
@@ -374,6 +376,61 @@ def _sender_of(
             for asker in [Failover(dispatchers, weights)]
             for name in weights
         }
+    )
+
+
+def decisions_of(plan: Plan, folder: RunFolder) -> DecisionLog | None:
+    """What a controller has decided in this folder; from now on the plan draws by it."""
+    if plan.steering is None:
+        return None
+    log = DecisionLog(folder.decisions, plan.steering.shape)
+    plan.steering.take(log.decisions)
+    return log
+
+
+def controller_of(
+    recipe: Recipe,
+    plan: Plan,
+    log: DecisionLog | None,
+    endpoints: Sequence[Endpoint],
+    *,
+    max_concurrency: int,
+) -> Controller | None:
+    """What decides how later samples are drawn, where the recipe wants that."""
+    wanted, steering = recipe.controller, plan.steering
+    if wanted is None or steering is None or log is None:
+        return None
+    if any(endpoint.mode == "batch" for endpoint in endpoints):
+        raise RecipeError(
+            "a controller decides by what has come what is asked next, and a batch is asked all at "
+            "once: set controller: off, or mode: live"
+        )
+    size = steering.round_size
+    if plan.num_samples <= steering.num_free_rounds * size:
+        logger.warning(
+            "the controller will decide nothing: the first %d rounds of %d samples are drawn as "
+            "the recipe says, and there are %d samples; set controller.round to less",
+            steering.num_free_rounds,
+            size,
+            plan.num_samples,
+        )
+    elif size < 2 * max_concurrency:
+        logger.warning(
+            "controller.round, %d, is less than twice the %d requests that can be in flight: some "
+            "will wait for its decisions",
+            size,
+            max_concurrency,
+        )
+    return Controller(
+        steering,
+        log,
+        run_seed=recipe.seed,
+        num_samples=plan.num_samples,
+        endpoints=[endpoint.name for endpoint in endpoints],
+        group_size=recipe.generate.n,
+        floor=wanted.floor,
+        step=wanted.step,
+        memory=wanted.memory,
     )
 
 

@@ -372,6 +372,55 @@ class Output(_Model):
     to: list[str] = Field(["jsonl"], min_length=1, description="File formats.")
 
 
+class Controller(_Model):
+    """What is asked next depends on what came so far: models, parameters and attributes that bring
+    more new text for a token are drawn more often. ``on`` means all as it is by default.
+    """
+
+    round: int = Field(
+        200,
+        ge=10,
+        le=100_000,
+        description="Samples that are drawn by the same weights; twice the requests in flight, at "
+        "least, so that none of them waits for a decision.",
+    )
+    lag: int = Field(
+        1,
+        ge=1,
+        le=10,
+        description="Rounds that are answered while the next one is decided without them.",
+    )
+    floor: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="Share of its weight in the recipe that each choice keeps, whatever it brings.",
+    )
+    step: float = Field(
+        0.5, gt=0, le=1, description="How much of the way to new weights a round goes."
+    )
+    memory: float = Field(
+        0.8, gt=0, le=1, description="What evidence counts for after each further round."
+    )
+    bins: int = Field(4, ge=2, le=20, description="Parts that a `uniform` range is steered by.")
+    leave: list[str] = Field(
+        [],
+        description="What stays as the recipe has it: `mix`, parameters or attributes by name, as "
+        "labels whose shares are meant.",
+    )
+
+
+def _controller_from(value: Any) -> Any:
+    """``on`` and ``off``, which YAML may have made true and false."""
+    if value in ("off", False):
+        return None
+    if value in ("on", True):
+        return {}
+    if isinstance(value, str):
+        raise ValueError("expected on, off, or options such as {round: 400}")
+    return value
+
+
 class Recipe(_Model):
     """What to make, from what, with whom, and what to keep."""
 
@@ -393,6 +442,11 @@ class Recipe(_Model):
         "Each time is a request of its own.",
     )
     stages: StageLimits = StageLimits()
+    controller: Annotated[Controller | None, BeforeValidator(_controller_from)] = Field(
+        None,
+        description="Steer what is asked by what came: on, off, or options.",
+        json_schema_extra={"examples": ["on", {"round": 400}]},
+    )
     output: Output = Output()
 
     _folder: Path = Path()
@@ -469,7 +523,7 @@ class Recipe(_Model):
         """The same recipe with some keys replaced; nested mappings change only what they name."""
         data = self.model_dump()
         for key, value in changes.items():
-            data[key] = {**data[key], **value} if isinstance(value, dict) else value
+            data[key] = {**(data[key] or {}), **value} if isinstance(value, dict) else value
         changed = type(self).model_validate(data)
         changed._folder = self._folder
         return changed

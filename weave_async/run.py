@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from weave_async.asking.consulting import Consultations
+from weave_async.controller.controller import Controller
 from weave_async.engine import RECALLED, Engine
 from weave_async.errors import BudgetError, InputError, RecipeError, RunFolderError, WeaveError
 from weave_async.flow.channel import Channel
@@ -30,6 +31,8 @@ from weave_async.parts import (
     consultation_journal_of,
     consultations_of,
     consulted_by,
+    controller_of,
+    decisions_of,
     described_sellers,
     dispatchers_of,
     endpoints_of,
@@ -124,6 +127,7 @@ class Run:
         self._engine_or_none: Engine | None = None
         self._fill_by_batches: Callable[[], Coroutine[Any, Any, None]] | None = None
         self._filling: asyncio.Task[None] | None = None
+        self._controller: Controller | None = None
         self._stop_engine: Callable[[Engine], None] | None = None
         self._has_failed = False
         self._interrupt_code: int | None = None
@@ -161,6 +165,7 @@ class Run:
             )
             self.plan.require_columns(columns_read_by([*stages, *selectors]))
             self._open_folder(stack)
+            decisions = decisions_of(self.plan, self.folder)
             journal = Journal(
                 self.folder.journal,
                 asks=self.plan.asks(),
@@ -199,6 +204,9 @@ class Run:
                 await stack.enter_async_context(dispatcher)
             of_mix = {endpoint.name: dispatchers[endpoint.name] for endpoint in self.endpoints}
             concurrency = sum(d.admission.max_concurrency for d in of_mix.values())
+            self._controller = controller_of(
+                self.recipe, self.plan, decisions, self.endpoints, max_concurrency=concurrency
+            )
             if consulted is not None and advisors:
                 self._consultations = await stack.enter_async_context(
                     consultations_of(
@@ -267,7 +275,13 @@ class Run:
                 accept=self.recipe.accept,
                 most_per_answer=most_variants(stages),
                 group_size=self.recipe.generate.n,
+                controller=self._controller,
             )
+            if batching is not None and self._controller is not None:
+                raise RecipeError(
+                    f"{self.folder.batches} has batches that are still out, which a controller "
+                    "knows nothing of: run with controller: off first, to collect them"
+                )
             if batching is None:
                 self._engine_or_none = self._new_engine()
             else:  # what there is to ask is known once that is done
@@ -454,7 +468,10 @@ class Run:
             return places
         for ordinal, sample_id in enumerate(self.plan.sample_ids()):
             if journal.may_hold(sample_id):
-                places[ordinal] = RECALLED
+                if self.plan.is_decided(ordinal):
+                    places[ordinal] = RECALLED
+                elif journal.asked_alike:
+                    self._refuse_lost_decisions()
         self._num_known = self.plan.num_samples - places.count(0)
         if not journal.asked_alike:
             for sample in self.plan.samples(places.__getitem__):
@@ -484,6 +501,17 @@ class Run:
             f"journal holds {journal.num_recalled}: restore it from a copy, or pass "
             "--accept-changes to ask for them again"
         )
+
+    def _refuse_lost_decisions(self) -> None:
+        """A decision is durable before what follows from it is asked. Without it, nobody knows what
+        an answer is the answer to.
+        """
+        if not self._accept_changes:
+            raise RunFolderError(
+                f"the journal in {self.folder.path} holds answers to what {self.folder.decisions} "
+                "does not tell of: restore it from a copy, or pass --accept-changes to decide, and "
+                "ask, anew"
+            )
 
     def _refuse_surprises(self, journal: Journal, num_to_ask: int) -> None:
         """Answers are kept by what was asked: other questions would silently be bought anew."""
@@ -544,7 +572,8 @@ class Run:
                 files[file.path.name] = file.publish()
         self._require_equal_counts(files)
         summary = self._summarize(files)
-        self.folder.write_metrics(self.metrics.as_dict())
+        steered = {} if self._controller is None else {"controller": self._controller.as_dict()}
+        self.folder.write_metrics({**self.metrics.as_dict(), **steered})
         self.folder.write_manifest(
             {
                 "weave_async": version("weave-async"),
