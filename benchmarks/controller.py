@@ -132,7 +132,8 @@ def speed(given: argparse.Namespace) -> str:
     for repeat in range(given.repeats):
         for switch in answered:
             controller: Any = {"round": given.round} if switch == "on" else "off"
-            run = made(slow(given, controller), f"{switch}{repeat}", given.in_flight)
+            # Two models are two endpoints, each with a limit of its own.
+            run = made(slow(given, controller), f"{switch}{repeat}", given.in_flight // 2)
             answered[switch].append(run.asked / run.elapsed_s)
     ideal = given.in_flight / (given.latency_ms / 1000 * math.exp(given.spread**2 / 2))
     rows = [

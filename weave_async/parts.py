@@ -406,7 +406,7 @@ def controller_of(
             "once: set controller: off, or mode: live"
         )
     size = steering.round_size
-    if plan.num_samples <= steering.num_free_rounds * size:
+    if size < plan.num_samples <= steering.num_free_rounds * size:
         logger.warning(
             "the controller will decide nothing: the first %d rounds of %d samples are drawn as "
             "the recipe says, and there are %d samples; set controller.round to less",

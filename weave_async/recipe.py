@@ -421,6 +421,10 @@ def _controller_from(value: Any) -> Any:
     return value
 
 
+def _or_a_switch(schema: dict[str, Any]) -> None:
+    schema["anyOf"].insert(0, {"enum": ["on", "off", True, False]})
+
+
 class Recipe(_Model):
     """What to make, from what, with whom, and what to keep."""
 
@@ -445,7 +449,7 @@ class Recipe(_Model):
     controller: Annotated[Controller | None, BeforeValidator(_controller_from)] = Field(
         None,
         description="Steer what is asked by what came: on, off, or options.",
-        json_schema_extra={"examples": ["on", {"round": 400}]},
+        json_schema_extra=_or_a_switch,
     )
     output: Output = Output()
 

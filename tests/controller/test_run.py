@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from uneven_arms import UnevenProvider
 from weave_async import Recipe, Run, Settings
 from weave_async.errors import RecipeError, RequestRefusedError, RunFolderError
 from weave_async.export import openai_batch
-from weave_async.records import Request, Response
+from weave_async.records import Request, Response, Sample, Verdict
 from weave_async.revalidation import revalidate
 
 from .running import ROUND, UNEVEN, decisions_in, files_in, finished, recipe_of, run_of
@@ -27,6 +28,22 @@ class RefusingProvider(UnevenProvider):
         return await super().complete(request)
 
 
+class EveryOther:
+    """Decides at the end, and keeps every other sample."""
+
+    def __init__(self) -> None:
+        self._num = 0
+
+    def features_of(self, samples: Sequence[Sample]) -> Sequence[None]:
+        return [None] * len(samples)
+
+    def offer(self, sample: Sample, features: None) -> None:
+        self._num += 1
+
+    def verdicts(self) -> list[Verdict]:
+        return [Verdict(number % 2 == 0, "odd") for number in range(self._num)]
+
+
 def rows_in(folder: str, name: str = "samples") -> list[dict]:
     return [json.loads(line) for line in Path(folder, f"{name}.jsonl").read_text().splitlines()]
 
@@ -39,10 +56,10 @@ def share_of_dull(folder: str, last: int) -> float:
 
 
 def test_what_repeats_itself_or_is_rejected_is_asked_less_often() -> None:
-    asyncio.run(finished(run_of(recipe_of(600), "on")))
-    asyncio.run(finished(run_of(recipe_of(600, "off"), "off")))
-    assert share_of_dull("off", 200) > 0.4
-    assert share_of_dull("on", 200) < 0.25
+    asyncio.run(finished(run_of(recipe_of(360, {"round": 40}), "on")))
+    asyncio.run(finished(run_of(recipe_of(360, "off"), "off")))
+    assert share_of_dull("off", 120) > 0.4
+    assert share_of_dull("on", 120) < 0.25
     last = decisions_in("on")[-1]["weights"]
     assert last["mix"][1] < 0.25  # dull
     assert last["attribute:tone"][1] < 0.25  # gruff
@@ -56,6 +73,26 @@ def test_the_dataset_does_not_depend_on_concurrency() -> None:
         asyncio.run(finished(run_of(recipe, f"at{concurrency}", concurrency=concurrency)))
     assert len(decisions_in("at1")) == 160 // ROUND - 2
     assert files_in("at1") == files_in("at5") == files_in("at64")
+
+
+def test_a_run_to_so_many_accepted_rows_does_not_depend_on_concurrency_either() -> None:
+    for concurrency in (1, 64):
+        recipe = recipe_of(200, accept=50)
+        asyncio.run(finished(run_of(recipe, f"at{concurrency}", concurrency=concurrency)))
+    assert len(rows_in("at1")) == 50
+    one, other = files_in("at1"), files_in("at64")
+    assert one["samples.jsonl"] == other["samples.jsonl"]
+    assert one["rejected.jsonl"] == other["rejected.jsonl"]
+
+
+def test_what_a_final_selector_still_holds_back_counts_as_accepted() -> None:
+    selection = [{"controller.test_run:EveryOther": {}}]
+    for concurrency in (1, 64):
+        recipe = recipe_of(160, selection=selection)
+        asyncio.run(finished(run_of(recipe, f"at{concurrency}", concurrency=concurrency)))
+    assert files_in("at1") == files_in("at64")
+    tones = decisions_in("at1")[-1]["evidence"]["attribute:tone"]
+    assert [tone["accepted"] > 0 for tone in tones] == [True, False]  # gruff is rejected at once
 
 
 def test_several_completions_of_a_prompt_are_drawn_and_decided_together() -> None:
