@@ -107,13 +107,15 @@ def compare(
         raise UsageError(f"--rows {num_rows}: the smaller side has {fewest} rows")
     rows = [side.rows.rows()[: None if allow_unequal else fewest] for side in sides]
     found = Comparison((sides[0].name, sides[1].name), (len(rows[0]), len(rows[1])))
+    bias = [_bias_of(side, kept, seed, label) for side, kept in zip(sides, rows, strict=True)]
     for title, lines in (
         ("quality", _quality(sides, rows, seed)),
-        ("bias", _bias(sides, rows, seed, label)),
+        ("bias", _bias(*bias)),
         ("cost", _cost(sides)),
     ):
         found.sections[title] = [line for line in lines if line.is_known]
-    found.notes += _notes(sides)
+    for side, figures in zip(sides, bias, strict=True):
+        found.notes += [f"{side.name}: {note}" for note in (*_notes(side), *_notes_in(figures))]
     return found
 
 
@@ -146,15 +148,16 @@ def _quality(
         if any(hits):
             yield shares(name.replace("num_", "answers "), hits, judged)
     for rule in sorted(sides[0].scores.keys() | sides[1].scores.keys()):
-        rng = intervals.rng_of(seed, "score", rule)
-        means = [
-            intervals.mean(np.array(side.scores[rule], float), rng) if side.scores[rule] else None
-            for side in sides
-        ]
-        yield Line(f"score by {rule}", "number", *means)
-    rng = intervals.rng_of(seed, "words")
-    lengths = [np.array([len(words_of(row.text)) for row in kept], float) for kept in rows]
-    yield Line("words per row", "number", *(intervals.mean(each, rng) for each in lengths))
+        yield Line(
+            f"score by {rule}", "number", *(_mean(side.scores[rule], seed) for side in sides)
+        )
+    words = ([len(words_of(row.text)) for row in kept] for kept in rows)
+    yield Line("words per row", "number", *(_mean(lengths, seed) for lengths in words))
+
+
+def _mean(values: Sequence[float], seed: int) -> Estimate | None:
+    rng = intervals.rng_of(seed, "mean")
+    return intervals.mean(np.array(values, float), rng) if values else None
 
 
 def _by_stage(side: Outcomes) -> Counter[str]:
@@ -164,10 +167,7 @@ def _by_stage(side: Outcomes) -> Counter[str]:
     return counts
 
 
-def _bias(
-    sides: Sequence[Outcomes], rows: Sequence[Sequence[KeptRow]], seed: int, label: str | None
-) -> Iterator[Line]:
-    one, other = (_bias_of(side, kept, seed, label) for side, kept in zip(sides, rows, strict=True))
+def _bias(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[Line]:
     for name in _names_in(one, other, "representation"):
         both = [_estimate(figures, "representation", name, "tv") for figures in (one, other)]
         if one["representation"].get(name, {}).get("num_values") != 1 or both[0] != both[1]:
@@ -237,21 +237,28 @@ def _per_row(side: Outcomes, key: str) -> float | None:
     return amount / side.num_written if isinstance(amount, int | float) else None
 
 
-def _notes(sides: Sequence[Outcomes]) -> Iterator[str]:
-    for side in sides:
-        if side.manifest is None:
-            yield f"{side.name} is a file of rows: nothing is known of quality and cost"
-            continue
-        if side.manifest.get("recalled"):
-            yield f"{side.name} was made in several sessions: its price and its time are not known"
-        elif side.manifest.get("cost_usd") is None:
-            yield f"{side.name}: there is no list price for its models"
-        if side.rows_without_tokens:
-            yield f"{side.name}: {side.rows_without_tokens} answers came without counts of tokens"
-        if (side.manifest.get("consultations") or {}).get("asked"):
-            yield f"{side.name}: tokens are of answers; those of judges are in its price alone"
-        if pending := side.manifest.get("pending"):
-            yield f"{side.name} is not complete: {pending} samples are pending"
+def _notes(side: Outcomes) -> Iterator[str]:
+    if side.manifest is None:
+        yield "a file of rows, which says nothing of quality and cost"
+        return
+    if side.manifest.get("recalled"):
+        yield "made in several sessions: its price and its time are not known"
+    elif side.manifest.get("cost_usd") is None:
+        yield "there is no list price for its models"
+    if side.rows_without_tokens:
+        yield f"{side.rows_without_tokens} answers came without counts of tokens"
+    if (side.manifest.get("consultations") or {}).get("asked"):
+        yield "tokens are of answers; those of judges are in its price alone"
+    if pending := side.manifest.get("pending"):
+        yield f"not complete: {pending} samples are pending"
+
+
+def _notes_in(figures: Mapping[str, Any]) -> Iterator[str]:
+    if "note" in figures:
+        yield figures["note"]
+    regions = figures["regions"]
+    if "advice" in regions:
+        yield f"regions are told by places alone; {regions['advice']}"
 
 
 def _names_in(one: Mapping[str, Any], other: Mapping[str, Any], *path: str) -> Sequence[str]:

@@ -103,7 +103,7 @@ def test_files_of_rows_are_compared_by_their_texts(
     told = weave_async("compare", "real.jsonl", "one/samples.jsonl", "--json").json
     assert "accepted" not in told["sections"]["quality"]
     assert told["sections"]["quality"]["words per row"]["one"]["value"] == 3.5
-    assert "real.jsonl is a file of rows" in told["notes"][0]
+    assert "real.jsonl: a file of rows" in told["notes"][0]
 
 
 def test_a_label_in_json_answers_is_compared_with_length(weave_async: Program) -> None:
