@@ -16,16 +16,23 @@ from typing import Any, Literal
 import numpy as np
 
 from weave_async.errors import UsageError
+from weave_async.features.embeddings import (
+    Embedder,
+    MiniLmEmbedder,
+    NgramEmbedder,
+    has_minilm,
+)
 from weave_async.features.words import words_of
 from weave_async.metrics.bias import intervals
 from weave_async.metrics.bias.intervals import Estimate
 from weave_async.metrics.bias.meter import BiasMeter
 from weave_async.metrics.bias.targets import targets_of
+from weave_async.metrics.comparing import UnequalSetsError, compared
 from weave_async.outcomes import KeptRow, Outcomes, read_outcomes
 from weave_async.recipe import Recipe
 from weave_async.rundir import RunFolder
 
-MAX_ROWS = 2000
+MAX_ROWS = 1000
 """Rows of each side whose texts are looked at, unless somebody says otherwise."""
 Kind = Literal["share", "number", "usd", "seconds"]
 Figure = Estimate | float | None
@@ -41,6 +48,10 @@ class Line:
     other: Figure
     is_part: bool = field(default=False, kw_only=True)
     """Of the line above it."""
+    measured: Figure = field(default=None, kw_only=True)
+    """The change, where who measured the two sides knows it better."""
+    relative: Figure = field(default=None, kw_only=True)
+    """The change as a part of the first side's value."""
 
     @property
     def is_known(self) -> bool:
@@ -49,6 +60,8 @@ class Line:
     @property
     def change(self) -> Figure:
         """The second less the first, with an interval where both have one."""
+        if self.measured is not None:
+            return self.measured
         if self.one is None or self.other is None:
             return None
         if isinstance(self.one, Estimate) and isinstance(self.other, Estimate):
@@ -60,7 +73,8 @@ class Line:
         told = _told(change)
         if isinstance(change, Estimate):
             told = {**change.as_dict(), "excludes_zero": change.excludes_zero}
-        return {"one": _told(self.one), "other": _told(self.other), "change": told}
+        sides = {"one": _told(self.one), "other": _told(self.other), "change": told}
+        return sides if self.relative is None else {**sides, "relative": _told(self.relative)}
 
 
 @dataclass(slots=True)
@@ -94,26 +108,34 @@ def compare(
     num_rows: int | None = None,
     label: str | None = None,
     allow_unequal: bool = False,
+    by_meaning: bool = False,
 ) -> Comparison:
     """Compare two run folders, or files of rows. Reads their files; writes and asks nothing.
 
     ``num_rows`` are looked at on each side, by default as many as the smaller side has, up to
     ``MAX_ROWS``. With ``allow_unequal``, sides keep their own numbers of rows and words, and
-    figures that depend on these do not compare.
+    figures that depend on these do not compare. ``by_meaning`` takes embeddings for what depends on
+    how alike texts are, some 150 texts a second, in place of their n-grams.
     """
+    if by_meaning and not has_minilm():
+        raise UsageError("--by-meaning needs embeddings: pip install 'weave-async[embeddings]'")
     sides = [read_outcomes(path, seed=seed, max_rows=num_rows or MAX_ROWS) for path in (one, other)]
     fewest = min(len(side.rows) for side in sides)
     if num_rows is not None and num_rows > fewest and not allow_unequal:
         raise UsageError(f"--rows {num_rows}: the smaller side has {fewest} rows")
     rows = [side.rows.rows()[: None if allow_unequal else fewest] for side in sides]
     found = Comparison((sides[0].name, sides[1].name), (len(rows[0]), len(rows[1])))
+    embedder = MiniLmEmbedder() if by_meaning else NgramEmbedder()
+    bias = [_bias_of(side, kept, seed, label) for side, kept in zip(sides, rows, strict=True)]
     for title, lines in (
         ("quality", _quality(sides, rows, seed)),
-        ("bias", _bias(sides, rows, seed, label)),
+        ("diversity", _diversity(rows, seed, allow_unequal, embedder, found.notes)),
+        ("bias", _bias(*bias)),
         ("cost", _cost(sides)),
     ):
         found.sections[title] = [line for line in lines if line.is_known]
-    found.notes += _notes(sides)
+    for side, figures in zip(sides, bias, strict=True):
+        found.notes += [f"{side.name}: {note}" for note in (*_notes(side), *_notes_in(figures))]
     return found
 
 
@@ -146,15 +168,16 @@ def _quality(
         if any(hits):
             yield shares(name.replace("num_", "answers "), hits, judged)
     for rule in sorted(sides[0].scores.keys() | sides[1].scores.keys()):
-        rng = intervals.rng_of(seed, "score", rule)
-        means = [
-            intervals.mean(np.array(side.scores[rule], float), rng) if side.scores[rule] else None
-            for side in sides
-        ]
-        yield Line(f"score by {rule}", "number", *means)
-    rng = intervals.rng_of(seed, "words")
-    lengths = [np.array([len(words_of(row.text)) for row in kept], float) for kept in rows]
-    yield Line("words per row", "number", *(intervals.mean(each, rng) for each in lengths))
+        yield Line(
+            f"score by {rule}", "number", *(_mean(side.scores[rule], seed) for side in sides)
+        )
+    words = ([len(words_of(row.text)) for row in kept] for kept in rows)
+    yield Line("words per row", "number", *(_mean(lengths, seed) for lengths in words))
+
+
+def _mean(values: Sequence[float], seed: int) -> Estimate | None:
+    rng = intervals.rng_of(seed, "mean")
+    return intervals.mean(np.array(values, float), rng) if values else None
 
 
 def _by_stage(side: Outcomes) -> Counter[str]:
@@ -164,10 +187,51 @@ def _by_stage(side: Outcomes) -> Counter[str]:
     return counts
 
 
-def _bias(
-    sides: Sequence[Outcomes], rows: Sequence[Sequence[KeptRow]], seed: int, label: str | None
+def _diversity(
+    rows: Sequence[Sequence[KeptRow]],
+    seed: int,
+    allow_unequal: bool,
+    embedder: Embedder,
+    notes: list[str],
 ) -> Iterator[Line]:
-    one, other = (_bias_of(side, kept, seed, label) for side, kept in zip(sides, rows, strict=True))
+    texts = [[row.text for row in kept] for kept in rows]
+    try:
+        measured = compared(
+            *texts,
+            seed=seed,
+            allow_unequal=allow_unequal,
+            embedder=embedder,
+            max_rows=max(map(len, texts)),
+        )
+    except UnequalSetsError as error:
+        notes.append(f"diversity is left out: {error}, with --allow-unequal")
+        return
+    for name, each in measured.items():
+        if each.reason is not None:
+            notes.append(f"{name} is left out: {each.reason}")
+        if each.one is None or each.other is None or each.change is None:
+            continue
+        change, num_rows = each.change, each.one.num_rows + each.other.num_rows
+        yield Line(
+            name,
+            "number",
+            *(
+                _figure(side.value, side.low, side.high, side.num_rows)
+                for side in (each.one, each.other)
+            ),
+            measured=_figure(change.difference, change.low, change.high, num_rows),
+            relative=_figure(change.relative, change.relative_low, change.relative_high, num_rows),
+        )
+    notes.append(f"how alike texts are, for vendi and cluster_entropy, is told by {embedder.name}")
+
+
+def _figure(value: float | None, low: float | None, high: float | None, num_rows: int) -> Figure:
+    if value is None or low is None or high is None:
+        return value
+    return Estimate(value, low, high, num_rows)
+
+
+def _bias(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[Line]:
     for name in _names_in(one, other, "representation"):
         both = [_estimate(figures, "representation", name, "tv") for figures in (one, other)]
         if one["representation"].get(name, {}).get("num_values") != 1 or both[0] != both[1]:
@@ -237,21 +301,28 @@ def _per_row(side: Outcomes, key: str) -> float | None:
     return amount / side.num_written if isinstance(amount, int | float) else None
 
 
-def _notes(sides: Sequence[Outcomes]) -> Iterator[str]:
-    for side in sides:
-        if side.manifest is None:
-            yield f"{side.name} is a file of rows: nothing is known of quality and cost"
-            continue
-        if side.manifest.get("recalled"):
-            yield f"{side.name} was made in several sessions: its price and its time are not known"
-        elif side.manifest.get("cost_usd") is None:
-            yield f"{side.name}: there is no list price for its models"
-        if side.rows_without_tokens:
-            yield f"{side.name}: {side.rows_without_tokens} answers came without counts of tokens"
-        if (side.manifest.get("consultations") or {}).get("asked"):
-            yield f"{side.name}: tokens are of answers; those of judges are in its price alone"
-        if pending := side.manifest.get("pending"):
-            yield f"{side.name} is not complete: {pending} samples are pending"
+def _notes(side: Outcomes) -> Iterator[str]:
+    if side.manifest is None:
+        yield "a file of rows, which says nothing of quality and cost"
+        return
+    if side.manifest.get("recalled"):
+        yield "made in several sessions: its price and its time are not known"
+    elif side.manifest.get("cost_usd") is None:
+        yield "there is no list price for its models"
+    if side.rows_without_tokens:
+        yield f"{side.rows_without_tokens} answers came without counts of tokens"
+    if (side.manifest.get("consultations") or {}).get("asked"):
+        yield "tokens are of answers; those of judges are in its price alone"
+    if pending := side.manifest.get("pending"):
+        yield f"not complete: {pending} samples are pending"
+
+
+def _notes_in(figures: Mapping[str, Any]) -> Iterator[str]:
+    if "note" in figures:
+        yield figures["note"]
+    regions = figures["regions"]
+    if "advice" in regions:
+        yield f"regions are told by places alone; {regions['advice']}"
 
 
 def _names_in(one: Mapping[str, Any], other: Mapping[str, Any], *path: str) -> Sequence[str]:

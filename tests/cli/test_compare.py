@@ -73,8 +73,13 @@ def test_the_table_fits_the_terminal_and_marks_what_differs(
     assert outcome.exit_code == 0
     lines = outcome.out.splitlines()
     assert max(map(len, lines)) <= columns
-    assert [title for title in ("quality", "bias", "cost") if title in map(str.strip, lines)] == [
+    assert [
+        title
+        for title in ("quality", "diversity", "bias", "cost")
+        if title in map(str.strip, lines)
+    ] == [
         "quality",
+        "diversity",
         "bias",
         "cost",
     ]
@@ -103,7 +108,37 @@ def test_files_of_rows_are_compared_by_their_texts(
     told = weave_async("compare", "real.jsonl", "one/samples.jsonl", "--json").json
     assert "accepted" not in told["sections"]["quality"]
     assert told["sections"]["quality"]["words per row"]["one"]["value"] == 3.5
-    assert "real.jsonl is a file of rows" in told["notes"][0]
+    assert any(note.startswith("real.jsonl: a file of rows") for note in told["notes"])
+    assert not told["sections"]["diversity"]
+    assert any("diversity is left out" in note for note in told["notes"])
+    told = weave_async(
+        "compare", "real.jsonl", "one/samples.jsonl", "--json", "--allow-unequal"
+    ).json
+    assert told["sections"]["diversity"]["distinct_1"]["one"] == 1
+
+
+def test_diversity_is_compared_with_its_relative_change(weave_async: Program) -> None:
+    for name, subjects in (("plain", 1), ("ours", 40)):
+        rows = (
+            {"text": f"What about thing{i % subjects} in town{i % subjects}?"} for i in range(40)
+        )
+        Path(f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    told = weave_async("compare", "plain.jsonl", "ours.jsonl", "--json").json
+    distinct = told["sections"]["diversity"]["distinct_2"]
+    assert distinct["change"]["value"] > 0
+    assert distinct["change"]["excludes_zero"]
+    growth = distinct["change"]["value"] / distinct["one"]["value"]
+    assert distinct["relative"]["value"] == pytest.approx(growth, rel=1e-3)
+    assert any("told by ngrams" in note for note in told["notes"])
+
+
+def test_meaning_needs_its_extra(
+    weave_async: Program, runs: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weave_async.comparison.has_minilm", lambda: False)
+    outcome = weave_async("compare", *runs, "--by-meaning")
+    assert outcome.exit_code == 2
+    assert "pip install 'weave-async[embeddings]'" in outcome.err
 
 
 def test_a_label_in_json_answers_is_compared_with_length(weave_async: Program) -> None:

@@ -39,7 +39,7 @@ def compare(
             "--rows",
             min=2,
             help="Rows of each side whose texts are looked at. Default: as many as the smaller "
-            "side has, 2,000 at most.",
+            "side has, 1,000 at most.",
         ),
     ] = None,
     label: Annotated[
@@ -48,6 +48,14 @@ def compare(
             "--label", help="What rows are labelled by: an attribute, or a key of JSON answers."
         ),
     ] = None,
+    by_meaning: Annotated[
+        bool,
+        typer.Option(
+            "--by-meaning",
+            help="Tell by embeddings how alike texts are (extra `embeddings`, 150 texts a second). "
+            "Default: by their n-grams.",
+        ),
+    ] = False,
     allow_unequal: Annotated[
         bool,
         typer.Option(
@@ -76,7 +84,15 @@ def compare(
     """
     from weave_async.comparison import compare
 
-    found = compare(one, other, seed=seed, num_rows=rows, label=label, allow_unequal=allow_unequal)
+    found = compare(
+        one,
+        other,
+        seed=seed,
+        num_rows=rows,
+        label=label,
+        allow_unequal=allow_unequal,
+        by_meaning=by_meaning,
+    )
     if json:
         import orjson
 
@@ -104,7 +120,7 @@ def _print_tables(found: Comparison) -> None:
                 Text(printable(f"  {'  ' * line.is_part}{line.name}{UNITS[line.kind]}")),
                 _cell(line.one, line.kind, is_wide),
                 _cell(line.other, line.kind, is_wide),
-                _cell(line.change, line.kind, is_wide, sign="+"),
+                _cell(line.change, line.kind, is_wide, sign="+", relative=line.relative),
                 Text(MARK if _is_marked(line) else "", "bold"),
             )
     console.print(table)
@@ -121,7 +137,9 @@ def _is_marked(line: Line) -> bool:
     return bool(getattr(change, "excludes_zero", False))
 
 
-def _cell(figure: Figure, kind: Kind, is_wide: bool, sign: str = "") -> Text:
+def _cell(
+    figure: Figure, kind: Kind, is_wide: bool, sign: str = "", relative: Figure = None
+) -> Text:
     from rich.text import Text
 
     if figure is None:
@@ -132,6 +150,8 @@ def _cell(figure: Figure, kind: Kind, is_wide: bool, sign: str = "") -> Text:
         _number(each, kind, sign, like=figure.value)
         for each in (figure.value, figure.low, figure.high)
     )
+    if relative is not None:
+        value += f" ({getattr(relative, 'value', relative):+.0%})"
     return Text(value) + Text(f"{' ' if is_wide else chr(10)}[{low}, {high}]", "dim")
 
 
