@@ -18,12 +18,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain, count, islice, pairwise, repeat
+from math import ceil
 from typing import Any
 
 import orjson
 
 from weave_async import registry
 from weave_async.controller import dimensions
+from weave_async.controller.dimensions import Dimension
 from weave_async.controller.steering import Steering
 from weave_async.conversations import conversation_of, is_conversation
 from weave_async.errors import InputError, RecipeError
@@ -111,6 +113,7 @@ class Plan:
                 'a column is written "{{ question }}"'
             )
         self._examples = self._example_pool(examples or source)
+        self._example_groups = self._groups_of_examples()
         self.steering = self._new_steering()
         self.inspection = self._inspect()
         self.num_samples = self._count(num_samples)
@@ -296,7 +299,8 @@ class Plan:
         attributes = self._draw_attributes(prompt_id, sample_index, ordinal)
         examples: Sequence[Row] = ()
         if self._examples is not None:
-            examples = self._examples.drawn_for(digest, prompt_id, sample_index)
+            among = self._examples_among(prompt_id, sample_index, ordinal)
+            examples = self._examples.drawn_for(digest, prompt_id, sample_index, among)
         number = 0
         if len(self._endpoints) > 1:
             number = self._mix.draw(self._fraction(prompt_id, sample_index, "mix", ordinal))
@@ -348,33 +352,29 @@ class Plan:
             fraction if self.steering is None else self.steering.fraction(stage, fraction, ordinal)
         )
 
+    def _examples_among(
+        self, prompt_id: str, sample_index: int, ordinal: int
+    ) -> Sequence[int] | None:
+        """The group that examples are drawn from, where a controller chooses between groups."""
+        if self.steering is None or "examples" not in self.steering.dimensions:
+            return None
+        fraction = fraction_for(self._recipe.seed, prompt_id, sample_index, "examples")
+        return self._example_groups[self.steering.arm("examples", fraction, ordinal)]
+
     def _new_steering(self) -> Steering | None:
         """What a controller steers, if one is wanted: all that is drawn, but what is to be left."""
         wanted = self._recipe.controller
         if wanted is None:
             return None
-        drawn: dict[str, Choice | Uniform] = {
-            **{f"params:{name}": value for name, value in self._drawn_params.items()},
-            **{f"attribute:{name}": value for name, value in self._attributes.items()},
-        }
-        arms = [
-            dimensions.of_range(name, shape.uniform, wanted.bins)
-            if isinstance(shape, Uniform)
-            else dimensions.of_values(name, shape.choice, shape.weights)
-            for name, shape in drawn.items()
-        ]
-        models = [f"{each.name}: {each.model}" for each in self._endpoints]
-        arms.append(dimensions.of_values("mix", models, self._mix.weights, most_arms=len(models)))
-        known = {each.name.rpartition(":")[2] for each in arms}
+        found = list(self._dimensions(wanted.bins))
+        known = sorted({each.short_name for each in found})
         for name in wanted.leave:
             if name not in known:
-                raise RecipeError(
-                    "controller.leave: " + registry.unknown("choice", name, sorted(known))
-                )
+                raise RecipeError("controller.leave: " + registry.unknown("choice", name, known))
         steered = {
             each.name: each
-            for each in arms
-            if each.can_be_steered and each.name.rpartition(":")[2] not in wanted.leave
+            for each in found
+            if each.can_be_steered and each.short_name not in wanted.leave
         }
         if not steered:
             logger.warning(
@@ -382,8 +382,23 @@ class Plan:
                 "an attribute several values"
             )
             return None
-        round_size = -(-wanted.round // self._n) * self._n  # whole groups
+        round_size = ceil(wanted.round / self._n) * self._n  # whole groups
         return Steering(round_size, wanted.lag, steered)
+
+    def _dimensions(self, num_bins: int) -> Iterator[Dimension]:
+        """All that is drawn for each prompt, by the stage that it is drawn for."""
+        models = [f"{each.name}: {each.model}" for each in self._endpoints]
+        yield dimensions.of_values("mix", models, self._mix.weights, most_arms=len(models))
+        groups = [f"group {number}" for number, _ in enumerate(self._example_groups, 1)]
+        if groups:
+            yield dimensions.of_values("examples", groups, None)
+        shapes = {f"params:{name}": shape for name, shape in self._drawn_params.items()}
+        shapes |= {f"attribute:{name}": shape for name, shape in self._attributes.items()}
+        for name, shape in shapes.items():
+            if isinstance(shape, Choice):
+                yield dimensions.of_values(name, shape.choice, shape.weights)
+            elif isinstance(shape, Uniform):
+                yield dimensions.of_range(name, shape.uniform, num_bins)
 
     def _example_pool(self, source: Source) -> ExamplePool | None:
         prompts = self._recipe.prompts
@@ -402,6 +417,17 @@ class Plan:
             name=wanted.source or prompts.source,
             skips_bad_rows=prompts.on_bad_row == "skip",
         )
+
+    def _groups_of_examples(self) -> list[list[int]]:
+        """Examples that look alike, as far as a controller is to choose between them."""
+        prompts, pool = self._recipe.prompts, self._examples
+        if self._recipe.controller is None or prompts.examples is None or pool is None:
+            return []
+        from weave_async.controller.grouping import groups_alike, num_groups_of  # loads numpy
+
+        texts = [" ".join(map(str, row.values.values())) for row in pool]
+        num_groups = num_groups_of(len(texts), least=prompts.examples.num + 1)
+        return groups_alike(texts, num_groups) if num_groups > 1 else []
 
 
 def _renderer_of(recipe: Recipe) -> Renderer:

@@ -192,6 +192,17 @@ def test_what_is_to_be_left_keeps_its_shares() -> None:
     assert set(decisions_in("out")[-1]["weights"]) == {"params:temperature"}
 
 
+def test_a_parameter_and_an_attribute_of_one_name_are_steered_both() -> None:
+    prompts = {
+        "source": "seeds.jsonl",
+        "template": "{{ text }} at {{ temperature }}",
+        "attributes": {"temperature": {"choice": ["hot", "cold"]}},
+    }
+    asyncio.run(finished(run_of(recipe_of(60, prompts=prompts))))
+    steered = set(decisions_in("out")[-1]["weights"])
+    assert steered == {"mix", "params:temperature", "attribute:temperature"}
+
+
 def test_a_name_to_leave_that_is_nothing_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"controller.leave: unknown choice 'tune'"):
         asyncio.run(finished(run_of(recipe_of(10, {"leave": ["tune"]}))))
@@ -272,3 +283,19 @@ def test_what_a_run_has_asked_is_revalidated_and_exported_as_it_was_drawn() -> N
     rows = rows_in("out") + rows_in("out", "rejected")
     assert len(lines) == 120
     assert models.count("dull") == [row["lineage"]["model"] for row in rows].count("dull")
+
+
+def test_examples_that_lead_to_what_is_rejected_are_shown_less_often() -> None:
+    bad = [{"q": f"gruff grumble grunt number {i}", "a": "gruff"} for i in range(40)]
+    good = [{"q": f"please tell me about matter {i}", "a": "gladly"} for i in range(40)]
+    Path("shots.jsonl").write_text("\n".join(map(json.dumps, bad + good)))
+    shots = {"source": "shots.jsonl", "num": 2, "user": "{{ q }}", "assistant": "{{ a }}"}
+    prompts = {"source": "seeds.jsonl", "template": "{{ text }}", "examples": shots}
+    for concurrency in (1, 16):
+        recipe = recipe_of(400, {"round": 40}, prompts=prompts)
+        asyncio.run(finished(run_of(recipe, f"at{concurrency}", concurrency=concurrency)))
+    assert files_in("at1") == files_in("at16")
+    assert 0 < len(rows_in("at1", "rejected")) < 0.35 * 400
+    weights = decisions_in("at1")[-1]["weights"]["examples"]
+    assert len(weights) == 8
+    assert min(sum(weights[:4]), sum(weights[4:])) < 0.2  # each half looks alike

@@ -36,6 +36,11 @@ class Dimension:
     edges: tuple[float, ...]
 
     @property
+    def short_name(self) -> str:
+        """As a recipe calls it: ``mix``, ``top_p``, or an attribute by its name."""
+        return self.name.partition(":")[2] or self.name
+
+    @property
     def prior(self) -> list[float]:
         """The weights that the recipe gives to the arms."""
         return [upper - lower for lower, upper in pairwise(self.edges)]
