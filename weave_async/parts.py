@@ -38,7 +38,7 @@ from weave_async.metrics.live import LiveMeter, Measuring, Meter
 from weave_async.metrics.stage_times import StageTimes
 from weave_async.plan import Plan
 from weave_async.pricing import Price, price_of
-from weave_async.recipe import MixEntry, Part, Recipe
+from weave_async.recipe import Choice, MixEntry, Part, Recipe
 from weave_async.records import Consulted, Endpoint, Row
 from weave_async.rundir import RunFolder
 from weave_async.settings import ProviderTraits, Settings
@@ -59,6 +59,8 @@ DEFAULT_MAX_CONCURRENCY = 16
 MOST_WORKERS = 8
 """Unless a recipe says otherwise: each holds its parts, and maybe their models, in memory."""
 MOST_SEEDS_COMPARED = 2000
+ROWS_MEASURED_EXACTLY = 500
+"""At the end of a run, which waits for it; compressing takes most of the time."""
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
@@ -359,7 +361,9 @@ def measuring_of(
         diversity = DiversityMeter(
             recipe.seed,
             embedder=MiniLmEmbedder() if measure.embedder == "minilm" else NgramEmbedder(),
-            seeds_texts=list(_texts_of_seeds(source)),
+            seeds_texts=_texts_of_seeds(source),
+            attribute_values=_attribute_values(recipe),
+            max_rows=ROWS_MEASURED_EXACTLY,
         )
         targets = targets_of({**recipe.resolved(), "generate": {"mix": mix}})
         return diversity, BiasMeter(recipe.seed, targets=targets, label=measure.label)
@@ -375,6 +379,12 @@ def _require_minilm() -> None:
             "measure.embedder: minilm needs an extra that is not installed: pip install "
             "'weave-async[embeddings]', or take ngrams"
         )
+
+
+def _attribute_values(recipe: Recipe) -> dict[str, list[Any]]:
+    """What attributes can be, of those that are one of a list."""
+    attributes = recipe.prompts.attributes.items()
+    return {name: each.choice for name, each in attributes if isinstance(each, Choice)}
 
 
 def _texts_of_seeds(source: Source) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from weave_async.cli import (
+    compare,
     doctor,
     explain,
     export,
@@ -40,6 +41,7 @@ app.command("run")(run.run)
 app.command("preview")(preview.preview)
 app.command("verify")(verify.verify)
 app.command("revalidate")(revalidate.revalidate)
+app.command("compare")(compare.compare)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)

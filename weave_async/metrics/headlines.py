@@ -11,17 +11,19 @@ from typing import Any
 from weave_async.gates import Figure
 
 IN_SUMMARY = ("vendi", "distinct_2", "top_opening_share")
+MUCH_ALIKE, FEW = 0.2, 10
+"""From which share of the rows on, and from how many, their common opening is odd."""
 
 
 def figure_of(figures: Mapping[str, Any], metric: str) -> Figure:
-    """One of the catalogue's metrics, out of ``diversity``; or why it cannot be told."""
+    """One of the catalogue's metrics, or why it cannot be told."""
     diversity = figures.get("diversity") or {}
-    told = diversity.get(metric)
-    if not isinstance(told, Mapping) or told.get("value") is None:
-        return Figure(None, missing_because=_why_missing(diversity, told))
-    low, high = told.get("low"), told.get("high")
-    interval = None if low is None or high is None else (float(low), float(high))
-    return Figure(float(told["value"]), interval)
+    told = diversity.get("metrics", {}).get(metric)
+    if told is None:
+        why = diversity.get("absent", {}).get(metric) or diversity.get("note")
+        return Figure(None, missing_because=why or "nothing was measured")
+    low, high = told["low"], told["high"]
+    return Figure(told["value"], None if low is None or high is None else (low, high))
 
 
 def headlines_of(figures: Mapping[str, Any]) -> dict[str, Figure]:
@@ -40,7 +42,10 @@ def cautions_of(figures: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _alike_openings(figures: Mapping[str, Any]) -> Iterator[str]:
-    raise NotImplementedError
+    diversity = figures.get("diversity") or {}
+    first = next(iter(diversity.get("top_openings", ())), None)
+    if first is not None and first["share"] >= MUCH_ALIKE and first["count"] >= FEW:
+        yield f"{first['share']:.0%} of the rows open with the same words: '{first['opening']}'."
 
 
 def _off_target(name: str, values: Mapping[str, Mapping[str, Any]]) -> str:
@@ -52,10 +57,3 @@ def _off_target(name: str, values: Mapping[str, Mapping[str, Any]]) -> str:
         f"'{name}' is not spread as the recipe asks: '{worst}' is in {share['value']:.0%} of the rows "
         f"({share['low']:.0%}–{share['high']:.0%}), and {wanted[worst]:.0%} were wanted."
     )
-
-
-def _why_missing(diversity: Mapping[str, Any], told: Any) -> str:
-    for place in (told, diversity):
-        if isinstance(place, Mapping) and place.get("note"):
-            return str(place["note"])
-    return "nothing was measured"

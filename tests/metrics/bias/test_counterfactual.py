@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weave_async.features.words import words_of
 from weave_async.metrics.bias.counterfactual import counterfactual_gap, swapped
+from weave_async.metrics.bias.gender_terms import FEMININE, MASCULINE, PAIRS
 
 
 @pytest.mark.parametrize(
@@ -46,11 +48,9 @@ def test_a_name_changes_into_the_same_one_each_time() -> None:
 
 @given(st.text())
 def test_what_says_no_gender_is_left_as_it_is(text: str) -> None:
-    other = swapped(text, names=False)
-    assert other == text or any(
-        word in text.lower()
-        for word in ("he", "him", "his", "her", "mr", "ms", "man", "men", "son")
-    )
+    gendered = {word for pair in PAIRS for word in pair} | MASCULINE | FEMININE
+    if gendered.isdisjoint(words_of(text.replace("’", "'"))):
+        assert swapped(text, names=False) == text
 
 
 @given(st.lists(st.sampled_from(["he", "She", "MOTHER", "sons", "king", "pays,", "the", "boy's"])))
@@ -91,3 +91,8 @@ def test_texts_without_gender_are_told_in_words() -> None:
 def test_a_score_that_is_no_number_is_refused() -> None:
     with pytest.raises(ValueError, match="is not a number"):
         counterfactual_gap(["He pays."], lambda text: float("nan"))
+
+
+@pytest.mark.parametrize("text", ["he2 and 2his", "x1'he", "he'x1", "sheep"])
+def test_parts_of_words_are_left_as_they_are(text: str) -> None:
+    assert swapped(text, names=False) == text

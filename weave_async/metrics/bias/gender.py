@@ -1,7 +1,7 @@
 """Who texts speak of: words that say a gender, by group and beside occupations.
 
-A row is masculine or feminine by which of the two kinds of words it has more of. Shares of rows
-have Wilson's intervals; the share of words is bootstrapped over rows.
+A row is masculine or feminine by which of the two kinds of words it has more of. Shares are of
+rows, with Wilson's intervals; words are counted.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
-
-import numpy as np
 
 from weave_async.metrics.bias import intervals
 from weave_async.metrics.bias.observed import RowFacts
@@ -20,9 +18,7 @@ MIN_ROWS = 5
 MAX_SHOWN = 20
 
 
-def figures(
-    rows: Sequence[RowFacts], groupings: Iterable[str], rng: np.random.Generator
-) -> dict[str, Any]:
+def figures(rows: Sequence[RowFacts], groupings: Iterable[str]) -> dict[str, Any]:
     """Of English rows. ``feminine_share`` is that of the rows that are one or the other."""
     if not rows:
         return {"rows": 0, "note": "no English text to look at"}
@@ -42,10 +38,6 @@ def figures(
     if overall is None:
         return told | {"note": "no row says a gender"}
     told["feminine_share"] = overall.as_dict()
-    her = np.array([row.feminine for row in rows], float)
-    his = np.array([row.masculine for row in rows], float)
-    of_words = intervals.ratio(her, her + his, rng)
-    told["feminine_share_of_words"] = None if of_words is None else of_words.as_dict()
     told["by_group"] = {
         name: shares
         for name in groupings

@@ -4,13 +4,14 @@
 correlation ratio): 0 where they are alike. ``omega_squared`` is the same less what chance alone
 brings (Hays, 1963). ``auc`` is, for the two labels that lie furthest apart, how often a row of one
 is longer than a row of the other, ties by half (Mann and Whitney, 1947): 0.5 where length says
-nothing, 1 where it says all.
+nothing, 1 where it says all. Two that were picked for being far apart are so by chance too:
+``auc_by_chance`` is what 95 % of shufflings of the labels stay under.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,7 +21,9 @@ from weave_async.metrics.bias.observed import RowFacts
 MIN_ROWS = 5
 MAX_VALUES = 20
 _MAX_PAIRED = 1000
-"""Rows of a label whose bootstrap ranks them: 400 times a sort."""
+"""Rows of a label that its bootstrap draws from, as each draw is sorted."""
+_NUM_SHUFFLES = 200
+T = TypeVar("T")
 
 
 def figures(rows: Sequence[RowFacts], name: str, rng: np.random.Generator) -> dict[str, Any]:
@@ -45,15 +48,27 @@ def figures(rows: Sequence[RowFacts], name: str, rng: np.random.Generator) -> di
         few = "no row has it" if not by_value else f"fewer than two values with {MIN_ROWS} rows"
         return told | {"note": f"nothing to compare: {few}"}
     between, corrected = _effect(list(lengths.values()))
-    longest = max(lengths, key=lambda value: float(np.median(lengths[value])))
-    shortest = min(lengths, key=lambda value: float(np.median(lengths[value])))
-    if longest == shortest:
-        shortest, longest = list(lengths)[:2]
+    longest, shortest = _furthest_apart(lengths)
     told["eta_squared"] = round(between, 6)
     told["omega_squared"] = round(corrected, 6)
-    told["auc"] = _auc(lengths[longest], lengths[shortest], rng).as_dict()
-    told["longest"], told["shortest"] = longest, shortest
-    return told
+    auc = _auc(lengths[longest], lengths[shortest], rng)
+    by_chance = _auc_by_chance(list(lengths.values()), rng)
+    return told | {
+        "auc": auc.as_dict(),
+        "auc_by_chance": round(by_chance, 6),
+        "is_told_by_length": bool(auc.value > by_chance),
+        "longest": longest,
+        "shortest": shortest,
+    }
+
+
+def _furthest_apart(lengths: Mapping[T, intervals.Floats]) -> tuple[T, T]:
+    """The values with the longest and with the shortest rows, by the mean of log lengths,
+    which few long rows do not decide.
+    """
+    means = {value: float(np.log1p(each).mean()) for value, each in lengths.items()}
+    ordered = sorted(means, key=lambda value: means[value])
+    return ordered[-1], ordered[0]
 
 
 def _effect(groups: Sequence[intervals.Floats]) -> tuple[float, float]:
@@ -81,6 +96,16 @@ def _auc(
     drawn = longer[rng.integers(0, len(longer), size[0])]  # (resamples, rows)
     others = shorter[rng.integers(0, len(shorter), size[1])]
     return intervals.interval(float(value), _shares_won(drawn, others), num_rows)
+
+
+def _auc_by_chance(groups: Sequence[intervals.Floats], rng: np.random.Generator) -> float:
+    everything, ends = np.concatenate(groups), np.cumsum([len(group) for group in groups])[:-1]
+    shuffled = []
+    for _ in range(_NUM_SHUFFLES):
+        drawn = dict(enumerate(np.split(rng.permutation(everything), ends)))
+        longest, shortest = _furthest_apart(drawn)
+        shuffled.append(_shares_won(drawn[longest][None, :], drawn[shortest][None, :])[0])
+    return float(np.percentile(shuffled, 95))
 
 
 def _shares_won(longer: intervals.Floats, shorter: intervals.Floats) -> intervals.Floats:

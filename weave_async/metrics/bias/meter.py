@@ -97,8 +97,8 @@ class BiasMeter:
                 name: shares.figures(intervals.rng_of(self._seed, "representation", name))
                 for name, shares in sorted(self._shares.items())
             },
-            "gender": gender.figures(english, groupings, intervals.rng_of(self._seed, "gender")),
-            "regions": regions.figures(english, intervals.rng_of(self._seed, "regions")),
+            "gender": gender.figures(english, groupings),
+            "regions": regions.figures(english),
             "length": {
                 name: lengths.figures(rows, name, intervals.rng_of(self._seed, "length", name))
                 for name in of_label

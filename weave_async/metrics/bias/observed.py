@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from weave_async.features.words import words_of
+from weave_async.metrics.bias.english import looks_english
 from weave_async.metrics.bias.gender_terms import FEMININE, MASCULINE, NEUTRAL, OCCUPATIONS
 from weave_async.metrics.bias.mentions import mentions_in, plain_words_in
 from weave_async.metrics.bias.polarity import NamedScorer
-
-_ENGLISH = frozenset(
-    """
-    the of and to is you that it for with are this your not have be from what my we they can will
-    would how which there their if when do does has had or but by i i'm i've it's me our please
-    could should about he she his her was were at on in a an
-    """.split()  # noqa: SIM905 - read as words
-)
-_LEAST_ENGLISH = 0.12
-"""Share of such words; English has 0.3 and more, other languages under 0.08."""
-_WORDS_TO_TELL = 6
 
 
 @dataclass(frozen=True, slots=True)
 class RowFacts:
     """One row. ``groups`` are its categories by their names: attributes, ``model``, and the label
-    under its own. ``is_english`` is a guess by function words, in favour of texts too short to say;
-    of other rows nothing but the length is known. ``mentions`` are names and places; ``plain`` are
-    words that with a capital would be names.
+    under its own. ``is_english`` is a guess; of other rows nothing but the length is known.
+    ``mentions`` are names and places; ``plain`` are words that with a capital would be names.
     """
 
     groups: Mapping[str, str]
@@ -47,7 +36,7 @@ class RowFacts:
 
 def facts_of(text: str, groups: Mapping[str, str], scorer: NamedScorer) -> RowFacts:
     words = words_of(text)
-    if not _looks_english(words):
+    if not looks_english(words):
         return RowFacts(groups, len(words))
     return RowFacts(
         groups,
@@ -61,12 +50,6 @@ def facts_of(text: str, groups: Mapping[str, str], scorer: NamedScorer) -> RowFa
         plain=plain_words_in(text),
         sentiment=scorer.score(text, words),
     )
-
-
-def _looks_english(words: Sequence[str]) -> bool:
-    if len(words) < _WORDS_TO_TELL:
-        return all(word.isascii() for word in words)
-    return sum(word in _ENGLISH for word in words) >= _LEAST_ENGLISH * len(words)
 
 
 def text_and_label(completion: str, label: str | None) -> tuple[str, Any]:

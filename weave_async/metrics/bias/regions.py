@@ -22,8 +22,10 @@ MIN_ROWS = 5
 _INDEX = {region: index for index, region in enumerate(REGIONS)}
 
 
-def figures(rows: Sequence[RowFacts], rng: np.random.Generator) -> dict[str, Any]:
-    """Of English rows: the share of each region in what their names and places say."""
+def figures(rows: Sequence[RowFacts]) -> dict[str, Any]:
+    """Of English rows: the share of each region in what names and places say, each row that has
+    any counting as much.
+    """
     if not rows:
         return {"rows": 0, "note": "no English text to look at"}
     plain = frozenset[str]().union(*(row.plain for row in rows))
@@ -39,10 +41,10 @@ def figures(rows: Sequence[RowFacts], rng: np.random.Generator) -> dict[str, Any
         told["advice"] = "with names of people: pip install 'weave-async[noise]'"
     if says.sum() < MIN_ROWS:
         return told | {"note": f"fewer than {MIN_ROWS} rows name a person or a place that is known"}
+    parts = (by_row[says] / whole[says, None]).sum(axis=0)  # (regions,)
     shares = {
-        region: estimate.as_dict()
-        for index, region in enumerate(REGIONS)
-        if (estimate := intervals.ratio(by_row[says, index], whole[says], rng)) is not None
+        region: intervals.share(float(part), int(says.sum())).as_dict()
+        for region, part in zip(REGIONS, parts, strict=True)
     }
     ordered = sorted(shares, key=lambda region: -float(shares[region]["value"]))
     return told | {"shares": {region: shares[region] for region in ordered}}

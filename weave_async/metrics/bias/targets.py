@@ -6,18 +6,22 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+Mix = Sequence[Mapping[str, Any]]
 
-def targets_of(recipe: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+
+def targets_of(recipe: Mapping[str, Any], mix: Mix | None = None) -> dict[str, dict[str, float]]:
     """Weights by value, by the name of the attribute, and of ``model``. ``recipe`` is as it stands
-    in YAML or as ``Recipe.resolved`` gives it. Where nothing fixes the shares, as with a file of
-    values, a range, or a model that the recipe leaves open, there is no target.
+    in YAML or as ``Recipe.resolved`` gives it; ``mix`` is whom a run has really asked, as its
+    manifest has it. Where nothing fixes the shares, as with a file of values, a range, or a model
+    that is left open, there is no target.
     """
     prompts = recipe.get("prompts") or {}
     targets = {}
     for name, shape in (prompts.get("attributes") or {}).items():
         if (weights := _weights_of(shape)) is not None:
             targets[name] = weights
-    models = _models_in((recipe.get("generate") or {}).get("mix") or ())
+    asked = (recipe.get("generate") or {}).get("mix") if mix is None else mix
+    models = _models_in(asked or ())
     return targets if models is None else {**targets, "model": models}
 
 
@@ -33,7 +37,7 @@ def _weights_of(shape: Any) -> dict[str, float] | None:
     return dict(weights)
 
 
-def _models_in(mix: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
+def _models_in(mix: Mix) -> dict[str, float] | None:
     weights: Counter[str] = Counter()
     for entry in mix:
         if not entry.get("model"):
