@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -30,6 +31,8 @@ from pydantic import (
 
 from weave_async import recipe_file, registry
 from weave_async.errors import InputError, RecipeError
+from weave_async.gates import OF_THE_RUN, Gate
+from weave_async.metrics.catalogue import CATALOGUE
 
 NAME_PATTERN = r"^\w[\w.-]*$"
 
@@ -365,6 +368,66 @@ class StageLimits(_Model):
     )
 
 
+class Measure(_Model):
+    """What of the written rows is measured while the run goes on: diversity, and bias."""
+
+    on: Literal["completion", "prompt", "messages"] = Field(
+        "completion", description="The text of a row whose diversity is measured."
+    )
+    label: str | None = Field(
+        None,
+        description="The attribute or column, or the key of answers in JSON, that holds a row's "
+        "label: lengths and words are told by it.",
+    )
+    embedder: Literal["ngrams", "minilm"] = Field(
+        "ngrams",
+        description="What tells how near two texts are: ngrams by their characters, minilm by "
+        "meaning (extra `embeddings`), at 170 texts/s.",
+    )
+
+
+def _measure_from(value: Any) -> Any:
+    """``on`` and ``off`` → all of it by default, or nothing."""
+    if value in ("on", True):
+        return {}
+    if value is None or value in ("off", False):
+        return None
+    if isinstance(value, str):
+        raise ValueError("expected on, off or options, as {label: topic}")
+    return value
+
+
+MeasureSpec = Annotated[
+    Measure | None,
+    BeforeValidator(_measure_from),
+    WithJsonSchema(
+        {"anyOf": [{"enum": ["on", "off", None]}, Measure.model_json_schema()], "default": "on"}
+    ),
+]
+
+
+def _known_metric(name: str) -> str:
+    known = [*OF_THE_RUN, *CATALOGUE]
+    if name not in known:
+        raise ValueError(registry.unknown("metric", name, known))
+    return name
+
+
+def _condition(value: Any) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f'say which way: ">= {value}" or "<= {value}"')
+    if not isinstance(value, str):
+        raise ValueError('expected a comparison with a number, as ">= 40" or "<= 0.05"')
+    Gate.parsed("", value)
+    return value
+
+
+Requirements = dict[
+    Annotated[str, AfterValidator(_known_metric)],
+    Annotated[str, BeforeValidator(_condition)],
+]
+
+
 class Output(_Model):
     """What is written."""
 
@@ -451,6 +514,14 @@ class Recipe(_Model):
         description="Steer what is asked by what came: on, off, or options.",
         json_schema_extra=_or_a_switch,
     )
+    measure: MeasureSpec = Field(
+        Measure(), description="Measuring diversity and bias of what is written: on, off, options."
+    )
+    require: Requirements = Field(
+        {},
+        description="What the finished dataset must come up to, by metric: "
+        '{vendi: ">= 40", top_opening_share: "<= 0.05"}. Where it does not, the exit code is 3.',
+    )
     output: Output = Output()
 
     _folder: Path = Path()
@@ -463,6 +534,18 @@ class Recipe(_Model):
                 f"{self.generate.n}: each prompt is asked for so many completions at once"
             )
         return self
+
+    @model_validator(mode="after")
+    def _what_is_required_is_measured(self) -> Self:
+        missing = [name for name in self.require if name not in OF_THE_RUN]
+        if self.measure is None and missing:
+            raise ValueError(f"`require` needs {missing[0]}, and `measure` is off")
+        return self
+
+    @property
+    def gates(self) -> list[Gate]:
+        """What is required, in the order of the recipe."""
+        return [Gate.parsed(name, condition) for name, condition in self.require.items()]
 
     @property
     def num_draws(self) -> int:
