@@ -148,7 +148,7 @@ def test_a_dataset_without_rows_misses_with_a_reason() -> None:
         ('require: {vendy: ">= 40"}', "recipe:2: require.vendy.*did you mean 'vendi'"),
         ("require: {vendi: 40}", "recipe:2: require.vendi: say which way"),
         ("require: {vendi: many}", "recipe:2: require.vendi: expected a comparison"),
-        ("require: {vendi: \">= 4\"}\nmeasure: off", "needs vendi, and `measure` is off"),
+        ('require: {vendi: ">= 4"}\nmeasure: off', "needs vendi, and `measure` is off"),
         ("measure: maybe", "recipe:2: measure: expected on, off or options"),
         ("measure: {lable: topic}", "recipe:2: .*did you mean 'label'"),
     ],

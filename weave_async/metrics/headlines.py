@@ -54,6 +54,6 @@ def _off_target(name: str, values: Mapping[str, Mapping[str, Any]]) -> str:
     worst = max(values, key=lambda value: abs(values[value]["value"] - wanted[value]))
     share = values[worst]
     return (
-        f"'{name}' is not spread as the recipe asks: '{worst}' is in {share['value']:.0%} of the rows "
-        f"({share['low']:.0%}–{share['high']:.0%}), and {wanted[worst]:.0%} were wanted."
+        f"'{name}' is not spread as the recipe asks: '{worst}' is in {share['value']:.0%} of the "
+        f"rows ({share['low']:.0%}–{share['high']:.0%}), and {wanted[worst]:.0%} were wanted."
     )
