@@ -68,6 +68,10 @@ class Line:
             return intervals.difference(self.one, self.other)
         return _value_of(self.other) - _value_of(self.one)
 
+    @property
+    def relative_value(self) -> float | None:
+        return None if self.relative is None else _value_of(self.relative)
+
     def as_dict(self) -> dict[str, Any]:
         change = self.change
         told = _told(change)

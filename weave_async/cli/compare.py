@@ -21,14 +21,15 @@ MARK = "*"
 WIDEST_FIGURE = 14
 """Columns that most intervals need."""
 UNITS = {"share": ", %", "usd": ", $", "seconds": ", s", "number": ""}
-_SIDE = Annotated[
+_One = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run folder, or a .jsonl file of rows.")
 ]
+_Other = Annotated[Path, typer.Argument(metavar="RUN", help="Another, whose change is told.")]
 
 
 def compare(
-    one: _SIDE,
-    other: _SIDE,
+    one: _One,
+    other: _Other,
     json: options.JsonOption = False,
     seed: Annotated[
         int, typer.Option("--seed", help="Draws the rows that are looked at, and resamples.")
@@ -120,7 +121,7 @@ def _print_tables(found: Comparison) -> None:
                 Text(printable(f"  {'  ' * line.is_part}{line.name}{UNITS[line.kind]}")),
                 _cell(line.one, line.kind, is_wide),
                 _cell(line.other, line.kind, is_wide),
-                _cell(line.change, line.kind, is_wide, sign="+", relative=line.relative),
+                _cell(line.change, line.kind, is_wide, sign="+", relative=line.relative_value),
                 Text(MARK if _is_marked(line) else "", "bold"),
             )
     console.print(table)
@@ -138,7 +139,7 @@ def _is_marked(line: Line) -> bool:
 
 
 def _cell(
-    figure: Figure, kind: Kind, is_wide: bool, sign: str = "", relative: Figure = None
+    figure: Figure, kind: Kind, is_wide: bool, sign: str = "", relative: float | None = None
 ) -> Text:
     from rich.text import Text
 
@@ -151,7 +152,7 @@ def _cell(
         for each in (figure.value, figure.low, figure.high)
     )
     if relative is not None:
-        value += f" ({getattr(relative, 'value', relative):+.0%})"
+        value += f" ({round(relative * 100):+d} %)"
     return Text(value) + Text(f"{' ' if is_wide else chr(10)}[{low}, {high}]", "dim")
 
 
