@@ -26,7 +26,9 @@ from weave_async.records import (
     Verdict,
 )
 from weave_async.selection import choosing
+from weave_async.selection.candidates import Candidates
 from weave_async.selection.choose import ChooseSelector
+from weave_async.selection.codes import codes_of
 
 MakeSample = Callable[..., Sample]
 NAME = "weave_async.selection.choose:ChooseSelector"
@@ -186,6 +188,19 @@ def test_more_than_fit_at_once_are_chosen_in_parts(
     assert vendi_score([texts[number] for number in chosen]) > few
     names = {f"{number:016x}-0" for number in chosen}
     assert all(verdict.evidence["of"] in names for verdict in verdicts if not verdict.passed)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_more_can_be_chosen_than_there_are_directions(strategy: choosing.Strategy) -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((300, 3), np.float32) @ rng.standard_normal((3, 64), np.float32)
+    candidates = Candidates(64)
+    for number, code in enumerate(codes_of(rows)):
+        candidates.add(str(number), code, 0.0)
+    first = choosing.first_of_equals(candidates)
+    parts = list(choosing.Chooser(strategy, 1.0).chosen(candidates, first, 200))
+    chosen = np.concatenate([chosen for _, chosen in parts])
+    assert len(np.unique(chosen)) == 200
 
 
 def test_a_column_can_be_the_quality(samples: Callable[..., list[Sample]]) -> None:

@@ -26,6 +26,7 @@ from weave_async.selection.codes import Floats
 Strategy = Literal["dpp", "mmr", "ssd"]
 MOST_PICKS = 256
 MOST_ROWS = 16_384
+_LEAST_GAIN = 1e-3  # of the first: what float32 leaves of a determinant beyond is noise
 _LARGEST_EXPONENT = 5.0  # of a weight in the kernel: its square is still far from float32's end
 
 
@@ -72,16 +73,37 @@ class Chooser:
         return self._pick(candidates, numbers, k)
 
     def _pick(self, candidates: Candidates, numbers: Numbers, k: int) -> Numbers:
+        """In rounds, each among what the ones before have left, where the strategy sees no more
+        difference between those.
+        """
+        rounds: list[Numbers] = []
+        most = k
+        while k > 0:
+            places = self._picked_at_once(candidates, numbers, min(k, most))
+            rounds.append(numbers[places])
+            numbers = np.delete(numbers, places)
+            most = len(places)
+            k -= most
+        return np.concatenate(rounds)
+
+    def _picked_at_once(self, candidates: Candidates, numbers: Numbers, k: int) -> Numbers:
+        """Places in ``numbers``: k of them, or fewer."""
         import pyversity  # an extra, whose presence ``ChooseSelector`` has checked
 
         qualities = _spread(candidates.qualities[numbers])  # (n,)
         options = {}
         if self.strategy == "dpp":
             options["scale"] = _LARGEST_EXPONENT / max(_LARGEST_EXPONENT, _largest_z(qualities))
-        result = pyversity.diversify(
-            candidates.unit_rows(numbers), qualities, k, self.strategy, self.diversity, **options
-        )
-        picked: Numbers = numbers[result.indices]
+        rows = candidates.unit_rows(numbers)  # (n, D)
+        with np.errstate(over="ignore", invalid="ignore"):  # past what is taken of it below
+            result = pyversity.diversify(
+                rows, qualities, k, self.strategy, self.diversity, **options
+            )
+        picked: Numbers = result.indices.astype(np.intp)
+        if self.strategy == "dpp":
+            gains = result.selection_scores  # (k,)
+            is_gain = np.logical_and.accumulate(gains > _LEAST_GAIN * gains[0])
+            picked = picked[: max(1, int(is_gain.sum()))]
         return picked
 
 
