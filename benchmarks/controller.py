@@ -2,6 +2,7 @@
 
     python benchmarks/controller.py                  both
     python benchmarks/controller.py --seeds 10 --tokens 200000
+    python benchmarks/controller.py --only worth --even     where arms do not differ
     python benchmarks/controller.py --only speed --latency-ms 500 --in-flight 64
 
 The endpoint is simulated, with two models, four tones, eight topics and a range of temperatures, of
@@ -61,7 +62,7 @@ def main() -> None:
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         if given.only in (None, "worth"):
-            print(worth(given.seeds, given.tokens, given.round))
+            print(worth(given))
         if given.only in (None, "speed"):
             print(speed(given))
 
@@ -75,6 +76,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=5, help="pairs of runs [5]")
     parser.add_argument("--tokens", type=int, default=120_000, help="budget of a run [120000]")
     parser.add_argument("--round", type=int, default=200, help="samples of a round [200]")
+    parser.add_argument("--even", action="store_true", help="arms that do not differ")
     parser.add_argument("--latency-ms", type=float, default=500, help="of an answer [500]")
     parser.add_argument("--spread", type=float, default=0.25, help="sigma of the latency [0.25]")
     parser.add_argument("--in-flight", type=int, default=64, help="requests in flight [64]")
@@ -83,12 +85,12 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def worth(num_seeds: int, tokens: int, round_size: int) -> str:
+def worth(given: argparse.Namespace) -> str:
     """Accepted rows, and how different they are, with and without."""
     plain, steered = [], []
-    for seed in range(num_seeds):
-        plain.append(made(uneven(seed, tokens, "off"), f"plain{seed}"))
-        steered.append(made(uneven(seed, tokens, {"round": round_size}), f"steered{seed}"))
+    for seed in range(given.seeds):
+        plain.append(made(budgeted(given, seed, "off"), f"plain{seed}"))
+        steered.append(made(budgeted(given, seed, {"round": given.round}), f"steered{seed}"))
     num_rows = [
         min(len(one.texts), len(other.texts)) for one, other in zip(plain, steered, strict=True)
     ]
@@ -112,7 +114,8 @@ def worth(num_seeds: int, tokens: int, round_size: int) -> str:
         [name, f"{fmean(before):,.3f}", f"{fmean(after):,.3f}", change(before, after)]
         for name, before, after in figures
     ]
-    title = f"{tokens:,} tokens, rounds of {round_size}, {num_seeds} seeds"
+    arms = "even" if given.even else "uneven"
+    title = f"{arms} arms, {given.tokens:,} tokens, rounds of {given.round}, {given.seeds} seeds"
     return f"\n{title}\n{table(['', 'without', 'with', 'change, 95 %'], rows)}"
 
 
@@ -147,13 +150,16 @@ def speed(given: argparse.Namespace) -> str:
     return f"\n{title}\n{table(['', 'requests/s', 'least–most'], rows)}"
 
 
-def uneven(seed: int, tokens: int, controller: Any) -> Recipe:
-    mix = [{"endpoint": "uneven_endpoint:UnevenProvider", "model": m} for m in ("lively", "dull")]
-    params = {"max_tokens": 60, "temperature": {"uniform": [0.1, 1.3]}}
+def budgeted(given: argparse.Namespace, seed: int, controller: Any) -> Recipe:
+    models = ("lively", "lively too") if given.even else ("lively", "dull")
+    mix = [{"endpoint": "uneven_endpoint:UnevenProvider", "model": model} for model in models]
+    lowest = 0.5 if given.even else 0.1
+    params = {"max_tokens": 60, "temperature": {"uniform": [lowest, 1.3]}}
     return recipe_of(
-        tokens // MORE_ROWS_THAN_TOKENS,
+        given.tokens // MORE_ROWS_THAN_TOKENS,
+        tones=TONES[:-1] if given.even else TONES,
         seed=seed,
-        budget={"tokens": tokens},
+        budget={"tokens": given.tokens},
         generate={"mix": mix, "params": params},
         validation=[{"length": {"max_words": 30}}],
         controller=controller,
@@ -166,10 +172,10 @@ def slow(given: argparse.Namespace, controller: Any) -> Recipe:
     return recipe_of(given.rows, generate={"mix": mix}, controller=controller)
 
 
-def recipe_of(num_rows: int, **more: Any) -> Recipe:
+def recipe_of(num_rows: int, tones: Sequence[str] = TONES, **more: Any) -> Recipe:
     rows = [json.dumps({"text": f"question number {number}"}) for number in range(num_rows)]
     Path("seeds.jsonl").write_text("\n".join(rows))
-    attributes = {"topic": {"choice": list(TOPICS)}, "tone": {"choice": list(TONES)}}
+    attributes = {"topic": {"choice": list(TOPICS)}, "tone": {"choice": list(tones)}}
     prompts = {
         "source": "seeds.jsonl",
         "template": "{{ text }} about {{ topic }}, in a {{ tone }} tone",

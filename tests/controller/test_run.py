@@ -11,6 +11,7 @@ import pytest
 
 from uneven_arms import UnevenProvider
 from weave_async import Recipe, Run, Settings
+from weave_async.audit import audit
 from weave_async.errors import RecipeError, RequestRefusedError, RunFolderError
 from weave_async.export import openai_batch
 from weave_async.records import Request, Response, Sample, Verdict
@@ -299,3 +300,13 @@ def test_examples_that_lead_to_what_is_rejected_are_shown_less_often() -> None:
     weights = decisions_in("at1")[-1]["weights"]["examples"]
     assert len(weights) == 8
     assert min(sum(weights[:4]), sum(weights[4:])) < 0.2  # each half looks alike
+
+
+def test_the_audit_tells_whether_the_decisions_are_whole() -> None:
+    asyncio.run(finished(run_of(recipe_of(100))))
+    assert audit(Path("out")).passed
+    log = Path("out/decisions.jsonl")
+    log.write_bytes(log.read_bytes().replace(b'"round":3', b'"round":4'))
+    [broken] = [check for check in audit(Path("out")).checks if not check.passed]
+    assert broken.name == "every decision of the controller is whole"
+    assert "decisions.jsonl:3 is damaged" in broken.problems[0]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,8 @@ class DecisionLog:
             orjson.dumps({"kind": "open", "version": VERSION, "shape": shape})
         )
         self._is_begun = False
-        self.decisions = self._read()
+        opening, decisions = read(path)
+        self.decisions = decisions if opening == self._opening else []
 
     def __repr__(self) -> str:
         return f"<DecisionLog {len(self.decisions)} in {self._path}>"
@@ -84,60 +84,61 @@ class DecisionLog:
         finally:
             os.close(fd)
 
-    def _read(self) -> list[Decision]:
-        try:
-            with open_regular(self._path) as file:
-                content = file.read()
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise RunFolderError(f"cannot read {self._path}: {error.strerror}") from error
-        whole = content[: content.rfind(b"\n") + 1]  # a torn line is of a round that never began
-        entries = [self._parsed(line, number) for number, line in enumerate(whole.splitlines(), 1)]
-        if not entries:
-            return []
-        opening, *decided = entries
-        if opening.get("version") != VERSION:
-            raise RunFolderError(
-                f"{self._path} is of version {opening.get('version')}, and this weave-async reads "
-                f"version {VERSION}: go on with the one that wrote it, or choose another folder "
-                "with -o"
-            )
-        if opening != self._opening:
-            return []
-        decisions = [self._decision_in(entry, number) for number, entry in enumerate(decided, 2)]
-        for number, (before, after) in enumerate(pairwise(decisions), 3):
-            if after.round != before.round + 1:
-                raise self._damaged(number, ValueError(f"round {after.round} has no one before it"))
-        return decisions
 
-    def _parsed(self, line: bytes, number: int) -> dict[str, Any]:
-        try:
-            entry = orjson.loads(line)
-        except ValueError as error:
-            raise self._damaged(number, error) from error
-        if not isinstance(entry, dict):
-            raise self._damaged(number, TypeError("no object"))
-        return entry
+def read(path: Path) -> tuple[dict[str, Any] | None, list[Decision]]:
+    """What a file opens with, ``None`` where there is nothing yet, and its decisions in order.
 
-    def _decision_in(self, entry: Mapping[str, Any], number: int) -> Decision:
-        try:
-            decision = Decision(
-                entry["round"], entry["first_ordinal"], entry["weights"], entry["evidence"]
-            )
-            for name, labels in self._opening["shape"]["dimensions"].items():
-                weights = decision.weights[name]
-                if len(weights) != len(labels) or min(weights) < 0 or not sum(weights) > 0:
-                    raise ValueError(f"weights of {name}: {weights}")
-        except (KeyError, TypeError, ValueError) as error:
-            raise self._damaged(number, error) from error
-        return decision
-
-    def _damaged(self, number: int, error: Exception) -> RunFolderError:
-        return RunFolderError(
-            f"{self._path}:{number} is damaged ({error!r}), and without it nobody knows what was "
-            "asked from there on: restore it from a copy, or choose another folder with -o"
+    Raises ``RunFolderError`` where it is damaged, or of another version.
+    """
+    try:
+        with open_regular(path) as file:
+            content = file.read()
+    except FileNotFoundError:
+        return None, []
+    except OSError as error:
+        raise RunFolderError(f"cannot read {path}: {error.strerror}") from error
+    whole = content[: content.rfind(b"\n") + 1]  # a torn line is of a round that never began
+    if not whole:
+        return None, []
+    first, *lines = whole.splitlines()
+    try:
+        opening = orjson.loads(first)
+        version, shape = opening["version"], opening["shape"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, 1, error) from error
+    if version != VERSION:
+        raise RunFolderError(
+            f"{path} is of version {version}, and this weave-async reads version {VERSION}: go on "
+            "with the one that wrote it, or choose another folder with -o"
         )
+    decisions: list[Decision] = []
+    for number, line in enumerate(lines, 2):
+        try:
+            decisions.append(_decision_in(orjson.loads(line), shape, decisions))
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(path, number, error) from error
+    return opening, decisions
+
+
+def _decision_in(
+    entry: Mapping[str, Any], shape: Mapping[str, Any], before: Sequence[Decision]
+) -> Decision:
+    """Raises what a damaged entry leads to."""
+    decision = Decision(entry["round"], entry["first_ordinal"], entry["weights"], entry["evidence"])
+    for name, labels in shape["dimensions"].items():
+        weights = decision.weights[name]
+        if len(weights) != len(labels) or min(weights) < 0 or not sum(weights) > 0:
+            raise ValueError(f"weights of {name}: {weights}")
+    if decision.round != 1 + shape["lag"] + len(before):
+        raise ValueError(f"round {decision.round} stands where another should")
+    return decision
+
+
+def _damaged(path: Path, number: int, error: Exception) -> RunFolderError:
+    return RunFolderError(
+        f"{path}:{number} is damaged ({error!r}), and without it nobody knows what was asked from "
+        "there on: restore it from a copy, or choose another folder with -o"
+    )
 
 
 def _line_of(decision: Decision) -> bytes:
