@@ -61,10 +61,10 @@ def manifest_of(folder: str = "out") -> dict[str, Any]:
 def test_metrics_tell_diversity_and_bias_of_what_was_written() -> None:
     summary = make(recipe_of())
     metrics = metrics_of()
-    assert metrics["diversity"]["rows"] == metrics["bias"]["rows"] == summary.written == 60
-    assert metrics["diversity"]["vendi"]["value"] > 1
+    assert metrics["diversity"]["num_rows"] == metrics["bias"]["rows"] == summary.written == 60
+    assert metrics["diversity"]["metrics"]["vendi"]["value"] > 1
     assert metrics["bias"]["representation"]["tone"]["values"]["kindly"]["target"] == 0.75
-    assert "Diversity: vendi " in str(summary)
+    assert "Diversity of 60 rows: vendi " in str(summary)
 
 
 def test_figures_are_those_of_one_run_when_it_was_made_in_two() -> None:
@@ -89,7 +89,7 @@ def test_off_leaves_the_dataset_as_it_is_and_measures_nothing() -> None:
 def test_what_is_rejected_is_not_measured() -> None:
     summary = make(recipe_of(validation=[{"length": {"min_words": 20}}]))
     assert summary.rejected > 0 < summary.written
-    assert metrics_of()["diversity"]["rows"] == summary.written
+    assert metrics_of()["diversity"]["num_rows"] == summary.written
 
 
 def test_a_missed_requirement_has_an_exit_code_of_its_own_and_publishes_all_the_same() -> None:

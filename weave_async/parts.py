@@ -37,7 +37,6 @@ from weave_async.journal.journal import Journal
 from weave_async.journal.segments import list_segments
 from weave_async.metrics.ledger import RunMetrics
 from weave_async.metrics.live import LiveMeter, Measuring, Meter
-from weave_async.metrics.stage_times import StageTimes
 from weave_async.plan import Plan
 from weave_async.pricing import Price, price_of
 from weave_async.recipe import Choice, MixEntry, Part, Recipe
@@ -342,7 +341,7 @@ def measuring_of(
     *,
     mix: Sequence[Mapping[str, Any]],
     most_expected: int,
-    times: StageTimes,
+    ledger: RunMetrics,
 ) -> Measuring | None:
     """The meters of what is written, ``None`` where the recipe wants none. They are made when there
     is something to measure. ``mix`` is the recipe's, with the models that are asked in truth.
@@ -370,7 +369,7 @@ def measuring_of(
         targets = targets_of({**recipe.resolved(), "generate": {"mix": mix}})
         return diversity, BiasMeter(recipe.seed, targets=targets, label=measure.label)
 
-    return Measuring(meters, seed=recipe.seed, most_expected=most_expected, times=times)
+    return Measuring(meters, seed=recipe.seed, most_expected=most_expected, ledger=ledger)
 
 
 def _require_minilm() -> None:

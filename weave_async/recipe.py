@@ -371,9 +371,6 @@ class StageLimits(_Model):
 class Measure(_Model):
     """What of the written rows is measured while the run goes on: diversity, and bias."""
 
-    on: Literal["completion", "prompt", "messages"] = Field(
-        "completion", description="The text of a row whose diversity is measured."
-    )
     label: str | None = Field(
         None,
         description="The attribute or column, or the key of answers in JSON, that holds a row's "

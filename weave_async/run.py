@@ -255,7 +255,7 @@ class Run:
                 source,
                 mix=self.plan.described_mix(),
                 most_expected=min(most_written, self.recipe.accept or most_written),
-                times=self.metrics.stage_times,
+                ledger=self.metrics,
             )
             if self._measuring is not None:
                 stack.push_async_callback(self._measuring.close)
@@ -388,13 +388,13 @@ class Run:
                 self._engine_or_none = new_engine()
                 self._stop_before(self._engine_or_none)
             await self._engine_or_none.run()
-            if self._measuring is not None and not self._engine.has_left_answers_behind:
-                self._figures = await self._measuring.figures()
         finally:
             probing.cancel()
             self.metrics.stop()
             if self._written is not None:
                 await self._written.close()
+        if self._measuring is not None and not self._engine.has_left_answers_behind:
+            self._figures = await self._measuring.figures()
 
     def _deliver(self, sample: Sample) -> None:
         """Bring a sample to its end: a row in the file for that end, and a count."""
@@ -421,7 +421,6 @@ class Run:
         if self._measuring is not None:
             to_measure, self._to_measure = self._to_measure, []
             await self._measuring.count(to_measure)
-            self.metrics.diversity = self._measuring.live
         samples, self._to_hand_on = self._to_hand_on, []
         for sample in samples:
             assert self._written is not None

@@ -145,8 +145,9 @@ class RunSummary:
 
     def _remarks_on_the_dataset(self) -> Iterator[str]:
         if self.diversity:
-            told = ", ".join(f"{name} {figure}" for name, figure in self.diversity.items())
-            yield f"Diversity: {told}."
+            rows, *others = self.diversity.items()
+            told = ", ".join(f"{name} {figure}" for name, figure in others)
+            yield f"Diversity of {rows[1]} rows: {told}."
         yield from self.cautions
         so_far = " so far" if self.pending else ""
         yield from (f"{judged}{so_far}." for judged in self.required)

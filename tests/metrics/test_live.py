@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from weave_async.metrics.ledger import RunMetrics
 from weave_async.metrics.live import (
     CHUNK,
     MOST_ROWS,
@@ -18,7 +19,6 @@ from weave_async.metrics.live import (
     Measuring,
     finite,
 )
-from weave_async.metrics.stage_times import StageTimes
 from weave_async.records import Sample
 
 MakeSample = Callable[..., Sample]
@@ -50,11 +50,15 @@ class Raising(Ordinals):
 
 
 def measuring_with(
-    diversity: Ordinals, bias: Ordinals | None = None, *, most_expected: int = 1000
+    diversity: Ordinals,
+    bias: Ordinals | None = None,
+    *,
+    most_expected: int = 1000,
+    ledger: RunMetrics | None = None,
 ) -> Measuring:
-    bias = bias or Ordinals()
+    meters = diversity, bias or Ordinals()
     return Measuring(
-        lambda: (diversity, bias), seed=7, most_expected=most_expected, times=StageTimes()
+        lambda: meters, seed=7, most_expected=most_expected, ledger=ledger or RunMetrics()
     )
 
 
@@ -139,16 +143,18 @@ def test_no_more_rows_are_measured_than_bounded(most_expected: int, share: float
 def test_a_meter_that_raises_costs_its_figures_and_nothing_else(
     samples: list[Sample], caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def measure() -> tuple[Measuring, dict[str, Any]]:
-        measuring = measuring_with(Raising())
+    ledger = RunMetrics()
+
+    async def measure() -> dict[str, Any]:
+        measuring = measuring_with(Raising(), ledger=ledger)
         for start in range(0, 500, 100):
             await measuring.count(samples[start : start + 100])
             await asyncio.sleep(0.001)
-        return measuring, await measuring.figures()
+        return await measuring.figures()
 
     with caplog.at_level(logging.WARNING):
-        measuring, figures = asyncio.run(measure())
-    assert measuring.live == {}
+        figures = asyncio.run(measure())
+    assert ledger.diversity == {}
     assert figures["diversity"] == {"note": "not measured: ZeroDivisionError: no words"}
     assert figures["bias"] == figures["diversity"]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
@@ -156,14 +162,16 @@ def test_a_meter_that_raises_costs_its_figures_and_nothing_else(
 
 
 def test_live_figures_appear_with_the_first_rows(samples: list[Sample]) -> None:
-    async def measure() -> Measuring:
-        measuring = measuring_with(Ordinals(figure=41.2))
-        assert measuring.live == {}
+    ledger = RunMetrics()
+
+    async def measure() -> None:
+        measuring = measuring_with(Ordinals(figure=41.2), ledger=ledger)
+        assert ledger.diversity == {}
         await measuring.count(samples[: CHUNK + 1])
         await measuring.close()
-        return measuring
 
-    assert asyncio.run(measure()).live == {"rows": CHUNK, "vendi": 41.2}
+    asyncio.run(measure())
+    assert ledger.snapshot()["diversity"] == {"rows": CHUNK, "vendi": 41.2}
 
 
 def test_a_figure_that_is_no_number_is_none_in_a_file() -> None:
@@ -175,10 +183,9 @@ def test_nothing_is_loaded_before_there_is_something_to_measure() -> None:
     def meters() -> Any:
         raise AssertionError("loaded")
 
-    async def measure() -> Mapping[str, float]:
-        measuring = Measuring(meters, seed=7, most_expected=1, times=StageTimes())
+    async def measure() -> None:
+        measuring = Measuring(meters, seed=7, most_expected=1, ledger=RunMetrics())
         await measuring.count(())
         await measuring.close()
-        return measuring.live
 
-    assert asyncio.run(measure()) == {}
+    asyncio.run(measure())

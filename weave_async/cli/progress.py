@@ -116,8 +116,8 @@ def figures(run: Run, width: int) -> str:
     ):
         if count:
             parts.append(f"{count} {name}")
-    if (vendi := metrics.diversity.get("vendi")) is not None:
-        parts.append(f"vendi {shown(vendi)}")
+    if (vendi := metrics.diversity.get("vendi_words")) is not None:
+        parts.append(f"vendi of words {shown(vendi)}")
     parts += [f"{metrics.output_tokens_per_s:,.0f} tok/s", f"{run.num_in_flight} in flight"]
     if (p95_s := metrics.e2e_s(95)) is not None:
         parts.append(f"p50 {metrics.e2e_s(50):.2f} s, p95 {p95_s:.2f} s")

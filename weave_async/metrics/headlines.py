@@ -27,9 +27,13 @@ def figure_of(figures: Mapping[str, Any], metric: str) -> Figure:
 
 
 def headlines_of(figures: Mapping[str, Any]) -> dict[str, Figure]:
-    """Those of the summary that can be told."""
+    """Those of the summary that can be told, and how many rows they are of."""
     found = {name: figure_of(figures, name) for name in IN_SUMMARY}
-    return {name: figure for name, figure in found.items() if figure.value is not None}
+    told = {name: figure for name, figure in found.items() if figure.value is not None}
+    if not told:
+        return {}
+    num_rows = max(figures["diversity"]["metrics"][name]["num_rows"] for name in told)
+    return {"rows": Figure(num_rows), **told}
 
 
 def cautions_of(figures: Mapping[str, Any]) -> Iterator[str]:
@@ -54,6 +58,6 @@ def _off_target(name: str, values: Mapping[str, Mapping[str, Any]]) -> str:
     worst = max(values, key=lambda value: abs(values[value]["value"] - wanted[value]))
     share = values[worst]
     return (
-        f"'{name}' is not spread as the recipe asks: '{worst}' is in {share['value']:.0%} of the "
-        f"rows ({share['low']:.0%}–{share['high']:.0%}), and {wanted[worst]:.0%} were wanted."
+        f"'{name}' is not spread as the recipe asks: '{worst}' has {share['value']:.0%} of rows "
+        f"({share['low']:.0%}–{share['high']:.0%}), and was to have {wanted[worst]:.0%}."
     )

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from weave_async.metrics.stage_times import StageTimes
+from weave_async.metrics.ledger import RunMetrics
 from weave_async.records import Sample
 from weave_async.seeding import fraction_for
 
@@ -55,7 +55,7 @@ class LiveMeter(Meter, Protocol):
 
 
 class Measuring:
-    """The meters of a run. ``live`` are the figures as of the last look, none before the first."""
+    """The meters of a run. From time to time a few figures go to the ledger, for progress."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Measuring:
         *,
         seed: int,
         most_expected: int,
-        times: StageTimes,
+        ledger: RunMetrics,
     ) -> None:
         """``meters`` makes those of diversity and of bias, once there is something to measure: what
         they load takes a while. ``most_expected`` rows are written at most.
@@ -71,12 +71,11 @@ class Measuring:
         self._new_meters = meters
         self._seed = seed
         self.share = min(1.0, MOST_ROWS / max(1, most_expected))
-        self._times = times
+        self._ledger = ledger
         self._meters: tuple[LiveMeter, Meter] | None = None
         self._waiting: list[Sample] = []
         self._counting: asyncio.Task[None] | None = None
         self._next_look_s = 0.0
-        self.live: Mapping[str, float] = {}
         self.broken_by: str | None = None
 
     def __repr__(self) -> str:
@@ -124,7 +123,7 @@ class Measuring:
 
     def _break(self, error: Exception) -> None:
         self.broken_by = f"{type(error).__name__}: {error}"
-        self._waiting, self.live = [], {}
+        self._waiting, self._ledger.diversity = [], {}
         logger.warning(
             "diversity and bias are not measured any more: %s. The dataset is not touched by that; "
             "`measure: off` leaves measuring out",
@@ -136,13 +135,13 @@ class Measuring:
         diversity, bias = self._both()
         for start in range(0, len(samples), CHUNK):
             chunk = samples[start : start + CHUNK]
-            with self._times.timed("measure:diversity", len(chunk)):
+            with self._ledger.stage_times.timed("measure:diversity", len(chunk)):
                 diversity.count(chunk)
-            with self._times.timed("measure:bias", len(chunk)):
+            with self._ledger.stage_times.timed("measure:bias", len(chunk)):
                 bias.count(chunk)
         started_s = time.monotonic()
         if started_s >= self._next_look_s:
-            self.live = finite(diversity.snapshot())
+            self._ledger.diversity = finite(diversity.snapshot())
             ended_s = time.monotonic()
             pause_s = max(SHORTEST_PAUSE_S, PAUSE_PER_LOOK * (ended_s - started_s))
             self._next_look_s = ended_s + pause_s
@@ -150,9 +149,9 @@ class Measuring:
     def _figures(self, samples: Sequence[Sample]) -> dict[str, Any]:
         self._count(samples)
         diversity, bias = self._both()
-        with self._times.timed("measure:diversity", 0):
+        with self._ledger.stage_times.timed("measure:diversity", 0):
             of_diversity = finite(diversity.figures())
-        with self._times.timed("measure:bias", 0):
+        with self._ledger.stage_times.timed("measure:bias", 0):
             of_bias = finite(bias.figures())
         told = {"diversity": of_diversity, "bias": of_bias}
         return {name: {"share_of_rows": self.share, **figures} for name, figures in told.items()}
