@@ -20,6 +20,7 @@ from weave_async.asking.choices import Choices
 from weave_async.asking.consulting import Advisor, Consultations
 from weave_async.asking.failover import Failover
 from weave_async.asking.regeneration import Regenerating
+from weave_async.attributes import Choice
 from weave_async.batch.batching import Batching
 from weave_async.batch.lane import Lane
 from weave_async.batch.ledger import Ledger
@@ -39,7 +40,7 @@ from weave_async.metrics.ledger import RunMetrics
 from weave_async.metrics.live import LiveMeter, Measuring, Meter
 from weave_async.plan import Plan
 from weave_async.pricing import Price, price_of
-from weave_async.recipe import Choice, MixEntry, Part, Recipe
+from weave_async.recipe import MixEntry, Part, Recipe
 from weave_async.records import Consulted, Endpoint, Row
 from weave_async.rundir import RunFolder
 from weave_async.settings import ProviderTraits, Settings
@@ -717,6 +718,20 @@ def source_of(recipe: Recipe, stack: AsyncExitStack) -> Source:
     return _source_at(path)
 
 
+def refuse_own_source(recipe: Recipe, folder: RunFolder) -> None:
+    """A run that read what it writes would never be the same again."""
+    examples = recipe.prompts.examples
+    named = [recipe.prompts.source, *([examples.source] if examples else [])]
+    for source in named:
+        if (
+            source not in (None, "-")
+            and (recipe.folder / source).resolve() == folder.path.resolve()
+        ):
+            raise RecipeError(
+                f"{source} is the folder that this run writes: choose another one with -o"
+            )
+
+
 def model_of_source(recipe: Recipe) -> str | None:
     """The model that the source of a recipe names, as far as it can be told without a run."""
     if recipe.prompts.source == "-":
@@ -744,6 +759,8 @@ def _source_at(path: Path) -> Source:
 
 def _format_of(path: Path) -> str:
     """By its name; a batch file is JSON Lines by name, and told by its first line."""
+    if path.is_dir():
+        return "run"
     by_name = format_of(path)
     if by_name != "jsonl" or not path.is_file():
         return by_name

@@ -24,15 +24,17 @@ from typing import Any
 import orjson
 
 from weave_async import registry
+from weave_async.attributes import Choice, Uniform
 from weave_async.controller import dimensions
 from weave_async.controller.dimensions import Dimension
 from weave_async.controller.steering import Steering
 from weave_async.conversations import conversation_of, is_conversation
+from weave_async.descent import generation_of
 from weave_async.errors import InputError, RecipeError
 from weave_async.examples import ExamplePool
 from weave_async.interfaces import Source
 from weave_async.naming import named_by_content, namer_of, request_id_of
-from weave_async.recipe import Choice, FileChoice, Params, Recipe, Uniform
+from weave_async.recipe import Params, Recipe
 from weave_async.records import (
     BadRow,
     Endpoint,
@@ -96,7 +98,7 @@ class Plan:
         self._n = recipe.generate.n
         self._renderer = _renderer_of(recipe)
         self._attributes = {
-            name: attribute.lines(recipe.folder) if isinstance(attribute, FileChoice) else attribute
+            name: attribute.resolved(recipe.folder)
             for name, attribute in recipe.prompts.attributes.items()
         }
         self._mix = Choice(
@@ -262,6 +264,9 @@ class Plan:
     def _rows(self) -> Iterator[Row | BadRow]:
         """The source's rows; a conversation that cannot be asked is a bad one."""
         rows = self._source.rows()
+        most = self._recipe.prompts.max_generation
+        if most is not None:
+            rows = (_of_generation(row, most) for row in rows)
         return map(_checked, rows) if self._renderer.takes_conversations else rows
 
     def _names(self) -> Iterator[tuple[str, int]]:
@@ -338,12 +343,11 @@ class Plan:
     def _draw_attributes(
         self, prompt_id: str, sample_index: int, ordinal: int = 0
     ) -> dict[str, Any]:
-        return {
-            name: attribute.draw(
-                self._fraction(prompt_id, sample_index, f"attribute:{name}", ordinal)
-            )
-            for name, attribute in self._attributes.items()
-        }
+        drawn: dict[str, Any] = {}
+        for name, attribute in self._attributes.items():
+            fraction = self._fraction(prompt_id, sample_index, f"attribute:{name}", ordinal)
+            drawn[name] = attribute.shape_for(drawn).draw(fraction)
+        return drawn
 
     def _fraction(self, prompt_id: str, sample_index: int, stage: str, ordinal: int) -> float:
         """What is drawn for one choice, as it was decided for the round of this sample."""
@@ -392,7 +396,9 @@ class Plan:
         groups = [f"group {number}" for number, _ in enumerate(self._example_groups, 1)]
         if groups:
             yield dimensions.of_values("examples", groups, None)
-        shapes = {f"params:{name}": shape for name, shape in self._drawn_params.items()}
+        shapes: dict[str, Any] = {
+            f"params:{name}": shape for name, shape in self._drawn_params.items()
+        }
         shapes |= {f"attribute:{name}": shape for name, shape in self._attributes.items()}
         for name, shape in shapes.items():
             if isinstance(shape, Choice):
@@ -416,6 +422,7 @@ class Plan:
             num=wanted.num,
             name=wanted.source or prompts.source,
             skips_bad_rows=prompts.on_bad_row == "skip",
+            covers=wanted.draw == "cover",
         )
 
     def _groups_of_examples(self) -> list[list[int]]:
@@ -448,6 +455,15 @@ def _checked(row: Row | BadRow) -> Row | BadRow:
         except ValueError as error:
             return BadRow(row.origin, str(error))
     return row
+
+
+def _of_generation(row: Row | BadRow, most: int) -> Row | BadRow:
+    if isinstance(row, BadRow) or (generation := generation_of(row.values)) <= most:
+        return row
+    return BadRow(
+        row.origin,
+        f"a sample of it would be of generation {generation}, above max_generation {most}",
+    )
 
 
 def _fixed_and_drawn(params: Params) -> tuple[dict[str, Any], dict[str, Choice | Uniform]]:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from bisect import bisect
-from functools import cached_property
-from itertools import accumulate
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -30,7 +28,15 @@ from pydantic import (
 )
 
 from weave_async import recipe_file, registry
-from weave_async.errors import InputError, RecipeError
+from weave_async.attributes import (
+    Attribute,
+    TaggedChoice,
+    TaggedUniform,
+    located,
+    require_in_order,
+    tag_of,
+)
+from weave_async.errors import RecipeError
 from weave_async.gates import OF_THE_RUN, Gate
 from weave_async.metrics.catalogue import CATALOGUE
 
@@ -41,82 +47,8 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
 
 
-class Choice(_Model):
-    """One of a list, by weight."""
-
-    choice: list[Any] = Field(min_length=1, description="Values to draw from.")
-    weights: list[float] | None = Field(None, description="One weight per value; equal if absent.")
-
-    @model_validator(mode="after")
-    def _weights_match(self) -> Self:
-        if self.weights is not None and len(self.weights) != len(self.choice):
-            raise ValueError(f"{len(self.weights)} weights for {len(self.choice)} choices")
-        if self.weights is not None and (min(self.weights) < 0 or not sum(self.weights)):
-            raise ValueError("weights must not be negative, nor all be zero")
-        return self
-
-    @cached_property
-    def _cumulative(self) -> list[float]:
-        return list(accumulate(self.weights or [1.0] * len(self.choice)))
-
-    def draw(self, fraction: float) -> Any:
-        """The value at ``fraction``, in [0, 1), of the weights laid end to end."""
-        return self.choice[bisect(self._cumulative, fraction * self._cumulative[-1])]
-
-
-class Uniform(_Model):
-    """A number between two bounds."""
-
-    uniform: tuple[float, float] = Field(description="Lower and upper bound.")
-
-    @model_validator(mode="after")
-    def _bounds_in_order(self) -> Self:
-        if self.uniform[0] > self.uniform[1]:
-            raise ValueError("the lower bound comes first")
-        return self
-
-    def draw(self, fraction: float) -> float:
-        """The number at ``fraction``, in [0, 1), of the way up."""
-        lower, upper = self.uniform
-        return round(lower + fraction * (upper - lower), 4)
-
-
-class FileChoice(_Model):
-    """One line of a text file; the path is relative to the recipe."""
-
-    file: str = Field(description="A text file with one value per line.")
-
-    def lines(self, folder: Path) -> Choice:
-        """The file as a choice between its non-blank lines."""
-        path = folder / self.file
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot read {path}: {error}") from error
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        if not lines:
-            raise InputError(f"{path} has no lines to choose from")
-        return Choice(choice=lines)
-
-
-_TAGS: dict[type, str] = {Choice: "<choice>", Uniform: "<uniform>", FileChoice: "<file>"}
-
-
-def _tag_of(value: Any) -> str:
-    """Which shape is meant, by its key, so that a mistake is explained for that shape only."""
-    if type(value) in _TAGS:
-        return _TAGS[type(value)]
-    if isinstance(value, dict):
-        return next((tag for tag in _TAGS.values() if tag[1:-1] in value), "<choice>")
-    return "<number>"
-
-
-_Choice = Annotated[Choice, Tag("<choice>")]
-_Uniform = Annotated[Uniform, Tag("<uniform>")]
-_FileChoice = Annotated[FileChoice, Tag("<file>")]
 _Value = Annotated[float, Tag("<number>")]
-Attribute = Annotated[_Choice | _Uniform | _FileChoice, Discriminator(_tag_of)]
-Number = Annotated[_Value | _Uniform | _Choice, Discriminator(_tag_of)]
+Number = Annotated[_Value | TaggedUniform | TaggedChoice, Discriminator(tag_of)]
 
 
 class Turn(_Model):
@@ -133,9 +65,15 @@ class Examples(_Model):
     """
 
     source: str | None = Field(
-        None, description="A .jsonl, .csv or .txt file beside the recipe; the prompts' if absent."
+        None,
+        description="A .jsonl, .csv or .txt file beside the recipe, or an earlier run's folder; "
+        "the prompts' if absent.",
     )
     num: int = Field(3, ge=1, le=100, description="Examples in each prompt.")
+    draw: Literal["random", "cover"] = Field(
+        "random",
+        description="cover: over a row's draws, no example comes again before all others have.",
+    )
     user: str | None = Field(
         None, description="Template of an example's user turn, filled from the example's row."
     )
@@ -159,7 +97,8 @@ class Prompts(_Model):
     """Where prompts come from: rows × attributes × draws."""
 
     source: str = Field(
-        description="A .jsonl, .csv or .txt file beside the recipe, or - for stdin."
+        description="A .jsonl, .csv or .txt file beside the recipe, the folder of an earlier run, "
+        "or - for stdin."
     )
     system: str | None = Field(None, description="Template of the system turn, if there is one.")
     template: str | None = Field(
@@ -176,10 +115,21 @@ class Prompts(_Model):
     )
     examples: Examples | None = Field(None, description="Few-shot examples from the source.")
     attributes: dict[str, Attribute] = Field({}, description="Drawn anew for each sample.")
+    max_generation: int | None = Field(
+        None,
+        ge=0,
+        description="Of rows that an earlier run has made: how many runs may stand on one another, "
+        "so that a model does not learn from its own echo for ever.",
+    )
     draws: int | None = Field(
         None, ge=1, description="Samples per row; `generate.n`, which is 1, if absent."
     )
     on_bad_row: Literal["stop", "skip"] = Field("stop", description="What a malformed row does.")
+
+    @model_validator(mode="after")
+    def _attributes_stand_in_order(self) -> Self:
+        require_in_order(self.attributes)
+        return self
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> Self:
@@ -624,9 +574,10 @@ class Recipe(_Model):
         for key, kind in _PART_KINDS:
             for part in data[key]:
                 part["options"] = registry.located(kind, part["name"], part["options"], self.folder)
-        for shape in data["prompts"]["attributes"].values():
-            if "file" in shape:
-                shape["file"] = _absolute(self.folder, shape["file"])
+        data["prompts"]["attributes"] = {
+            name: located(shape, partial(_absolute, self.folder))
+            for name, shape in data["prompts"]["attributes"].items()
+        }
         return type(self).model_validate(data)
 
     def resolved(self) -> dict[str, Any]:

@@ -43,6 +43,7 @@ from weave_async.parts import (
     measuring_of,
     prices_of,
     providers_of,
+    refuse_own_source,
     repair_of,
     selectors_of,
     sellers_of,
@@ -147,6 +148,7 @@ class Run:
             raise RuntimeError(f"{self!r} is entered already; a Run makes one run")
         self._entered = True
         async with AsyncExitStack() as stack:
+            refuse_own_source(self.recipe, self.folder)
             source = source_of(self.recipe, stack)
             self.endpoints = endpoints_of(
                 self.recipe.generate.mix,
