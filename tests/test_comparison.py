@@ -168,3 +168,22 @@ def test_samples_in_another_format_alone_are_told() -> None:
     (folder / "samples.jsonl").rename(folder / "samples.parquet")
     with pytest.raises(InputError, match=r"has no samples\.jsonl"):
         read_outcomes(folder, seed=0, max_rows=10)
+
+
+@pytest.mark.parametrize(
+    "lineage",
+    [{"attributes": [1]}, {"output_tokens": "many"}, {"repairs": None}, {"verdicts": [5]}, None],
+    ids=str,
+)
+def test_a_row_that_is_none_of_ours_is_told_by_its_line(lineage: dict[str, Any] | None) -> None:
+    odd = row(1, **lineage) if lineage else {**row(1), "lineage": "lost"}
+    folder = write_run("one", [row(0), odd, row(2)])
+    with pytest.raises(InputError, match=r"one/samples\.jsonl:2 is no row of ours"):
+        compare(folder, folder)
+
+
+@pytest.mark.parametrize("manifest", [{"mix": "x"}, {"mix": [{"model": 5}]}, {"pending": []}])
+def test_an_odd_manifest_is_refused_by_its_key(manifest: dict[str, Any]) -> None:
+    folder = write_run("one", [row(i) for i in range(3)], **manifest)
+    with pytest.raises(InputError, match=r"manifest\.json is not a manifest: its (mix|pending)"):
+        compare(folder, folder)

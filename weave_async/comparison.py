@@ -273,7 +273,8 @@ def _targets_of(side: Outcomes) -> Mapping[str, Mapping[str, float]]:
     folder = RunFolder(side.path)
     if side.manifest is None or not folder.recipe.exists():
         return {}
-    return targets_of(Recipe.load(folder.recipe).resolved(), side.manifest.get("mix"))
+    mix = [entry.model_dump() for entry in side.manifest.mix]
+    return targets_of(Recipe.load(folder.recipe).resolved(), mix)
 
 
 def _cost(sides: Sequence[Outcomes]) -> Iterator[Line]:
@@ -299,26 +300,26 @@ def _knows_tokens(side: Outcomes) -> bool:
 
 def _per_row(side: Outcomes, key: str) -> float | None:
     """From the manifest, which knows of its own session only."""
-    if side.manifest is None or side.manifest.get("recalled"):
+    if side.manifest is None or side.manifest.recalled:
         return None
-    amount = side.manifest.get(key)
-    return amount / side.num_written if isinstance(amount, int | float) else None
+    amount: float | None = getattr(side.manifest, key)
+    return None if amount is None else amount / side.num_written
 
 
 def _notes(side: Outcomes) -> Iterator[str]:
     if side.manifest is None:
         yield "a file of rows, which says nothing of quality and cost"
         return
-    if side.manifest.get("recalled"):
+    if side.manifest.recalled:
         yield "made in several sessions: its price and its time are not known"
-    elif side.manifest.get("cost_usd") is None:
+    elif side.manifest.cost_usd is None:
         yield "there is no list price for its models"
     if side.rows_without_tokens:
         yield f"{side.rows_without_tokens} answers came without counts of tokens"
-    if (side.manifest.get("consultations") or {}).get("asked"):
+    if side.manifest.consultations.asked:
         yield "tokens are of answers; those of judges are in its price alone"
-    if pending := side.manifest.get("pending"):
-        yield f"not complete: {pending} samples are pending"
+    if side.manifest.pending:
+        yield f"not complete: {side.manifest.pending} samples are pending"
 
 
 def _notes_in(figures: Mapping[str, Any]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from pydantic import BaseModel, Field, ValidationError
 
 from weave_async.errors import InputError, RunFolderError
 from weave_async.metrics.bias.intervals import PerAccepted
@@ -24,6 +25,28 @@ MIN_ROWS = 2
 """One row has no interval."""
 
 
+class MixEntry(BaseModel):
+    """Whom a run has asked, and for which share."""
+
+    model: str
+    weight: float = Field(1.0, ge=0, allow_inf_nan=False)
+
+
+class Consulted(BaseModel):
+    asked: int = 0
+
+
+class Manifest(BaseModel):
+    """What is read here of the manifest that a run has published."""
+
+    mix: list[MixEntry] = []
+    pending: int = 0
+    recalled: int = 0
+    consultations: Consulted = Consulted()
+    cost_usd: float | None = Field(None, allow_inf_nan=False)
+    elapsed_s: float | None = Field(None, allow_inf_nan=False)
+
+
 @dataclass(frozen=True, slots=True)
 class KeptRow:
     """One row of the dataset: what a model wrote, and in which circumstances."""
@@ -32,6 +55,10 @@ class KeptRow:
     text: str
     attributes: Mapping[str, Any]
     model: str | None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.attributes, Mapping):
+            raise TypeError("its attributes are no object")
 
 
 @dataclass(slots=True)
@@ -45,7 +72,7 @@ class Outcomes:
 
     path: Path
     rows: SeededSubset[KeptRow]
-    manifest: Mapping[str, Any] | None = None
+    manifest: Manifest | None = None
     num_ended: Counter[str] = field(default_factory=Counter)
     refused_by: Counter[tuple[str, str]] = field(default_factory=Counter)
     scores: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -102,9 +129,14 @@ def _read_folder(folder: RunFolder, found: Outcomes) -> None:
             f"{folder.path} is still being written, or was cut short: see {unfinished[0].name}. "
             "Let it come to its end, or run the same command again"
         )
-    found.manifest = folder.read_manifest()
-    if found.manifest is None:
+    manifest = folder.read_manifest()
+    if manifest is None:
         raise RunFolderError(f"{folder.path} has published no rows: run it to its end first")
+    try:
+        found.manifest = Manifest.model_validate(manifest)
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise InputError(f"{folder.manifest} is not a manifest: its {where} is odd") from None
     if not (folder.path / "samples.jsonl").exists():
         raise InputError(f"{folder.path} has no samples.jsonl, which is what is compared")
     for stem in OUTPUTS:
@@ -166,7 +198,7 @@ def _count(found: Outcomes, stem: str, row: Mapping[str, Any]) -> None:
     is_accepted = stem == "samples"
     found.num_ended[stem] += 1
     if stem == "rejected":
-        found.refused_by[row["stage"], row["rule"]] += 1
+        found.refused_by[str(row["stage"]), str(row["rule"])] += 1
     if stem != "failed":
         found.num_repaired += lineage["repairs"] > 0
         found.num_regenerated += (lineage["regenerations"] or 0) > 0
@@ -175,7 +207,7 @@ def _count(found: Outcomes, stem: str, row: Mapping[str, Any]) -> None:
         for verdict in lineage["verdicts"]:
             score = orjson.loads(verdict["evidence"]).get("score")
             if isinstance(score, int | float):
-                found.scores[verdict["rule"]].append(score)
+                found.scores[str(verdict["rule"])].append(score)
         text, attributes, model = _text_of(row), lineage["attributes"], lineage["model"]
         found.rows.offer(sample_id, lambda: KeptRow(sample_id, text, attributes, model))
 
@@ -184,8 +216,14 @@ def _count_tokens(
     found: Outcomes, lineage: Mapping[str, Any], *, is_copy: bool, is_accepted: bool
 ) -> None:
     """Copies that noise has made are of an answer that another row has counted."""
-    given, got = lineage["input_tokens"], lineage["output_tokens"]
+    given, got = (_num_tokens(lineage[name]) for name in ("input_tokens", "output_tokens"))
     if not is_copy and given is None and got is None:
         found.rows_without_tokens += lineage["finish_reason"] is not None
     found.input_tokens.add(0 if is_copy else given or 0, is_accepted=is_accepted)
     found.output_tokens.add(0 if is_copy else got or 0, is_accepted=is_accepted)
+
+
+def _num_tokens(value: Any) -> int | None:
+    if value is not None and not (isinstance(value, int) and 0 <= value < 2**53):
+        raise ValueError(f"{value!r} is no number of tokens")
+    return value

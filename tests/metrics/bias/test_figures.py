@@ -71,6 +71,8 @@ def test_targets_are_the_weights_of_the_recipe() -> None:
                 "plain": {"choice": [1, 2], "weights": None},
                 "persona": {"file": "personas.txt"},
                 "size": {"uniform": [0, 1]},
+                "open": {"choice": ["a", "b"], "weights": [1, 2], "other": None},
+                "given": {"choice": ["a", "b"], "when": {"tone": "kind"}},
             }
         },
         "generate": {"mix": [{"model": "m", "weight": 3}, {"model": "n"}]},
@@ -78,6 +80,7 @@ def test_targets_are_the_weights_of_the_recipe() -> None:
     assert targets_of(recipe) == {
         "tone": {"kind": 2, "curt": 2},
         "plain": {"1": 1, "2": 1},
+        "open": {"a": 1, "b": 2},
         "model": {"m": 3, "n": 1},
     }
     assert "model" not in targets_of({"generate": {"mix": [{"endpoint": "local"}]}})

@@ -26,8 +26,10 @@ def targets_of(recipe: Mapping[str, Any], mix: Mix | None = None) -> dict[str, d
 
 
 def _weights_of(shape: Any) -> dict[str, float] | None:
-    if not isinstance(shape, Mapping) or set(shape) - {"choice", "weights"}:
+    if not isinstance(shape, Mapping):
         return None
+    if {key for key, value in shape.items() if value is not None} - {"choice", "weights"}:
+        return None  # something else decides as well
     values: Sequence[Any] | None = shape.get("choice")
     if not values or any(not isinstance(value, str | int) for value in values):
         return None
