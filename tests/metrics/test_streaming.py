@@ -99,6 +99,13 @@ def test_streaming_estimates_are_within_what_they_state_of_the_exact_ones() -> N
     assert 1 < values["vendi_words"] < 128
 
 
+def test_novelty_against_a_sample_of_the_seeds_states_an_error() -> None:
+    stream = StreamingDiversity(SeedNgrams((f"a{i} b{i} c{i}" for i in range(400)), max_kept=99))
+    stream.add([f"a{i} b{i} x{i}".split() for i in range(400)])
+    assert 0 < stream.errors()["novelty_2"] < 0.2
+    assert stream.values()["novelty_2"] == pytest.approx(0.5, abs=stream.errors()["novelty_2"])
+
+
 def test_streaming_estimates_do_not_depend_on_order_or_batches() -> None:
     words = [words_of(text) for text in rows_of_words(500)]
     one, other = StreamingDiversity(), StreamingDiversity()

@@ -13,8 +13,8 @@ and with ``n`` rows
 the replicates' own mean, so that it does not matter that smaller sets are more diverse. Intervals
 are of 95 % by Student's t, with one degree of freedom less than groups. They say what another such
 set of *as many rows* would give, and err to the wide side (Efron and Stein, 1981). Of synthetic
-sets of 100 rows, 90 to 100 in 100 hold the expected value, but only about 85 where a share is
-within 0.01 of its bound.
+sets of 100 rows, 88 to 100 % held the expected value (60 sets for each metric), and down to
+83 % where a share is within 0.01 of its bound.
 """
 
 from __future__ import annotations

@@ -86,8 +86,8 @@ class StreamingDiversity:
 
     def errors(self) -> dict[str, float]:
         """How far each of the values may be from the exact one of the same rows: for HyperLogLog
-        the relative standard error, else a bound, absolute for shares. Novelty against a sample of the
-        seeds' runs is about as good as a share of so many draws.
+        the relative standard error, else a bound, absolute for shares. Novelty against a sample of
+        the seeds' runs is about as good as a share of so many draws.
         """
         opening = 0.0 if self._openings.is_exact else 1 / _NUM_OPENINGS
         known = {"top_opening_share": opening, "vendi_words": 1e-3}
