@@ -60,8 +60,8 @@ class DiversityMeter:
             text = sample.completion[:MAX_TEXT_CHARS]
             self._reservoir.offer(sample.sample_id, text, sample.prompt.attributes)
             self._pending.append(words_of(text))
-        if len(self._pending) >= _BATCH:
-            self._flush()
+            if len(self._pending) == _BATCH:
+                self._flush()
 
     def snapshot(self) -> dict[str, float]:
         """Figures of all rows so far for a progress line, within some milliseconds."""
