@@ -4,7 +4,8 @@
 # make peers  the tests against real servers of other makes
 # make check  format, lint, types, import order
 # make fmt    format the code
-# make bench  rows per second and their cost, simulated and over loopback; chunks of a stream, rules
+# make bench  rows per second and their cost, simulated and over loopback; chunks of a stream, rules,
+#             near-duplicates
 # make docs   write the generated pages of docs/ again
 
 PYTHON ?= python3
@@ -66,6 +67,7 @@ bench: $(BENCH_READY)
 	@$(BIN)/python benchmarks/sse.py
 	@$(BIN)/python benchmarks/stages.py validation
 	@$(BIN)/python benchmarks/stages.py noise
+	@$(BIN)/python benchmarks/selection.py --memory-rows 1000000
 
 docs: $(READY)
 	@$(BIN)/python -m typer weave_async.cli.main utils docs --name weave-async --output docs/cli.md
