@@ -1,6 +1,6 @@
 # make demo   a dataset from the seed rows in examples/, made by the local model
 # make test   every default test
-# make torture  the long tests: 200 kills and their like, and bugs that must be caught
+# make torture  the long tests: 200 kills, bugs that must be caught, other examples each time
 # make peers  the tests against real servers of other makes
 # make check  format, lint, types, import order
 # make fmt    format the code
@@ -38,6 +38,7 @@ test: $(READY)
 
 torture: $(READY)
 	@$(BIN)/python -m pytest -m torture
+	@RANDOM_EXAMPLES=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 	@$(BIN)/python tests/seeded_bugs.py
 
 $(PEERS_READY): $(READY)

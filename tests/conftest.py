@@ -29,7 +29,10 @@ from weave_async.records import (
 
 # How long an example takes says nothing on a busy machine.
 unhurried = hypothesis_settings(
-    hypothesis_settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    hypothesis_settings(),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="RANDOM_EXAMPLES" not in os.environ,  # CI decides alike, however often it runs
 )
 hypothesis_settings.register_profile("unhurried", unhurried)
 hypothesis_settings.load_profile("unhurried")

@@ -6,7 +6,7 @@ the rows alone: not on their order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from heapq import heappush, heappushpop
 
@@ -64,11 +64,15 @@ class ExamplePool:
                 f"{self._num - 1} different rows beside this one to choose from"
             )
 
-    def drawn_for(self, digest: int, prompt_id: str, sample_index: int) -> list[Row]:
-        """Different rows, and none of them the one with ``digest``."""
+    def drawn_for(
+        self, digest: int, prompt_id: str, sample_index: int, among: Sequence[int] | None = None
+    ) -> list[Row]:
+        """Different rows, and none of them the one with ``digest``; of those at the places
+        ``among``, of which there must be one more than is wanted, or of all.
+        """
         rng = rng_for(self._run_seed, prompt_id, sample_index, "examples")
-        one_more = min(self._num + 1, len(self._rows))
-        numbers = rng.sample(range(len(self._rows)), one_more)
+        places = range(len(self._rows)) if among is None else among
+        numbers = rng.sample(places, min(self._num + 1, len(places)))
         others = [number for number in numbers if self._digests[number] != digest]
         return [self._rows[number] for number in others[: self._num]]
 

@@ -18,11 +18,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain, count, islice, pairwise, repeat
+from math import ceil
 from typing import Any
 
 import orjson
 
 from weave_async import registry
+from weave_async.controller import dimensions
+from weave_async.controller.dimensions import Dimension
+from weave_async.controller.steering import Steering
 from weave_async.conversations import conversation_of, is_conversation
 from weave_async.errors import InputError, RecipeError
 from weave_async.examples import ExamplePool
@@ -109,6 +113,8 @@ class Plan:
                 'a column is written "{{ question }}"'
             )
         self._examples = self._example_pool(examples or source)
+        self._example_groups = self._groups_of_examples()
+        self.steering = self._new_steering()
         self.inspection = self._inspect()
         self.num_samples = self._count(num_samples)
 
@@ -143,12 +149,16 @@ class Plan:
             prompts["examples"] = shown
         if self._n > 1:
             generate["n"] = self._n
-        return {
+        asks = {
             "seed": self._recipe.seed,
             "prompts": prompts,
             "generate": generate,
             "mix": self.described_mix(),
         }
+        if self.steering is not None:  # which weights a sample is drawn by depends on its place
+            rows = blake2b(self.inspection.digests.tobytes(), digest_size=8).hexdigest()
+            asks["controller"] = {**resolved["controller"], "rows": rows}
+        return asks
 
     def described_mix(self) -> list[dict[str, Any]]:
         """The endpoints and models that samples are divided among, without their addresses."""
@@ -167,6 +177,7 @@ class Plan:
         """Round after round over the source, a new draw in each, until there are enough.
 
         ``is_wanted`` is asked by ordinal, when its turn comes; other samples cost next to nothing.
+        With a controller, only those can be wanted whose round is decided: see ``is_decided``.
         Raises ``InputError`` when the source is no longer what it was at the first reading.
         """
         rows = chain.from_iterable(self._good_rows() for _ in repeat(None))
@@ -180,8 +191,12 @@ class Plan:
             if drawn is None:
                 if row is None or digest_of(row.values) != (digest := self._digest_of(ordinal)):
                     raise self._changed_meanwhile()
-                drawn = self._draw(prompt_id, sample_index - place, digest, row)
+                drawn = self._draw(prompt_id, sample_index - place, digest, row, ordinal)
             yield self._sample(ordinal, prompt_id, sample_index, drawn)
+
+    def is_decided(self, ordinal: int) -> bool:
+        """Whether it is known what this sample asks: always, where no controller decides it."""
+        return self.steering is None or self.steering.is_decided(ordinal)
 
     def sample_ids(self) -> Iterator[str]:
         """The ids of all samples in their order, without reading a row."""
@@ -277,18 +292,20 @@ class Plan:
             "again to ask for what is new in it"
         )
 
-    def _draw(self, prompt_id: str, sample_index: int, digest: int, row: Row) -> _Drawn:
-        """For a group whose first sample has this index."""
-        recipe = self._recipe
-        attributes = self._draw_attributes(prompt_id, sample_index)
+    def _draw(
+        self, prompt_id: str, sample_index: int, digest: int, row: Row, ordinal: int
+    ) -> _Drawn:
+        """For a group whose first sample has this index; ``ordinal`` is of any of them."""
+        attributes = self._draw_attributes(prompt_id, sample_index, ordinal)
         examples: Sequence[Row] = ()
         if self._examples is not None:
-            examples = self._examples.drawn_for(digest, prompt_id, sample_index)
+            among = self._examples_among(prompt_id, sample_index, ordinal)
+            examples = self._examples.drawn_for(digest, prompt_id, sample_index, among)
         number = 0
         if len(self._endpoints) > 1:
-            number = self._mix.draw(fraction_for(recipe.seed, prompt_id, sample_index, "mix"))
+            number = self._mix.draw(self._fraction(prompt_id, sample_index, "mix", ordinal))
         params = {
-            name: value.draw(fraction_for(recipe.seed, prompt_id, sample_index, f"params:{name}"))
+            name: value.draw(self._fraction(prompt_id, sample_index, f"params:{name}", ordinal))
             for name, value in self._drawn_params.items()
         }
         params.update(row.params)
@@ -318,12 +335,70 @@ class Plan:
         prompt = Prompt(prompt_id, sample_index, messages, attributes, origin, columns)
         return Sample(ordinal, prompt, request, endpoint.name, seed)
 
-    def _draw_attributes(self, prompt_id: str, sample_index: int) -> dict[str, Any]:
-        seed = self._recipe.seed
+    def _draw_attributes(
+        self, prompt_id: str, sample_index: int, ordinal: int = 0
+    ) -> dict[str, Any]:
         return {
-            name: attribute.draw(fraction_for(seed, prompt_id, sample_index, f"attribute:{name}"))
+            name: attribute.draw(
+                self._fraction(prompt_id, sample_index, f"attribute:{name}", ordinal)
+            )
             for name, attribute in self._attributes.items()
         }
+
+    def _fraction(self, prompt_id: str, sample_index: int, stage: str, ordinal: int) -> float:
+        """What is drawn for one choice, as it was decided for the round of this sample."""
+        fraction = fraction_for(self._recipe.seed, prompt_id, sample_index, stage)
+        return (
+            fraction if self.steering is None else self.steering.fraction(stage, fraction, ordinal)
+        )
+
+    def _examples_among(
+        self, prompt_id: str, sample_index: int, ordinal: int
+    ) -> Sequence[int] | None:
+        """The group that examples are drawn from, where a controller chooses between groups."""
+        if self.steering is None or "examples" not in self.steering.dimensions:
+            return None
+        fraction = fraction_for(self._recipe.seed, prompt_id, sample_index, "examples")
+        return self._example_groups[self.steering.arm("examples", fraction, ordinal)]
+
+    def _new_steering(self) -> Steering | None:
+        """What a controller steers, if one is wanted: all that is drawn, but what is to be left."""
+        wanted = self._recipe.controller
+        if wanted is None:
+            return None
+        found = list(self._dimensions(wanted.bins))
+        known = sorted({each.short_name for each in found})
+        for name in wanted.leave:
+            if name not in known:
+                raise RecipeError("controller.leave: " + registry.unknown("choice", name, known))
+        steered = {
+            each.name: each
+            for each in found
+            if each.can_be_steered and each.short_name not in wanted.leave
+        }
+        if not steered:
+            logger.warning(
+                "the controller has nothing to steer: give the mix two models, or a parameter or "
+                "an attribute several values"
+            )
+            return None
+        round_size = ceil(wanted.round / self._n) * self._n  # whole groups
+        return Steering(round_size, wanted.lag, steered)
+
+    def _dimensions(self, num_bins: int) -> Iterator[Dimension]:
+        """All that is drawn for each prompt, by the stage that it is drawn for."""
+        models = [f"{each.name}: {each.model}" for each in self._endpoints]
+        yield dimensions.of_values("mix", models, self._mix.weights, most_arms=len(models))
+        groups = [f"group {number}" for number, _ in enumerate(self._example_groups, 1)]
+        if groups:
+            yield dimensions.of_values("examples", groups, None)
+        shapes = {f"params:{name}": shape for name, shape in self._drawn_params.items()}
+        shapes |= {f"attribute:{name}": shape for name, shape in self._attributes.items()}
+        for name, shape in shapes.items():
+            if isinstance(shape, Choice):
+                yield dimensions.of_values(name, shape.choice, shape.weights)
+            elif isinstance(shape, Uniform):
+                yield dimensions.of_range(name, shape.uniform, num_bins)
 
     def _example_pool(self, source: Source) -> ExamplePool | None:
         prompts = self._recipe.prompts
@@ -342,6 +417,17 @@ class Plan:
             name=wanted.source or prompts.source,
             skips_bad_rows=prompts.on_bad_row == "skip",
         )
+
+    def _groups_of_examples(self) -> list[list[int]]:
+        """Examples that look alike, as far as a controller is to choose between them."""
+        prompts, pool = self._recipe.prompts, self._examples
+        if self._recipe.controller is None or prompts.examples is None or pool is None:
+            return []
+        from weave_async.controller.grouping import groups_alike, num_groups_of  # loads numpy
+
+        texts = [" ".join(map(str, row.values.values())) for row in pool]
+        num_groups = num_groups_of(len(texts), least=prompts.examples.num + 1)
+        return groups_alike(texts, num_groups) if num_groups > 1 else []
 
 
 def _renderer_of(recipe: Recipe) -> Renderer:

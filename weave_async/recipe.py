@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -30,6 +31,8 @@ from pydantic import (
 
 from weave_async import recipe_file, registry
 from weave_async.errors import InputError, RecipeError
+from weave_async.gates import OF_THE_RUN, Gate
+from weave_async.metrics.catalogue import CATALOGUE
 
 NAME_PATTERN = r"^\w[\w.-]*$"
 
@@ -365,11 +368,121 @@ class StageLimits(_Model):
     )
 
 
+class Measure(_Model):
+    """What of the written rows is measured while the run goes on: diversity, and bias."""
+
+    label: str | None = Field(
+        None,
+        description="The attribute or column, or the key of answers in JSON, that holds a row's "
+        "label: lengths and words are told by it.",
+    )
+    embedder: Literal["ngrams", "minilm"] = Field(
+        "ngrams",
+        description="What tells how near two texts are: ngrams by their characters, minilm by "
+        "meaning (extra `embeddings`), at 170 texts/s.",
+    )
+
+
+def _measure_from(value: Any) -> Any:
+    """``on`` and ``off`` → all of it by default, or nothing."""
+    if value in ("on", True):
+        return {}
+    if value is None or value in ("off", False):
+        return None
+    if isinstance(value, str):
+        raise ValueError("expected on, off or options, as {label: topic}")
+    return value
+
+
+MeasureSpec = Annotated[
+    Measure | None,
+    BeforeValidator(_measure_from),
+    WithJsonSchema(
+        {"anyOf": [{"enum": ["on", "off", None]}, Measure.model_json_schema()], "default": "on"}
+    ),
+]
+
+
+def _known_metric(name: str) -> str:
+    known = [*OF_THE_RUN, *CATALOGUE]
+    if name not in known:
+        raise ValueError(registry.unknown("metric", name, known))
+    return name
+
+
+def _condition(value: Any) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f'say which way: ">= {value}" or "<= {value}"')
+    if not isinstance(value, str):
+        raise ValueError('expected a comparison with a number, as ">= 40" or "<= 0.05"')
+    Gate.parsed("", value)
+    return value
+
+
+Requirements = dict[
+    Annotated[str, AfterValidator(_known_metric)],
+    Annotated[str, BeforeValidator(_condition)],
+]
+
+
 class Output(_Model):
     """What is written."""
 
     format: Literal["messages"] = Field("messages", description="The shape of a row.")
     to: list[str] = Field(["jsonl"], min_length=1, description="File formats.")
+
+
+class Controller(_Model):
+    """What is asked next depends on what came so far: models, parameters and attributes that bring
+    more new text for a token are drawn more often. ``on`` means all as it is by default.
+    """
+
+    round: int = Field(
+        200,
+        ge=10,
+        le=100_000,
+        description="Samples that are drawn by the same weights; twice the requests in flight, at "
+        "least, so that none of them waits for a decision.",
+    )
+    lag: int = Field(
+        1,
+        ge=1,
+        le=10,
+        description="Rounds that are answered while the next one is decided without them.",
+    )
+    floor: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="Share of its weight in the recipe that each choice keeps, whatever it brings.",
+    )
+    step: float = Field(
+        0.5, gt=0, le=1, description="How much of the way to new weights a round goes."
+    )
+    memory: float = Field(
+        0.8, gt=0, le=1, description="What evidence counts for after each further round."
+    )
+    bins: int = Field(4, ge=2, le=20, description="Parts that a `uniform` range is steered by.")
+    leave: list[str] = Field(
+        [],
+        description="What stays as the recipe has it: `mix`, parameters or attributes by name, as "
+        "labels whose shares are meant.",
+    )
+
+
+def _controller_from(value: Any) -> Any:
+    """``on`` and ``off``, which YAML may have made true and false."""
+    if value in ("off", False):
+        return None
+    if value in ("on", True):
+        return {}
+    if isinstance(value, str):
+        raise ValueError("expected on, off, or options such as {round: 400}")
+    return value
+
+
+def _or_a_switch(schema: dict[str, Any]) -> None:
+    schema["anyOf"].insert(0, {"enum": ["on", "off", True, False]})
 
 
 class Recipe(_Model):
@@ -393,6 +506,19 @@ class Recipe(_Model):
         "Each time is a request of its own.",
     )
     stages: StageLimits = StageLimits()
+    controller: Annotated[Controller | None, BeforeValidator(_controller_from)] = Field(
+        None,
+        description="Steer what is asked by what came: on, off, or options.",
+        json_schema_extra=_or_a_switch,
+    )
+    measure: MeasureSpec = Field(
+        Measure(), description="Measuring diversity and bias of what is written: on, off, options."
+    )
+    require: Requirements = Field(
+        {},
+        description="What the finished dataset must come up to, by metric: "
+        '{vendi: ">= 40", top_opening_share: "<= 0.05"}. Where it does not, the exit code is 3.',
+    )
     output: Output = Output()
 
     _folder: Path = Path()
@@ -405,6 +531,18 @@ class Recipe(_Model):
                 f"{self.generate.n}: each prompt is asked for so many completions at once"
             )
         return self
+
+    @model_validator(mode="after")
+    def _what_is_required_is_measured(self) -> Self:
+        missing = [name for name in self.require if name not in OF_THE_RUN]
+        if self.measure is None and missing:
+            raise ValueError(f"`require` needs {missing[0]}, and `measure` is off")
+        return self
+
+    @property
+    def gates(self) -> list[Gate]:
+        """What is required, in the order of the recipe."""
+        return [Gate.parsed(name, condition) for name, condition in self.require.items()]
 
     @property
     def num_draws(self) -> int:
@@ -469,7 +607,7 @@ class Recipe(_Model):
         """The same recipe with some keys replaced; nested mappings change only what they name."""
         data = self.model_dump()
         for key, value in changes.items():
-            data[key] = {**data[key], **value} if isinstance(value, dict) else value
+            data[key] = {**(data[key] or {}), **value} if isinstance(value, dict) else value
         changed = type(self).model_validate(data)
         changed._folder = self._folder
         return changed

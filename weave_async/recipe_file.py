@@ -126,6 +126,8 @@ def explain(error: ValidationError, root: yaml.Node, where: str, model: type[Bas
         message = f"did you mean {{uniform: {problem['input']}}}?"
     if problem["type"] == "value_error" and isinstance(problem["input"], dict):
         return f"{place}: {name}: {message}"  # a rule among several keys, which it names
+    if _KEY in problem["loc"]:
+        return f"{place}: {name}: {message}"  # the key is what is wrong, and is named
     return f"{place}: {name}: {message}, got {problem['input']!r}"
 
 
@@ -138,8 +140,12 @@ _PLAINLY = {
 """What pydantic says in its own terms, in those of a recipe."""
 
 
+_KEY = "[key]"
+"""Behind a key, where pydantic means the key itself."""
+
+
 def _is_union_tag(step: int | str) -> bool:
-    return str(step).startswith(("<", "function-"))
+    return step == _KEY or str(step).startswith(("<", "function-"))
 
 
 def _line_of(node: yaml.Node, steps: list[int | str]) -> int:

@@ -33,6 +33,7 @@ from weave_async.parts import (
     advisors_of,
     columns_read_by,
     consulted_by,
+    decisions_of,
     endpoints_asked,
     examples_source_of,
     num_samples_asked,
@@ -123,6 +124,7 @@ async def revalidate(path: Path, changed: Recipe | None = None) -> Revalidation:
         plan.require_columns(columns_read_by([*stages, *selectors]))
         folder.open()
         stack.callback(folder.close)
+        decisions_of(plan, folder)
         journal = Journal(folder.journal, asks=plan.asks())
         stack.callback(journal.close)
         workers = workers_of(recipe, spec, stages)
@@ -217,7 +219,7 @@ def _leave_out(
 
 
 def _answers(plan: Plan, journal: Journal) -> Iterator[Sample]:
-    for sample in plan.samples():
+    for sample in plan.samples(plan.is_decided):
         answered = journal.recall(sample) if journal.may_hold(sample.sample_id) else None
         if answered is not None and answered.failure is None:
             yield answered

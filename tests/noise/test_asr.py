@@ -44,7 +44,15 @@ def test_marks_and_capitals_go_and_numbers_are_said(text: str, as_heard: str) ->
 
 
 @pytest.mark.parametrize(
-    "text", ["say 20 5 times", "say 100 and 5", "of $49.90 each", "code 12345678", "the 1980s"]
+    "text",
+    [
+        "say 20 5 times",
+        "say 100 and 5",
+        "of $49.90 each",
+        "code 12345678",
+        "the 1980s",
+        "1000000 °C",
+    ],
 )
 def test_a_number_that_would_be_another_when_said_stays(text: str) -> None:
     assert heard(text) == text

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
 from weave_async.cli.console import ConsoleLog, printable, stderr_console, write_to_stderr
+from weave_async.gates import shown
 from weave_async.run import Run
 
 LIVE_INTERVAL_S, LINE_INTERVAL_S = 0.25, 5.0
@@ -115,6 +116,8 @@ def figures(run: Run, width: int) -> str:
     ):
         if count:
             parts.append(f"{count} {name}")
+    if (vendi := metrics.diversity.get("vendi_words")) is not None:
+        parts.append(f"vendi of words {shown(vendi)}")
     parts += [f"{metrics.output_tokens_per_s:,.0f} tok/s", f"{run.num_in_flight} in flight"]
     if (p95_s := metrics.e2e_s(95)) is not None:
         parts.append(f"p50 {metrics.e2e_s(50):.2f} s, p95 {p95_s:.2f} s")

@@ -21,12 +21,14 @@
 - ``answers_per_s``: ``asked_now`` per second of this run's wall time.
 - ``output_tokens``: as endpoints report them; ``None`` counts as nothing.
 - ``stages``: what each has taken: see ``stage_times``.
+- ``diversity``: a few figures of what was written, as of the last look: see ``catalogue``.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from statistics import quantiles
 from typing import Any
@@ -70,6 +72,7 @@ class RunMetrics:
     varied: Counter[str] = field(default_factory=Counter)
     changes: Counter[str] = field(default_factory=Counter)
     unvaried: Counter[str] = field(default_factory=Counter)
+    diversity: Mapping[str, float] = field(default_factory=dict)
     drift_gate: str | None = None
     """How texts are compared with what noise has made of them, where it may change words."""
     rule_watch: RuleWatch = field(default_factory=lambda: RuleWatch(()))
@@ -242,6 +245,7 @@ class RunMetrics:
             "p50_s": _rounded(self.e2e_s(50)),
             "p95_s": _rounded(self.e2e_s(95)),
             "eta_s": _rounded(self.eta_s),
+            "diversity": dict(self.diversity),
         }
 
 

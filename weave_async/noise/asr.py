@@ -59,7 +59,7 @@ class AsrNoise:
         for start, end in passage.words:
             word = text[start:end]
             lower = word.lower()
-            if lower != word:
+            if lower != word and text[start - 1 : start] != "°":
                 sites.append(Edit(start, end, lower))
             if lower in HOMOPHONES and not follows_number(text, start):  # two hour, our
                 alike.append((start, end, word))
