@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +85,20 @@ def test_another_thing_to_compare_is_refused() -> None:
 def test_the_memory_is_no_option() -> None:
     with pytest.raises(RecipeError, match=r"unknown option '_first'\. Known: on, against"):
         registry.build("selector", "exact", {"_first": {}})
+
+
+def test_what_another_file_holds_is_refused(make_sample: MakeSample, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"completion": "No."}\n{"completion": "yes. "}\n{"completion": "YES."}\n')
+    select = registry.build("selector", "exact", {"against": [str(file)]})
+    select.prepare()
+    verdict = selected(select, make_sample("Yes."))
+    assert (verdict.reason, verdict.evidence) == ("duplicate", {"of": f"{file}:2"})
+    assert selected(select, make_sample("Maybe.")).passed
+
+
+def test_the_prompt_can_be_compared(make_sample: MakeSample) -> None:
+    select = ExactSelector(on="prompt")
+    assert selected(select, make_sample("Yes.", user="Tea?", ordinal=0)).passed
+    assert selected(select, make_sample("Yes.", user="Coffee?", ordinal=1)).passed
+    assert not selected(select, make_sample("No.", user="tea?", ordinal=2)).passed

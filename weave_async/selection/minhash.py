@@ -16,7 +16,7 @@ from weave_async.features.ngrams import char_ngram_hashes, mixed
 
 _MOST = np.uint32(0xFFFFFFFF)
 _CHUNK_HASHES = 1024
-"""As many at once as leave the work in the processor's cache: 0.6 MB for 140 orders."""
+"""As many at once as leave the work in the processor's cache: 1 MB for 256 orders."""
 _GROUP_CHARS = 1 << 16
 """Texts are hashed together up to here: numpy is called a few times for each group."""
 
