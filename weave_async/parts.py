@@ -57,6 +57,9 @@ logger = logging.getLogger(__name__)
 DEFAULT_MAX_CONCURRENCY = 16
 MOST_WORKERS = 8
 """Unless a recipe says otherwise: each holds its parts, and maybe their models, in memory."""
+ROUNDS_IN_FLIGHT = 3
+"""So many times the requests in flight are asked while a round is decided, so that a slow answer
+holds up none of them: by ``benchmarks/controller.py``, at a sigma of the latency of 0.5."""
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
@@ -414,11 +417,12 @@ def controller_of(
             size,
             plan.num_samples,
         )
-    elif size < 2 * max_concurrency:
+    elif size * steering.lag < ROUNDS_IN_FLIGHT * max_concurrency:
         logger.warning(
-            "controller.round, %d, is less than twice the %d requests that can be in flight: some "
-            "will wait for its decisions",
-            size,
+            "controller.round × controller.lag, %d, is less than %d times the %d requests that can "
+            "be in flight: some will wait for its decisions",
+            size * steering.lag,
+            ROUNDS_IN_FLIGHT,
             max_concurrency,
         )
     return Controller(
