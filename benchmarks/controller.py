@@ -76,6 +76,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=5, help="pairs of runs [5]")
     parser.add_argument("--tokens", type=int, default=120_000, help="budget of a run [120000]")
     parser.add_argument("--round", type=int, default=200, help="samples of a round [200]")
+    parser.add_argument("--lag", type=int, default=1, help="rounds decided without [1]")
     parser.add_argument("--even", action="store_true", help="arms that do not differ")
     parser.add_argument("--latency-ms", type=float, default=500, help="of an answer [500]")
     parser.add_argument("--spread", type=float, default=0.25, help="sigma of the latency [0.25]")
@@ -90,7 +91,9 @@ def worth(given: argparse.Namespace) -> str:
     plain, steered = [], []
     for seed in range(given.seeds):
         plain.append(made(budgeted(given, seed, "off"), f"plain{seed}"))
-        steered.append(made(budgeted(given, seed, {"round": given.round}), f"steered{seed}"))
+        steered.append(
+            made(budgeted(given, seed, {"round": given.round, "lag": given.lag}), f"steered{seed}")
+        )
     num_rows = [
         min(len(one.texts), len(other.texts)) for one, other in zip(plain, steered, strict=True)
     ]
@@ -115,7 +118,8 @@ def worth(given: argparse.Namespace) -> str:
         for name, before, after in figures
     ]
     arms = "even" if given.even else "uneven"
-    title = f"{arms} arms, {given.tokens:,} tokens, rounds of {given.round}, {given.seeds} seeds"
+    rounds = f"rounds of {given.round}, lag {given.lag}"
+    title = f"{arms} arms, {given.tokens:,} tokens, {rounds}, {given.seeds} seeds"
     return f"\n{title}\n{table(['', 'without', 'with', 'change, 95 %'], rows)}"
 
 
@@ -134,7 +138,7 @@ def speed(given: argparse.Namespace) -> str:
     answered: dict[str, list[float]] = {"off": [], "on": []}
     for repeat in range(given.repeats):
         for switch in answered:
-            controller: Any = {"round": given.round} if switch == "on" else "off"
+            controller: Any = {"round": given.round, "lag": given.lag} if switch == "on" else "off"
             # Two models are two endpoints, each with a limit of its own.
             run = made(slow(given, controller), f"{switch}{repeat}", given.in_flight // 2)
             answered[switch].append(run.asked / run.elapsed_s)
@@ -145,7 +149,7 @@ def speed(given: argparse.Namespace) -> str:
     ]
     title = (
         f"{given.latency_ms:g} ms, sigma {given.spread:g}, {given.in_flight} in flight, rounds of "
-        f"{given.round}, {given.rows} rows; {ideal:.1f}/s if all were always out"
+        f"{given.round}, lag {given.lag}, {given.rows} rows; {ideal:.1f}/s if all were always out"
     )
     return f"\n{title}\n{table(['', 'requests/s', 'least–most'], rows)}"
 

@@ -63,6 +63,9 @@ MOST_WORKERS = 8
 MOST_SEEDS_COMPARED = 2000
 ROWS_MEASURED_EXACTLY = 500
 """At the end of a run, which waits for it; compressing takes most of the time."""
+ROUNDS_IN_FLIGHT = 3
+"""So many times the requests in flight are asked while a round is decided, so that a slow answer
+holds up none of them: by ``benchmarks/controller.py``, at a sigma of the latency of 0.5."""
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
@@ -480,11 +483,12 @@ def controller_of(
             size,
             plan.num_samples,
         )
-    elif size < 2 * max_concurrency:
+    elif size * steering.lag < ROUNDS_IN_FLIGHT * max_concurrency:
         logger.warning(
-            "controller.round, %d, is less than twice the %d requests that can be in flight: some "
-            "will wait for its decisions",
-            size,
+            "controller.round × controller.lag, %d, is less than %d times the %d requests that can "
+            "be in flight: some will wait for its decisions",
+            size * steering.lag,
+            ROUNDS_IN_FLIGHT,
             max_concurrency,
         )
     return Controller(

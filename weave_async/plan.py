@@ -391,7 +391,7 @@ class Plan:
 
     def _dimensions(self, num_bins: int) -> Iterator[Dimension]:
         """All that is drawn for each prompt, by the stage that it is drawn for."""
-        models = [f"{each.name}: {each.model}" for each in self._endpoints]
+        models = [f"{each.provider}: {each.model}" for each in self._endpoints]
         yield dimensions.of_values("mix", models, self._mix.weights, most_arms=len(models))
         groups = [f"group {number}" for number, _ in enumerate(self._example_groups, 1)]
         if groups:

@@ -391,8 +391,8 @@ class Controller(_Model):
         200,
         ge=10,
         le=100_000,
-        description="Samples that are drawn by the same weights; twice the requests in flight, at "
-        "least, so that none of them waits for a decision.",
+        description="Samples that are drawn by the same weights; with `lag` times as many as three "
+        "times the requests in flight, hardly any waits for a decision.",
     )
     lag: int = Field(
         1,

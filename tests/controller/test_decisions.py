@@ -11,7 +11,7 @@ from weave_async.controller.decisions import Decision, DecisionLog
 from weave_async.errors import RunFolderError, StorageError
 
 PATH = Path("decisions.jsonl")
-SHAPE = {"round": 20, "lag": 1, "dimensions": {"mix": ["a", "b"]}}
+SHAPE = {"round": 20, "lag": 1, "dimensions": {"mix": 2}}
 
 
 def decision(number: int, first: float = 0.25) -> Decision:
@@ -79,9 +79,9 @@ def test_another_version_is_refused_and_told() -> None:
 
 def test_decisions_about_other_arms_are_none_and_are_replaced() -> None:
     written(2)
-    log = DecisionLog(PATH, {**SHAPE, "dimensions": {"mix": ["a", "c"]}})
+    log = DecisionLog(PATH, {**SHAPE, "dimensions": {"mix": 3}})
     assert log.decisions == []
-    log.append(decision(2, 0.75))
+    log.append(Decision(2, 40, {"mix": [0.5, 0.25, 0.25]}))
     assert len(PATH.read_text().splitlines()) == 2
 
 

@@ -302,6 +302,28 @@ def test_examples_that_lead_to_what_is_rejected_are_shown_less_often() -> None:
     assert min(sum(weights[:4]), sum(weights[4:])) < 0.2  # each half looks alike
 
 
+def test_a_mix_of_one_model_twice_is_drawn_again_as_it_was() -> None:
+    mix = [{"endpoint": UNEVEN, "model": "lively"}] * 2
+    asyncio.run(finished(run_of(recipe_of(100, generate={"mix": mix}))))
+    assert asyncio.run(revalidate(Path("out"))).num_answers == 100
+
+
+def test_another_model_in_the_mix_costs_only_its_own_answers() -> None:
+    asyncio.run(finished(run_of(recipe_of(100))))
+    mix = [{"endpoint": UNEVEN, "model": model} for model in ("lively", "other")]
+    asked = len(
+        [
+            row
+            for name in ("samples", "rejected")
+            for row in rows_in("out", name)
+            if row["lineage"]["model"] == "dull"
+        ]
+    )
+    changed = run_of(recipe_of(100, generate={"mix": mix}), accept_changes=True)
+    summary = asyncio.run(finished(changed))
+    assert (summary.recalled, summary.asked_now) == (100 - asked, asked)
+
+
 def test_the_audit_tells_whether_the_decisions_are_whole() -> None:
     asyncio.run(finished(run_of(recipe_of(100))))
     assert audit(Path("out")).passed

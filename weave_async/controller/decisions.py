@@ -125,9 +125,9 @@ def _decision_in(
 ) -> Decision:
     """Raises what a damaged entry leads to."""
     decision = Decision(entry["round"], entry["first_ordinal"], entry["weights"], entry["evidence"])
-    for name, labels in shape["dimensions"].items():
+    for name, num_arms in shape["dimensions"].items():
         weights = decision.weights[name]
-        if len(weights) != len(labels) or min(weights) < 0 or not sum(weights) > 0:
+        if len(weights) != num_arms or min(weights) < 0 or not sum(weights) > 0:
             raise ValueError(f"weights of {name}: {weights}")
     if decision.round != 1 + shape["lag"] + len(before):
         raise ValueError(f"round {decision.round} stands where another should")

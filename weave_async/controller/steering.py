@@ -46,8 +46,12 @@ class Steering:
 
     @property
     def shape(self) -> dict[str, Any]:
-        """What decisions depend on: those of another shape say nothing about these rounds."""
-        arms = {name: list(dimension.labels) for name, dimension in self.dimensions.items()}
+        """What decisions depend on: those of another shape say nothing about these rounds.
+
+        What arms are called is no part of it: where one model takes the place of another, answers
+        of the others are still those to what was asked.
+        """
+        arms = {name: len(dimension.labels) for name, dimension in self.dimensions.items()}
         return {"round": self.round_size, "lag": self.lag, "dimensions": arms}
 
     def is_decided(self, ordinal: int) -> bool:
