@@ -71,6 +71,7 @@ docs: $(READY)
 	@$(BIN)/python -m typer weave_async.cli.main utils docs --name weave-async --output docs/cli.md
 	@$(BIN)/weave-async schema > docs/recipe.schema.json
 	@$(BIN)/python -m providers.preset_table docs/providers.md
+	@$(BIN)/python -m weave_async.metrics.catalogue_page docs/metrics.md
 
 clean:
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -22,10 +22,9 @@ from weave_async.metrics.corpus import Corpus
 from weave_async.metrics.estimate import (
     CannotTellError,
     Estimate,
-    jackknifed,
     seeded_order,
 )
-from weave_async.metrics.measuring import MEASURES, parts_of
+from weave_async.metrics.measuring import estimate_of, parts_of
 from weave_async.metrics.word_ngrams import SeedNgrams
 
 MAX_ROWS = 2_000
@@ -187,15 +186,7 @@ def _names(metrics: Sequence[str] | None, *, has_seeds: bool) -> list[str]:
 
 def _comparison(name: str, corpora: list[Corpus], parts: list[list[Corpus]]) -> Comparison:
     one, other = (
-        jackknifed(
-            MEASURES[name],
-            corpus,
-            left,
-            num_rows=len(corpus),
-            num_words=corpus.num_words,
-            bounds=CATALOGUE[name].bounds,
-        )
-        for corpus, left in zip(corpora, parts, strict=True)
+        estimate_of(name, corpus, left) for corpus, left in zip(corpora, parts, strict=True)
     )
     return Comparison(name, one, other, change_between(one, other, allow_unequal=True))
 

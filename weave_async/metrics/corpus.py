@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -38,6 +38,7 @@ class Corpus:
         self.attributes = attributes
         self.attribute_values = attribute_values or {}
         self._parent_rows = parent_rows
+        self._per_row: dict[Any, NDArray[Any]] = {}
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -85,16 +86,37 @@ class Corpus:
             return parent.word_hashes[places + np.repeat(starts, self.lengths)]
         return word_hashes(self.words)
 
+    def per_row(self, measure: Callable[[Corpus], NDArray[Any]]) -> NDArray[Any]:  # (N, …)
+        """What a function has for each row by itself, found once for a corpus and all its parts."""
+        if measure not in self._per_row:
+            if self._parent_rows:
+                parent, rows = self._parent_rows
+                self._per_row[measure] = parent.per_row(measure)[rows]
+            else:
+                self._per_row[measure] = measure(self)
+        return self._per_row[measure]
+
     def ngrams(self, n: int) -> tuple[Hashes, NDArray[np.intp]]:  # (G,) (G,)
         """The hash of each run of ``n`` words, and its row."""
         return word_ngrams(self.word_hashes, self.rows_of_words, n)
 
-    @cached_property
+    @property
     def embeddings(self) -> NDArray[np.float32]:  # (N, D)
         """One row of length 1 per text. Raises ``ValueError`` where there is no embedder."""
-        if self._parent_rows:
+        return self.per_row(_embedded)
+
+    @cached_property
+    def products(self) -> NDArray[np.float64]:  # (D, D)
+        """``Xᵀ X`` of the embeddings; of most of another corpus' rows, its own less the others'."""
+        if self._parent_rows and 2 * len(self) > len(self._parent_rows[0]):
             parent, rows = self._parent_rows
-            return parent.embeddings[rows]
-        if self.embedder is None:
-            raise ValueError("no embedder was given")
-        return self.embedder.embed(self.texts)
+            left_out = np.delete(parent.embeddings, rows, axis=0).astype(np.float64)
+            return parent.products - left_out.T @ left_out
+        embeddings = self.embeddings.astype(np.float64)
+        return embeddings.T @ embeddings
+
+
+def _embedded(corpus: Corpus) -> NDArray[np.float32]:  # (N, D)
+    if corpus.embedder is None:
+        raise ValueError("no embedder was given")
+    return corpus.embedder.embed(corpus.texts)

@@ -86,14 +86,14 @@ def openings(words_by_row: Iterable[Sequence[str]]) -> Counter[str]:
     return Counter(opening_of(words) for words in words_by_row if words)
 
 
-def top_opening_share(corpus: Corpus) -> float:
+def top_opening(corpus: Corpus) -> tuple[int, int]:
+    """How many texts have the most common opening, of how many that have words."""
     counts = openings(corpus.words)
     if not counts:
         raise CannotTellError("no text has words")
-    return max(counts.values()) / counts.total()
+    return max(counts.values()), counts.total()
 
 
-def words_per_row(corpus: Corpus) -> float:
-    if not len(corpus):
-        raise CannotTellError("there are no rows")
-    return float(corpus.lengths.mean())
+def top_opening_share(corpus: Corpus) -> float:
+    count, total = top_opening(corpus)
+    return count / total

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from weave_async.metrics import attribute_coverage, lexical, self_bleu, semantic
@@ -13,6 +13,7 @@ from weave_async.metrics.estimate import (
     Estimate,
     jackknifed,
     rows_without_groups,
+    share_estimate,
 )
 
 Measure = Callable[[Corpus], float]
@@ -35,6 +36,26 @@ MEASURES: Mapping[str, Measure] = {
 }
 
 
+# Those that are the share of some rows have an interval of their own.
+_COUNTS: Mapping[str, Callable[[Corpus], tuple[int, int]]] = {
+    "top_opening_share": lexical.top_opening
+}
+
+
+def estimate_of(name: str, corpus: Corpus, parts: Sequence[Corpus]) -> Estimate:
+    """One metric with its interval. Raises ``CannotTellError`` where it has no value."""
+    if name in _COUNTS:
+        return share_estimate(*_COUNTS[name](corpus), num_words=corpus.num_words)
+    return jackknifed(
+        MEASURES[name],
+        corpus,
+        parts,
+        num_rows=len(corpus),
+        num_words=corpus.num_words,
+        bounds=CATALOGUE[name].bounds,
+    )
+
+
 def parts_of(corpus: Corpus, seed: int) -> list[Corpus]:
     """The corpus without each group of its rows in turn, for intervals."""
     return [corpus.take(rows) for rows in rows_without_groups(len(corpus), seed)]
@@ -49,14 +70,7 @@ def measured(
     absent: dict[str, str] = {}
     for name in names:
         try:
-            estimates[name] = jackknifed(
-                MEASURES[name],
-                corpus,
-                parts,
-                num_rows=len(corpus),
-                num_words=corpus.num_words,
-                bounds=CATALOGUE[name].bounds,
-            )
+            estimates[name] = estimate_of(name, corpus, parts)
         except CannotTellError as error:
             absent[name] = str(error)
     return estimates, absent

@@ -34,7 +34,7 @@ def self_bleu_by_row(corpus: Corpus) -> NDArray[np.float64]:  # (texts with word
         corpus = corpus.take(has_words)
     log_sum = np.zeros(len(corpus))
     for n in range(1, MAX_N + 1):
-        matches = _clipped_matches(corpus, n)
+        matches = clipped_matches(corpus, n)
         if n == 1:
             shares_a_word = matches > 0
         possible = np.maximum(1, corpus.lengths - n + 1)
@@ -43,7 +43,10 @@ def self_bleu_by_row(corpus: Corpus) -> NDArray[np.float64]:  # (texts with word
     return np.where(shares_a_word, scores, 0.0)
 
 
-def _clipped_matches(corpus: Corpus, n: int) -> NDArray[np.float64]:  # (N,)
+def clipped_matches(corpus: Corpus, n: int) -> NDArray[np.float64]:  # (N,)
+    """How many n-grams of each text the others have, each at most as often as one of them has it:
+    the numerator of BLEU's modified precision.
+    """
     hashes, rows = corpus.ngrams(n)
     if not len(hashes):
         return np.zeros(len(corpus))

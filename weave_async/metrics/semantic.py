@@ -26,7 +26,10 @@ Matrix = NDArray[np.float64]
 
 
 def vendi(corpus: Corpus) -> float:
-    return vendi_of(_embeddings(corpus))
+    embeddings = _embeddings(corpus)
+    if len(embeddings) < embeddings.shape[1]:
+        return vendi_of(embeddings)
+    return vendi_of_kernel(corpus.products)
 
 
 def vendi_of(embeddings: NDArray[np.floating]) -> float:  # (N, D), rows of length 1
@@ -51,10 +54,8 @@ def vendi_of_kernel(kernel: Matrix) -> float:
 
 def cluster_entropy(corpus: Corpus) -> float:
     """From 0, all texts in one cell, to 1, evenly over the cells."""
-    rows = _embeddings(corpus)
-    above = (rows @ _hyperplanes(rows.shape[1]) > 0).reshape(len(rows), NUM_DIVISIONS, CELL_BITS)
-    cells = above @ (1 << np.arange(CELL_BITS))  # (N, divisions)
-    entropies = [entropy_of(np.bincount(division)) for division in cells.T]
+    _embeddings(corpus)
+    entropies = [entropy_of(np.bincount(division)) for division in corpus.per_row(_cells).T]
     return float(np.mean(entropies)) / (CELL_BITS * math.log(2))
 
 
@@ -62,6 +63,12 @@ def entropy_of(counts: NDArray[np.integer]) -> float:
     """Of the shares that the counts are, in nats."""
     shares = counts[counts > 0] / counts.sum()
     return abs(float((shares * np.log(shares)).sum()))
+
+
+def _cells(corpus: Corpus) -> NDArray[np.intp]:  # (N, divisions)
+    rows = corpus.embeddings
+    above = (rows @ _hyperplanes(rows.shape[1]) > 0).reshape(len(rows), NUM_DIVISIONS, CELL_BITS)
+    return above @ (1 << np.arange(CELL_BITS))
 
 
 @cache

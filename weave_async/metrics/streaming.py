@@ -1,10 +1,11 @@
-"""Diversity of all rows so far, in about 2 MB however many there are.
+"""Diversity of all rows so far, in about 1 MB however many there are.
 
 Everything here but the rarest openings is the same in whatever order and batches the rows come.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ class StreamingDiversity:
     """``add`` takes the words of a batch of rows: some hundred of them, as each call costs 0.5 ms.
 
     - ``distinct_1`` to ``distinct_3``: HyperLogLog over the exact number of runs.
-    - ``novelty_2``, ``novelty_3``: exact, where there are seeds.
+    - ``novelty_2``, ``novelty_3``: exact, up to a million different runs in the seeds.
     - ``top_opening_share``: Space-Saving; too high by 1 / 2,000 at most.
     - ``vendi_words``: the Vendi score of words and pairs of words, hashed with signs into 128
       dimensions: cheap enough for every row, for the trend during a run. No embedder's figures can
@@ -85,11 +86,14 @@ class StreamingDiversity:
 
     def errors(self) -> dict[str, float]:
         """How far each of the values may be from the exact one of the same rows: for HyperLogLog
-        the relative standard error, else a bound, absolute for shares.
+        the relative standard error, else a bound, absolute for shares. Novelty against a sample of
+        the seeds' runs is about as good as a share of so many draws.
         """
         opening = 0.0 if self._openings.is_exact else 1 / _NUM_OPENINGS
-        known = {"top_opening_share": opening, "novelty_2": 0.0, "novelty_3": 0.0}
-        known["vendi_words"] = 1e-3
+        known = {"top_opening_share": opening, "vendi_words": 1e-3}
+        for n, (_, judged) in self._new_runs.items():
+            is_sampled = self._seeds is not None and self._seeds.is_sampled
+            known[f"novelty_{n}"] = 1 / math.sqrt(judged) if judged and is_sampled else 0.0
         return {name: known.get(name, RELATIVE_ERROR) for name in self.values()}
 
     def top_openings(self, num: int) -> list[dict[str, Any]]:

@@ -67,6 +67,11 @@ class SeedNgrams:
                 batch = []
         self._add(batch)
 
+    @property
+    def is_sampled(self) -> bool:
+        """Whether there were more than could be kept, so that novelty is an estimate."""
+        return min(self._bound_bits.values()) < 64
+
     def counts(self, grams: Hashes, n: int) -> tuple[int, int]:
         """How many of these n-grams are new, of how many that could be judged."""
         judged = self._below_bound(grams, n)
