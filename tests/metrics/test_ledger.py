@@ -131,4 +131,5 @@ def test_a_snapshot_is_there_at_any_moment(make_sample: MakeSample, clock: list[
         "p50_s": None,
         "p95_s": None,
         "eta_s": 0.5,
+        "diversity": {},
     }

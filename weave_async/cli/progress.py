@@ -103,6 +103,8 @@ class LiveProgress:
 def figures(run: Run, width: int) -> str:
     """``12.1/s · 0:31 left · 40 written · 3 rejected · 310 tok/s``, and more where it fits."""
     metrics = run.metrics
+    if metrics.stopped_at_s is not None and run.recipe.measure is not None:
+        return "measuring what was written"
     parts = [f"{metrics.answers_per_s:.1f}/s"]
     if metrics.eta_s is not None:
         minutes, seconds = divmod(round(metrics.eta_s), 60)
