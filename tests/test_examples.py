@@ -188,3 +188,30 @@ def test_of_a_large_source_a_fair_share_is_kept_whatever_its_order(
 
 def test_a_drawn_row_is_named_by_its_content() -> None:
     assert digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
+
+
+class GivenRows:
+    def __init__(self, rows: list[Row]) -> None:
+        self._rows = rows
+
+    def rows(self) -> list[Row]:
+        return self._rows
+
+
+def test_a_pool_that_covers_shows_all_before_one_comes_again() -> None:
+    rows = [Row({"text": str(number)}, f"rows:{number}") for number in range(12)]
+    pools = {
+        covers: examples.ExamplePool(
+            GivenRows(rows), run_seed=3, num=3, name="rows", skips_bad_rows=False, covers=covers
+        )
+        for covers in (False, True)
+    }
+    shown = {
+        covers: [
+            row.values["text"] for index in range(4) for row in pool.drawn_for(0, "a prompt", index)
+        ]
+        for covers, pool in pools.items()
+    }
+    assert len(set(shown[True])) == 12 > len(set(shown[False]))
+    others = [row.values["text"] for row in pools[True].drawn_for(0, "another", 0)]
+    assert others != shown[True][:3]

@@ -7,8 +7,9 @@ from random import Random
 
 import pytest
 
+from weave_async.attributes import Choice, FileChoice, Uniform
 from weave_async.errors import InputError, RecipeError
-from weave_async.recipe import Choice, FileChoice, Recipe, Uniform, json_schema
+from weave_async.recipe import Recipe, json_schema
 
 MINIMAL = "prompts: {source: seeds.jsonl}\n"
 

@@ -20,13 +20,13 @@ MAX_NODES = 100_000
 
 class _Loader(yaml.SafeLoader):
     """Reads ``on``, ``off``, ``yes`` and ``no`` as texts, as YAML 1.2 does: a selector has an
-    option ``on``, a choice may be between yes and no, and ``no`` is Norwegian.
+    option ``on``, a choice may be between yes and no, and ``no`` is Norwegian. Days are texts, too.
     """
 
 
-_BOOL = "tag:yaml.org,2002:bool"
+_BOOL, _DAY = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_BOOL, _DAY)]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(_BOOL, re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), "tTfF")
