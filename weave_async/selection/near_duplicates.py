@@ -32,7 +32,8 @@ class NearDuplicatesSelector:
 
     ``on`` says what is compared: the ``completion``, the ``prompt`` (all turns before it), or the
     whole conversation (``messages``). Copies of one answer, which noise makes, share their
-    completion on purpose: by it, they are no duplicates of each other.
+    completion on purpose: by it, they are no duplicates of each other. By the prompt, all draws of
+    one prompt are.
 
     ``against`` are folders of other runs, or files of rows (.jsonl, .csv, .txt), which are read
     before the first request: what is like one of theirs is rejected too.
