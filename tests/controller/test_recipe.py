@@ -6,7 +6,7 @@ import pytest
 
 from weave_async import Recipe
 from weave_async.errors import RecipeError
-from weave_async.recipe import Controller, json_schema
+from weave_async.recipe import Controller
 
 RECIPE = "prompts: {source: seeds.jsonl}\n"
 
@@ -47,6 +47,6 @@ def test_what_is_wrong_is_told_with_its_line(value: str, told: str) -> None:
 
 
 def test_the_schema_knows_the_switch_and_the_options() -> None:
-    shape = json_schema()["properties"]["controller"]["anyOf"]
+    shape = Recipe.model_json_schema()["properties"]["controller"]["anyOf"]
     assert shape[0] == {"enum": ["on", "off", True, False]}
     assert {"$ref": "#/$defs/Controller"} in shape
