@@ -4,11 +4,10 @@
 
 TEXTS has a text per line, of which the first ``--candidates`` different ones are embedded. Each
 strategy of `choose` picks ``k`` of them, with no quality to weigh, and so does chance, ten times.
-`Vendi score` is exp of the entropy of the eigenvalues of their kernel of cosines, divided by k
-(Friedman and Dieng, 2023): how many rows unlike each other they amount to; `nearest` the mean of
-each row's cosine with the nearest other one. Facility location, which represents rows rather than
-diversifies them, is there for comparison (pyversity's `cover`). Seconds are of one process and all
-its threads.
+`Vendi score` says how many rows unlike each other they amount to (as in `weave_async.metrics`);
+`nearest` is the mean of each row's cosine with the nearest other one. Facility location, which
+represents rows rather than diversifies them, is there for comparison (pyversity's `cover`). Seconds
+are of one process and all its threads.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ import pyversity
 from numpy.typing import NDArray
 
 from tables import table
+from weave_async.metrics.semantic import vendi_of
 from weave_async.selection.candidates import Candidates
 from weave_async.selection.choosing import Chooser, Strategy, first_of_equals
 from weave_async.selection.codes import codes_of
@@ -59,7 +59,7 @@ def main() -> None:
 def measured(candidates: Candidates, rows: Rows, k: int) -> Iterator[tuple[str, ...]]:
     rng = np.random.default_rng(0)
     drawn = [rows[rng.choice(len(rows), k, replace=False)] for _ in range(NUM_DRAWS)]
-    scores = [vendi_score(each) for each in drawn]
+    scores = [vendi_of(each) for each in drawn]
     nearest = fmean(mean_nearest(each) for each in drawn)
     told = f"{fmean(scores):.1f} [{min(scores):.1f}–{max(scores):.1f}]"
     yield "chance", told, f"{nearest:.3f}", "–"
@@ -76,13 +76,7 @@ def measured(candidates: Candidates, rows: Rows, k: int) -> Iterator[tuple[str, 
 
 
 def as_row(name: str, picked: Rows, elapsed_s: float) -> tuple[str, ...]:
-    return name, f"{vendi_score(picked):.1f}", f"{mean_nearest(picked):.3f}", f"{elapsed_s:.2f}"
-
-
-def vendi_score(rows: Rows) -> float:
-    values = np.linalg.eigvalsh(rows.T.astype(np.float64) @ rows / len(rows))  # (D,)
-    values = values[values > 1e-12]
-    return float(np.exp(-(values * np.log(values)).sum()))
+    return name, f"{vendi_of(picked):.1f}", f"{mean_nearest(picked):.3f}", f"{elapsed_s:.2f}"
 
 
 def mean_nearest(rows: Rows) -> float:

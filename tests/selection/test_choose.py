@@ -16,6 +16,7 @@ from selection.selecting import decided
 from weave_async import registry
 from weave_async.errors import RecipeError
 from weave_async.features.embeddings import NgramEmbedder
+from weave_async.metrics.semantic import vendi_of
 from weave_async.records import (
     Message,
     Prompt,
@@ -79,11 +80,7 @@ def passed(verdicts: Sequence[Verdict]) -> list[int]:
 
 
 def vendi_score(texts: Sequence[str]) -> float:
-    """exp of the entropy of the kernel's eigenvalues (Friedman and Dieng, 2023)."""
-    rows = NgramEmbedder().embed(texts)  # (n, D)
-    values = np.linalg.eigvalsh(rows.astype(float) @ rows.T / len(rows))  # (n, n)
-    values = values[values > 1e-12]
-    return float(np.exp(-(values * np.log(values)).sum()))
+    return vendi_of(NgramEmbedder().embed(texts))
 
 
 @settings(max_examples=40)
