@@ -110,7 +110,7 @@ BAD = {
     "date: [soon, later]": "valid date",
     "some_of: [a], num: 2": "2 of 1 different values cannot be drawn",
     "tree: {a: [b]}, weights: {a: 0}": "a branch's weight is above 0",
-    "person: en_UK": "unknown locale 'en_UK'; did you mean 'en_GB'",
+    "person: en_UK": "unknown locale 'en_UK'; did you mean 'en_US'",
     "evolve: [deeper]": "unknown evolution 'deeper'; did you mean 'deepen'",
     "when: {other: {x: {choice: [1]}}}": "attributes.it: unknown attribute above it 'other'",
     "when: {tone: {agry: {choice: [1]}}}": "unknown value of 'tone' 'agry'; did you mean 'angry'",
