@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weave_async.controller.dimensions import MOST_ARMS, of_range, of_values
 from weave_async.attributes import Choice, Uniform
+from weave_async.controller.dimensions import MOST_ARMS, of_range, of_values
 from weave_async.seeding import fraction_for
 
 fractions = st.floats(0, 1, exclude_max=True)

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from weave_async.cli import (
+    ablate,
     compare,
     doctor,
     explain,
@@ -42,6 +43,7 @@ app.command("preview")(preview.preview)
 app.command("verify")(verify.verify)
 app.command("revalidate")(revalidate.revalidate)
 app.command("compare")(compare.compare)
+app.command("ablate")(ablate.ablate)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
