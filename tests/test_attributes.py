@@ -61,6 +61,7 @@ def test_a_leaf_is_drawn_branch_by_branch_by_weight(tmp_path: Path) -> None:
         "{'leaf': 'days', 'path': 'cards > late > days'}": 75,
         "{'leaf': 'weeks', 'path': 'cards > late > weeks'}": 75,
     }
+    assert shape(tree={"cards": "lost"}).draw(0.5) == {"leaf": "lost", "path": "cards > lost"}
     weighted = drawn(shape(tree="topics.yaml", weights={"cards": 5}), tmp_path)
     assert weighted["{'leaf': 'high', 'path': 'fees > high'}"] == 100
 
@@ -108,6 +109,11 @@ BAD = {
     "range: [1, 3], step: 0": "greater than or equal to 1",
     "date: [2024-02-01, 2024-01-01]": "the first day is not after the last one",
     "date: [soon, later]": "valid date",
+    "some_of: [a, a, b]": "a value stands in it twice",
+    "when: {tone: {angry: {when: {nope: {q: {choice: [1]}}}}}}, else: {choice: [3]}": (
+        "attributes.it: unknown attribute above it 'nope'. Known: tone"
+    ),
+    "person: en_MS": "Faker has no people for 'en_MS'",
     "some_of: [a], num: 2": "2 of 1 different values cannot be drawn",
     "tree: {a: [b]}, weights: {a: 0}": "a branch's weight is above 0",
     "person: en_UK": "unknown locale 'en_UK'; did you mean 'en_US'",
@@ -135,6 +141,7 @@ def test_what_cannot_be_drawn_is_refused_with_its_line(written: str, why: str) -
         ("people.jsonl", '{"job": 1}\nno', "people.jsonl:2"),
         ("people.csv", "job,weight\nx,heavy\n", "weight must be a number"),
         ("people.csv", "job\n", "has no rows to choose from"),
+        ("people.csv", "job,weight\nx,0\n", "every row has weight 0"),
         ("voices.txt", "\n \n", "has no lines to choose from"),
     ],
 )
@@ -153,6 +160,7 @@ def test_a_file_that_holds_nothing_to_draw_is_named(
         ("- {a: [b], c: [d]}", "one name with what is below it"),
         ("only a text", "holds no tree"),
         ("a: [", "cannot read"),
+        ("a: &x\n  b: *x\n", "does a branch contain itself"),
     ],
 )
 def test_a_file_that_holds_no_tree_is_named(tmp_path: Path, content: str, why: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -208,10 +210,35 @@ def test_a_pool_that_covers_shows_all_before_one_comes_again() -> None:
     }
     shown = {
         covers: [
-            row.values["text"] for index in range(4) for row in pool.drawn_for(0, "a prompt", index)
+            row.values["text"]
+            for rank in range(4)
+            for row in pool.drawn_for(0, f"prompt {rank}", 0, rank=rank)
         ]
         for covers, pool in pools.items()
     }
     assert len(set(shown[True])) == 12 > len(set(shown[False]))
-    others = [row.values["text"] for row in pools[True].drawn_for(0, "another", 0)]
-    assert others != shown[True][:3]
+
+
+@pytest.mark.parametrize(("draws", "n"), [(1, 1), (4, 1), (8, 2), (8, 4)])
+def test_a_plan_that_covers_shows_each_example_equally_often(draws: int, n: int) -> None:
+    Path("seeds.jsonl").write_text("".join(f'{{"text": "t{i}"}}\n' for i in range(15)))
+    recipe = Recipe.model_validate(
+        {
+            "prompts": {
+                "source": "seeds.jsonl",
+                "template": "{{ text }}: {% for e in examples %}<{{ e.text }}>{% endfor %}",
+                "examples": {"num": 2, "draw": "cover"},
+                "draws": draws,
+            },
+            "generate": {"n": n},
+        }
+    )
+    plan = Plan(recipe, JsonlSource(Path("seeds.jsonl")), [Endpoint("e", "p", "m")])
+    prompts = {
+        (sample.prompt.prompt_id, sample.prompt.sample_index // n): sample.prompt.messages[-1]
+        for sample in plan.samples()
+    }
+    shown = [text for each in prompts.values() for text in re.findall(r"<(t\d+)>", each.content)]
+    counts = Counter(shown).values()
+    assert len(counts) == 15
+    assert max(counts) - min(counts) <= 2  # a row is no example of its own

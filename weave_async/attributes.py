@@ -35,7 +35,8 @@ from weave_async.records import BadRow
 from weave_async.sources.files import format_of
 
 PATH_JOINER = " > "
-MOST_LEAVES = 100_000
+MOST_LEVELS = 30
+"""Of a tree: one that contains itself has no end."""
 
 
 class _Shape(BaseModel):
@@ -162,11 +163,13 @@ class FileChoice(_Shape):
             if isinstance(row, BadRow):
                 raise InputError(f"{row.origin}: {row.reason}")
             value = dict(row.values)
-            weights.append(_weight_of(value.pop("weight", 1), row.origin))
+            weights.append(_weight_of(value.pop("weight", 1.0), row.origin))
             values.append(value)
         if not values:
             raise InputError(f"{path} has no rows to choose from")
-        return Choice(choice=values, weights=weights if len(set(weights)) > 1 else None)
+        if not sum(weights):
+            raise InputError(f"{path}: every row has weight 0: nothing can be drawn")
+        return Choice(choice=values, weights=None if set(weights) == {1.0} else weights)
 
 
 class Tree(_Shape):
@@ -191,7 +194,7 @@ class Tree(_Shape):
                 raise InputError(f"cannot read {path}: {error}") from error
         if not isinstance(tree, dict | list):
             raise InputError(f"{where} holds no tree: names with lists below them")
-        names = set(_names_in(tree, where))
+        names = set(_names_in(tree, where, MOST_LEVELS))
         if unknown := sorted(set(self.weights) - names):
             raise RecipeError(
                 f"{where}: weights: " + registry.unknown("branch", unknown[0], sorted(names))
@@ -217,6 +220,8 @@ class Tree(_Shape):
             fraction = min(fraction, 1 - 2**-53)
             path.append(names[place])
             branch = _below(branch, place)
+            if isinstance(branch, str):
+                path.append(branch)
         return {"leaf": path[-1], "path": PATH_JOINER.join(path)}
 
 
@@ -252,6 +257,8 @@ class Several(_Shape):
 
     @model_validator(mode="after")
     def _has_enough(self) -> Self:
+        if len({str(value) for value in self.some_of}) < len(self.some_of):
+            raise ValueError("a value stands in it twice: each can be drawn once")
         if self.num > len(self.some_of):
             raise ValueError(f"{self.num} of {len(self.some_of)} different values cannot be drawn")
         return self
@@ -394,18 +401,27 @@ When.model_rebuild()
 
 def require_in_order(attributes: Mapping[str, Any]) -> None:
     """Raises ``ValueError`` where one depends on another that does not stand above it."""
+    above: dict[str, Any] = {}
     for name, shape in attributes.items():
-        if isinstance(shape, When):
-            above = list(attributes)[: list(attributes).index(name)]
-            if shape.depends_on not in above:
+        for each in _conditions_in(shape):
+            if each.depends_on not in above:
                 raise ValueError(
                     f"attributes.{name}: "
-                    + registry.unknown("attribute above it", shape.depends_on, above)
+                    + registry.unknown("attribute above it", each.depends_on, list(above))
                 )
             try:
-                shape.require_values_of(attributes[shape.depends_on])
+                each.require_values_of(above[each.depends_on])
             except ValueError as error:
                 raise ValueError(f"attributes.{name}: {error}") from None
+        above[name] = shape
+
+
+def _conditions_in(shape: Any) -> Iterator[When]:
+    """The shape, if it depends on something, and those within it."""
+    if isinstance(shape, When):
+        yield shape
+        for each in (*shape.when[shape.depends_on].values(), shape.otherwise):
+            yield from _conditions_in(each)
 
 
 def file_in(shape: Mapping[str, Any], key: str) -> bool:
@@ -442,19 +458,21 @@ def _weight_of(value: Any, origin: str) -> float:
     return weight
 
 
-def _names_in(branch: Any, where: str) -> Iterator[str]:
+def _names_in(branch: Any, where: str, levels: int) -> Iterator[str]:
     """All names of a tree. Raises ``InputError`` for a branch without leaves."""
     if not branch:
         raise InputError(
             f"{where}: a branch has nothing below it: write a leaf as a text in a list"
         )
+    if not levels:
+        raise InputError(f"{where}: more than {MOST_LEVELS} levels: does a branch contain itself?")
     for place, each in enumerate(branch):
         if isinstance(each, dict) and len(each) != 1:
             raise InputError(f"{where}: in a list, a branch is one name with what is below it")
         yield _name_of(each)
         below = _below(branch, place)
         if isinstance(below, dict | list):
-            yield from _names_in(below, where)
+            yield from _names_in(below, where, levels - 1)
 
 
 def _name_of(each: Any) -> str:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 GENERATION = "generation"
@@ -18,3 +18,15 @@ def generation_of(columns: Mapping[str, Any]) -> int:
         return 0
     generation = columns.get(GENERATION)
     return generation if isinstance(generation, int) else 0
+
+
+def descended(
+    columns: Mapping[str, Any], examples: Sequence[Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    """The columns of a prompt's row, with the generation and parent of an example that was shown
+    with it, where that is further away from what people wrote.
+    """
+    furthest = max(examples, key=generation_of, default=columns)
+    if generation_of(furthest) <= generation_of(columns):
+        return columns
+    return {**columns, GENERATION: furthest[GENERATION], PARENT: furthest[PARENT]}

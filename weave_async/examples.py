@@ -16,7 +16,6 @@ from weave_async.records import BadRow, Row
 from weave_async.rows import digest_of
 from weave_async.seeding import rng_for, seed_for
 
-_STEPS = (7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47)
 MOST_ROWS_KEPT = 10_000
 """They stay in memory, each as it was read."""
 
@@ -39,9 +38,10 @@ class ExamplePool:
         covers: bool = False,
     ) -> None:
         """Reads all of ``source``. ``num`` examples go with each prompt; where the pool ``covers``,
-        a prompt's draws go round all of them before one comes again.
+        prompt after prompt shows others, until all were shown.
         """
         self._covers = covers
+        self._order: list[int] = []
         self._run_seed = run_seed
         self._num = num
         self._name = name
@@ -76,29 +76,35 @@ class ExamplePool:
             )
 
     def drawn_for(
-        self, digest: int, prompt_id: str, sample_index: int, among: Sequence[int] | None = None
+        self,
+        digest: int,
+        prompt_id: str,
+        sample_index: int,
+        among: Sequence[int] | None = None,
+        rank: int = 0,
     ) -> list[Row]:
         """Different rows, and none of them the one with ``digest``; of those at the places
-        ``among``, of which there must be one more than is wanted, or of all.
+        ``among``, of which there must be one more than is wanted, or of all. ``rank`` is how many
+        prompts were drawn for before: a pool that covers goes on from there.
         """
         places = range(len(self._rows)) if among is None else among
         num = min(self._num + 1, len(places))
         if self._covers:
-            numbers = self._next_round(places, prompt_id, sample_index, num)
+            numbers = self._next_in_turn(places, rank, num)
         else:
             rng = rng_for(self._run_seed, prompt_id, sample_index, "examples")
             numbers = rng.sample(places, num)
         others = [number for number in numbers if self._digests[number] != digest]
         return [self._rows[number] for number in others[: self._num]]
 
-    def _next_round(
-        self, places: Sequence[int], prompt_id: str, sample_index: int, num: int
-    ) -> list[int]:
-        """Steps of a width that has no divisor in common with their number go round all places."""
-        rng = rng_for(self._run_seed, prompt_id, 0, "examples")
-        start = rng.randrange(len(places)) + sample_index * self._num
-        step = rng.choice([1, *(each for each in _STEPS if len(places) % each)])
-        return [places[(start + each) * step % len(places)] for each in range(num)]
+    def _next_in_turn(self, places: Sequence[int], rank: int, num: int) -> list[int]:
+        """Round after round through all places, in an order drawn by the seed."""
+        if len(self._order) != len(places):
+            rng = rng_for(self._run_seed, "", 0, "examples in turn")
+            self._order = rng.sample(range(len(places)), len(places))
+        first = rank * self._num
+        first += first // len(places)  # else each row would meet the same ones again
+        return [places[self._order[(first + each) % len(places)]] for each in range(num)]
 
 
 def _good_rows(source: Source, skips_bad_rows: bool) -> Iterator[Row]:

@@ -26,6 +26,10 @@ def require_locales(locales: Sequence[str]) -> None:
             near = get_close_matches(locale, AVAILABLE_LOCALES, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else "; as en_US, de_DE, ja_JP"
             raise ValueError(f"unknown locale '{locale}'{hint}")
+        try:
+            person_at(0.0, [locale], (18, 80))
+        except Exception as error:  # whatever its lists lack
+            raise ValueError(f"Faker has no people for '{locale}': {error}") from error
 
 
 def person_at(

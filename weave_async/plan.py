@@ -24,12 +24,12 @@ from typing import Any
 import orjson
 
 from weave_async import registry
-from weave_async.attributes import Choice, Uniform
+from weave_async.attributes import Choice, Uniform, require_in_order
 from weave_async.controller import dimensions
 from weave_async.controller.dimensions import Dimension
 from weave_async.controller.steering import Steering
 from weave_async.conversations import conversation_of, is_conversation
-from weave_async.descent import generation_of
+from weave_async.descent import descended, generation_of
 from weave_async.errors import InputError, RecipeError
 from weave_async.examples import ExamplePool
 from weave_async.interfaces import Source
@@ -61,6 +61,8 @@ class Inspection:
 
     num_rows: int = 0
     num_skipped: int = 0
+    num_too_far: int = 0
+    """Rows of an earlier run, of a later generation than is wanted."""
     skipped: list[BadRow] = field(default_factory=list)
     digests: array[int] = field(default_factory=lambda: array("Q"), repr=False)
     """One for each good row, in order."""
@@ -101,6 +103,10 @@ class Plan:
             name: attribute.resolved(recipe.folder)
             for name, attribute in recipe.prompts.attributes.items()
         }
+        try:
+            require_in_order(self._attributes)
+        except ValueError as error:
+            raise RecipeError(f"prompts.{error}") from None
         self._mix = Choice(
             choice=list(range(len(endpoints))), weights=[m.weight for m in recipe.generate.mix]
         )
@@ -148,6 +154,10 @@ class Plan:
             prompts["messages"] = resolved["prompts"]["messages"]
         if self._examples is not None:
             shown = {**resolved["prompts"]["examples"], "source": self._examples.digest}
+            if shown["draw"] == "random":
+                del shown["draw"]
+            else:  # which examples a sample gets depends on its place
+                shown["rows"] = self._digest_of_rows()
             prompts["examples"] = shown
         if self._n > 1:
             generate["n"] = self._n
@@ -158,9 +168,11 @@ class Plan:
             "mix": self.described_mix(),
         }
         if self.steering is not None:  # which weights a sample is drawn by depends on its place
-            rows = blake2b(self.inspection.digests.tobytes(), digest_size=8).hexdigest()
-            asks["controller"] = {**resolved["controller"], "rows": rows}
+            asks["controller"] = {**resolved["controller"], "rows": self._digest_of_rows()}
         return asks
+
+    def _digest_of_rows(self) -> str:
+        return blake2b(self.inspection.digests.tobytes(), digest_size=8).hexdigest()
 
     def described_mix(self) -> list[dict[str, Any]]:
         """The endpoints and models that samples are divided among, without their addresses."""
@@ -207,12 +219,18 @@ class Plan:
     def _count(self, num_samples: int | None) -> int:
         recipe, num_rows = self._recipe, self.inspection.num_rows
         if num_rows == 0:
-            raise InputError(f"no usable rows in {recipe.prompts.source}")
+            raise InputError(
+                f"no usable rows in {recipe.prompts.source}" + self._too_far_in_words()
+            )
         if num_samples is not None:
             return num_samples
         if recipe.candidates is not None:
             return recipe.candidates
         return num_rows * recipe.num_draws
+
+    def _too_far_in_words(self) -> str:
+        num = self.inspection.num_too_far
+        return f": all {num} are above max_generation" if num else ""
 
     def _inspect(self) -> Inspection:
         """Read every row; render the first ones, then one of each kind of columns that turns up."""
@@ -221,7 +239,7 @@ class Plan:
         pool = self._examples
         for example in pool or ():
             self._renderer.shown([example], attributes)
-        for row in self._rows():
+        for row in self._rows(found):
             if isinstance(row, BadRow):
                 self._skip(row, found)
                 continue
@@ -238,6 +256,12 @@ class Plan:
                 messages = self._renderer.messages(row, attributes, shown)
                 self._renderer.with_examples(messages, shown, attributes)
         found.repeated = _repeated(found.digests)
+        if found.num_too_far:
+            logger.warning(
+                "%d rows are left out, as what is made of them would be above max_generation %d",
+                found.num_too_far,
+                self._recipe.prompts.max_generation,
+            )
         return found
 
     def _skip(self, bad: BadRow, found: Inspection) -> None:
@@ -261,13 +285,24 @@ class Plan:
         if not found_any:
             raise self._changed_meanwhile()
 
-    def _rows(self) -> Iterator[Row | BadRow]:
+    def _rows(self, found: Inspection | None = None) -> Iterator[Row | BadRow]:
         """The source's rows; a conversation that cannot be asked is a bad one."""
         rows = self._source.rows()
-        most = self._recipe.prompts.max_generation
-        if most is not None:
-            rows = (_of_generation(row, most) for row in rows)
+        if self._recipe.prompts.max_generation is not None:
+            rows = self._near_enough(rows, found)
         return map(_checked, rows) if self._renderer.takes_conversations else rows
+
+    def _near_enough(
+        self, rows: Iterator[Row | BadRow], found: Inspection | None = None
+    ) -> Iterator[Row | BadRow]:
+        """Without those that are too many runs away from what people wrote."""
+        most = self._recipe.prompts.max_generation
+        assert most is not None
+        for row in rows:
+            if isinstance(row, BadRow) or generation_of(row.values) <= most:
+                yield row
+            elif found is not None:
+                found.num_too_far += 1
 
     def _names(self) -> Iterator[tuple[str, int]]:
         """(prompt id, sample index) of each sample: a prompt id is its row's digest, and which
@@ -305,7 +340,8 @@ class Plan:
         examples: Sequence[Row] = ()
         if self._examples is not None:
             among = self._examples_among(prompt_id, sample_index, ordinal)
-            examples = self._examples.drawn_for(digest, prompt_id, sample_index, among)
+            rank = ordinal // self._n
+            examples = self._examples.drawn_for(digest, prompt_id, sample_index, among, rank)
         number = 0
         if len(self._endpoints) > 1:
             number = self._mix.draw(self._fraction(prompt_id, sample_index, "mix", ordinal))
@@ -316,7 +352,8 @@ class Plan:
         params.update(row.params)
         messages = self._renderer.messages(row, attributes, examples)
         sent = self._renderer.with_examples(messages, examples, attributes)
-        return messages, sent, attributes, params, number, _name_of(row.origin), row.values
+        columns = descended(row.values, [example.values for example in examples])
+        return messages, sent, attributes, params, number, _name_of(row.origin), columns
 
     def _sample(self, ordinal: int, prompt_id: str, sample_index: int, drawn: _Drawn) -> Sample:
         recipe = self._recipe
@@ -417,7 +454,7 @@ class Plan:
                 "{% for example in examples %}{{ example.question }}{% endfor %}"
             )
         return ExamplePool(
-            source,
+            source if prompts.max_generation is None else _Filtered(source, self._near_enough),
             run_seed=self._recipe.seed,
             num=wanted.num,
             name=wanted.source or prompts.source,
@@ -457,13 +494,15 @@ def _checked(row: Row | BadRow) -> Row | BadRow:
     return row
 
 
-def _of_generation(row: Row | BadRow, most: int) -> Row | BadRow:
-    if isinstance(row, BadRow) or (generation := generation_of(row.values)) <= most:
-        return row
-    return BadRow(
-        row.origin,
-        f"a sample of it would be of generation {generation}, above max_generation {most}",
-    )
+@dataclass(frozen=True, slots=True)
+class _Filtered:
+    """A source without some of its rows."""
+
+    source: Source
+    keep: Callable[[Iterator[Row | BadRow]], Iterator[Row | BadRow]]
+
+    def rows(self) -> Iterator[Row | BadRow]:
+        return self.keep(self.source.rows())
 
 
 def _fixed_and_drawn(params: Params) -> tuple[dict[str, Any], dict[str, Choice | Uniform]]:

@@ -72,7 +72,8 @@ class Examples(_Model):
     num: int = Field(3, ge=1, le=100, description="Examples in each prompt.")
     draw: Literal["random", "cover"] = Field(
         "random",
-        description="cover: over a row's draws, no example comes again before all others have.",
+        description="cover: prompt after prompt, none comes again before all others have. Which "
+        "ones a prompt shows then depends on its place: with other rows, all is asked anew.",
     )
     user: str | None = Field(
         None, description="Template of an example's user turn, filled from the example's row."

@@ -68,10 +68,19 @@ def test_generations_are_counted_and_parents_named(first: str) -> None:
 
 def test_rows_beyond_the_last_generation_are_refused_or_left_out(first: str) -> None:
     made(first, "second", template="{{ completion }}", max_generation=1)
-    with pytest.raises(InputError, match=r"generation 2, above max_generation 1.*skip"):
+    with pytest.raises(InputError, match=r"no usable rows in second: all 2 are above max_gen"):
         made("second", "third", template="{{ completion }}", max_generation=1)
-    with pytest.raises(InputError, match="no usable rows"):
-        made("second", "third", max_generation=1, on_bad_row="skip")
+
+
+def test_examples_count_as_ancestors_too(first: str) -> None:
+    """A model that is shown its own answers learns from its echo as well."""
+    examples = {"num": 1, "user": "{{ prompt }}", "assistant": "{{ completion }}"}
+    how = {"template": "{{ text }}", "max_generation": 2}
+    made("seeds.jsonl", "second", examples={**examples, "source": first}, **how)
+    made("seeds.jsonl", "third", examples={**examples, "source": "second"}, **how)
+    assert {lineage["generation"] for lineage in lineages("third")} == {2}
+    with pytest.raises(InputError, match="has 0 different rows"):
+        made("seeds.jsonl", "fourth", examples={**examples, "source": "third"}, **how)
 
 
 def test_a_run_is_not_its_own_source(first: str) -> None:
