@@ -241,4 +241,5 @@ def test_a_plan_that_covers_shows_each_example_equally_often(draws: int, n: int)
     shown = [text for each in prompts.values() for text in re.findall(r"<(t\d+)>", each.content)]
     counts = Counter(shown).values()
     assert len(counts) == 15
-    assert max(counts) - min(counts) <= 2  # a row is no example of its own
+    # A row is no example of its own: the next one in turn stands in for it.
+    assert max(counts) <= 1.5 * min(counts) + 1
