@@ -53,7 +53,7 @@ OTHER_NOISE: Sequence[tuple[str, dict[str, Any]]] = (
 """Of the noisy test rows: kinds that no training row has."""
 CURVE = (1, 2, 4, 8, 16)
 """Real rows, in times of the seeds."""
-MOST_TOKENS = 40
+MOST_TOKENS = 48
 
 
 @dataclass(slots=True)
@@ -177,8 +177,7 @@ def ours_recipe(task: Task, folder: Path, test: Path, draw: int, num: int, who: 
                     "one_of": {
                         "parts": [{"typos": 0.03}, {"casing": {"style": "lower"}}, "punctuation"],
                         "field": "completion",
-                        "keep_clean": True,
-                        "copies": 1,
+                        "probability": 0.4,
                     }
                 }
             ],
@@ -221,7 +220,7 @@ def prompts_for(task: Task, folder: Path, num: int) -> dict[str, Any]:
     asked = {name: {"choice": [of.text]} for name, of in task.asked.items()}
     return {
         "source": str(one.absolute()),
-        "system": "You write short texts. Answer with one text and nothing else.",
+        "system": "You write short texts. Answer with one text of at most 15 words.",
         "template": "Write {{ asked }}.",
         "attributes": {
             "label": {"choice": sorted(task.asked)},
