@@ -34,6 +34,8 @@ from weave_async.metrics.comparing import Comparison, compared
 
 METRICS = ("vendi", "distinct_2", "distinct_1", "self_bleu", "compression_ratio", "mtld")
 FEWEST_WORDS, MOST_WORDS = 4, 30
+ROUND = 40
+"""Samples between two decisions of the controller: a run here has a few hundred."""
 PLAIN_PROMPT = "Write one question that a person could ask a helpful assistant."
 VALIDATION: list[Any] = [
     {"length": {"min_words": FEWEST_WORDS, "max_words": MOST_WORDS}},
@@ -66,6 +68,7 @@ OURS = Arm("ours")
 ARMS = (
     PLAIN,
     OURS,
+    Arm("plain, on the seeds", params=False, controller=False, selection=False),
     Arm("ours, plain prompt", prompts=False),
     Arm("ours, fixed parameters", params=False),
     Arm("ours, no controller", controller=False),
@@ -149,7 +152,7 @@ def recipe_of(arm: Arm, folder: Path, given: argparse.Namespace) -> Recipe:
         "validation": VALIDATION,
     }
     if arm.controller:
-        data["controller"] = "on"
+        data["controller"] = {"round": ROUND}
     if arm.selection:
         data["selection"] = ["exact", {"near_duplicates": 0.6}, {"novelty": 0.85}]
     return Recipe.model_validate(data)

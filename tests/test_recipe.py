@@ -60,7 +60,7 @@ def test_parts_may_be_names_or_names_with_options() -> None:
         ),
         (
             "prompts:\n  source: s.jsonl\n  attributes: {tone: polite}\n",
-            "prompts.attributes.tone: expected {choice: […]}, {uniform: [a, b]} or {file: …}",
+            "prompts.attributes.tone: expected a shape, as {choice: […]}: see docs/prompts.md",
         ),
         (
             "prompts: {source: s.jsonl, attributes: {t: {choice: [a, b], weights: [1]}}}\n",

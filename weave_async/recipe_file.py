@@ -118,7 +118,7 @@ def explain(error: ValidationError, root: yaml.Node, where: str, model: type[Bas
         return f"{place}: " + registry.unknown("key", str(key), known, where=where)
     name = ".".join(map(str, steps)) or "recipe"
     if problem["type"] == "union_tag_invalid":
-        return f"{place}: {name}: expected {{choice: […]}}, {{uniform: [a, b]}} or {{file: …}}"
+        return f"{place}: {name}: expected a shape, as {{choice: […]}}: see docs/prompts.md"
     if problem["type"] == "missing":
         return f"{place}: '{name}' is missing"
     message = _PLAINLY.get(problem["type"], problem["msg"].removeprefix("Value error, "))
