@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,8 @@ from weave_async.attributes import Attribute, FileChoice, Tree
 from weave_async.errors import InputError, RecipeError
 from weave_async.evolutions import EVOLUTIONS
 from weave_async.recipe import Recipe
+from weave_async.records import Row
+from weave_async.render import Renderer
 
 SHAPES: Any = TypeAdapter(Attribute)
 EVENLY = [(number + 0.5) / 600 for number in range(600)]
@@ -26,7 +29,20 @@ def shape(**given: Any) -> Any:
 
 def drawn(made: Any, folder: Path = Path()) -> Counter[Any]:
     resolved = made.resolved(folder)
-    return Counter(str(resolved.draw(fraction)) for fraction in EVENLY)
+    return Counter(repr_of(resolved.draw(fraction)) for fraction in EVENLY)
+
+
+def repr_of(value: Any) -> str:
+    return repr(dict(value)) if isinstance(value, dict) else str(value)
+
+
+def test_a_value_with_parts_is_a_text_too() -> None:
+    leaf = shape(tree={"cards": ["lost"]}).draw(0)
+    turn = Renderer(template="{{ topic }} of {{ topic.path }}, {{ topic }}").messages(
+        Row({"text": "x"}, "rows:1"), {"topic": leaf}
+    )[-1]
+    assert turn.content == "lost of cards > lost, lost"
+    assert orjson.dumps(leaf) == b'{"leaf":"lost","path":"cards > lost"}'
 
 
 def test_whole_numbers_come_from_the_first_to_the_last() -> None:

@@ -31,7 +31,7 @@ from weave_async.errors import InputError, RecipeError
 from weave_async.evolutions import EVOLUTIONS
 from weave_async.interfaces import Source
 from weave_async.people import person_at, require_locales
-from weave_async.records import BadRow
+from weave_async.records import BadRow, DrawnParts
 from weave_async.sources.files import format_of
 
 PATH_JOINER = " > "
@@ -130,8 +130,8 @@ class Day(_Shape):
 class FileChoice(_Shape):
     """One line of a text file, or one row of a .jsonl or .csv file; relative to the recipe.
 
-    Of a row, templates name the columns: ``{{ persona.job }}``. A column ``weight`` says how often
-    a row is drawn, beside the others.
+    Of a row, templates name the columns: ``{{ persona.job }}``; by itself it is the first of them.
+    A column ``weight`` says how often a row is drawn, beside the others.
     """
 
     file: str = Field(description="A text file with one value per line, or a file of rows.")
@@ -164,7 +164,7 @@ class FileChoice(_Shape):
                 raise InputError(f"{row.origin}: {row.reason}")
             value = dict(row.values)
             weights.append(_weight_of(value.pop("weight", 1.0), row.origin))
-            values.append(value)
+            values.append(DrawnParts(value))
         if not values:
             raise InputError(f"{path} has no rows to choose from")
         if not sum(weights):
@@ -174,7 +174,7 @@ class FileChoice(_Shape):
 
 class Tree(_Shape):
     """A leaf of a taxonomy: one branch after the other is drawn, each as likely as those beside it
-    unless ``weights`` says otherwise. Templates write ``{{ topic.leaf }}``, or, for all of
+    unless ``weights`` says otherwise. Templates write ``{{ topic }}``, or, for all of
     ``cards > lost > abroad``, ``{{ topic.path }}``.
     """
 
@@ -208,7 +208,7 @@ class Tree(_Shape):
             raise ValueError("a branch's weight is above 0: leave out what is not wanted")
         return weights
 
-    def draw(self, fraction: float) -> dict[str, str]:
+    def draw(self, fraction: float) -> DrawnParts:
         branch: Any = self.tree
         path: list[str] = []
         while isinstance(branch, dict | list):
@@ -222,11 +222,11 @@ class Tree(_Shape):
             branch = _below(branch, place)
             if isinstance(branch, str):
                 path.append(branch)
-        return {"leaf": path[-1], "path": PATH_JOINER.join(path)}
+        return DrawnParts(leaf=path[-1], path=PATH_JOINER.join(path))
 
 
 class Person(_Shape):
-    """Somebody who does not exist (Faker, the extra ``noise``): ``{{ customer.name }}``, and
+    """Somebody who does not exist (Faker, the extra ``noise``): ``{{ customer }}``, and
     ``.first_name``, ``.last_name``, ``.city``, ``.country``, ``.job``, ``.company``, ``.age``.
     """
 
@@ -244,8 +244,8 @@ class Person(_Shape):
     def _locales(self) -> list[str]:
         return [self.person] if isinstance(self.person, str) else self.person
 
-    def draw(self, fraction: float) -> dict[str, str | int]:
-        return person_at(fraction, self._locales, self.ages)
+    def draw(self, fraction: float) -> DrawnParts:
+        return DrawnParts(person_at(fraction, self._locales, self.ages))
 
 
 class Several(_Shape):
@@ -275,7 +275,7 @@ class Several(_Shape):
 
 class Evolve(_Shape):
     """A way to make a prompt harder or other (Xu et al., WizardLM, 2023): templates write
-    ``{{ evolution.instruction }}``, and samples keep its ``kind``.
+    ``{{ evolution }}``, and samples keep its ``kind``, too.
     """
 
     evolve: list[str] | str = Field(
@@ -294,12 +294,12 @@ class Evolve(_Shape):
             raise ValueError("name a kind, or `all`")
         return kinds
 
-    def draw(self, fraction: float) -> dict[str, str]:
+    def draw(self, fraction: float) -> DrawnParts:
         kinds = list(EVOLUTIONS) if self.evolve == "all" else self.evolve
         kinds = [kinds] if isinstance(kinds, str) else kinds
         instructions = [(kind, each) for kind in kinds for each in EVOLUTIONS[kind]]
         kind, instruction = instructions[int(fraction * len(instructions))]
-        return {"kind": kind, "instruction": instruction}
+        return DrawnParts(instruction=instruction, kind=kind)
 
 
 class When(_Shape):

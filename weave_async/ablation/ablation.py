@@ -24,7 +24,7 @@ from weave_async.errors import InputError
 from weave_async.features.ngrams import normalized
 from weave_async.interfaces import Source
 from weave_async.recipe import Recipe
-from weave_async.records import BadRow, Sample
+from weave_async.records import BadRow, Sample, as_category
 from weave_async.replay import replaying
 from weave_async.sources.files import format_of
 
@@ -239,7 +239,7 @@ def _text_of(sample: Sample, text: TextOf) -> str:
 def _label_of(sample: Sample, label: str) -> str:
     prompt = sample.prompt
     try:
-        return str(prompt.value_of(label))
+        return str(as_category(prompt.value_of(label)))
     except KeyError:
         known = [*prompt.attributes, *prompt.columns]
         raise InputError(

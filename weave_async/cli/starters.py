@@ -18,7 +18,7 @@ prompts:
   attributes:
     customer: {person: [en_US, en_GB]}       # Faker: pip install 'weave-async[noise]'
     persona: {file: personas.jsonl}          # rows; a column `weight` is how often
-    topic: {tree: topics.yaml}               # a taxonomy: {{ topic.leaf }}, {{ topic.path }}
+    topic: {tree: topics.yaml}               # a taxonomy: {{ topic }}, {{ topic.path }}
     tone: {choice: [angry, calm, hurried], weights: [1, 2, 1]}
     mood:                                    # depends on an attribute above it
       when:
@@ -65,7 +65,7 @@ prompts:
   source: prompts.jsonl
   system: You rewrite prompts. Write the new prompt alone, and do not answer it.
   template: |
-    Rewrite this prompt. {{ evolution.instruction }} Change what is asked, not its language.
+    Rewrite this prompt. {{ evolution }} Change what is asked, not its language.
 
     {{ prompt }}
   attributes:

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from weave_async.records import Sample
+from weave_async.records import Sample, as_category
 
 WHO_ANSWERED = ("endpoint", "model")
 """Names that mean no column or attribute, but the endpoint or the model of the answer."""
@@ -27,7 +27,7 @@ def value_of(sample: Sample, name: str) -> str:
     if name == "model":
         return sample.request.model
     try:
-        value: Any = sample.prompt.value_of(name)
+        value: Any = as_category(sample.prompt.value_of(name))
     except KeyError:
         value = None
     return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()

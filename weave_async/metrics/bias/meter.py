@@ -14,7 +14,7 @@ from weave_async.metrics.bias.observed import RowFacts, facts_of, text_and_label
 from weave_async.metrics.bias.polarity import installed_scorer
 from weave_async.metrics.bias.representation import Representation
 from weave_async.metrics.bias.subset import SeededSubset
-from weave_async.records import Sample
+from weave_async.records import Sample, as_category
 
 MAX_ROWS = 2000
 """Rows whose words are looked at; a share is then known to ± 2 points."""
@@ -128,6 +128,5 @@ def _note_on(num_rows: int, num_english: int) -> dict[str, str]:
 
 def _category_of(value: Any) -> str | None:
     """A value as one of several; numbers with fractions and lists are none."""
-    if isinstance(value, bool | int | str):
-        return str(value)[:_MAX_CHARS]
-    return None
+    value = as_category(value)
+    return str(value)[:_MAX_CHARS] if isinstance(value, bool | int | str) else None
