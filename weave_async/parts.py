@@ -593,6 +593,15 @@ def _start_concurrency(endpoint: Endpoint, provider: Provider) -> int:
     return suggested
 
 
+def usual_concurrency(endpoints: Iterable[Endpoint], providers: Mapping[str, Provider]) -> int:
+    """Requests in flight that these endpoints begin with; adaptive ones may come to more."""
+    named = {endpoint.name: endpoint for endpoint in endpoints}
+    return sum(
+        endpoint.max_concurrency or _start_concurrency(endpoint, providers[name])
+        for name, endpoint in named.items()
+    )
+
+
 def _fitted(concurrency: dict[str, int]) -> dict[str, int]:
     """What is wanted of each endpoint, cut down to the connections that this process may open."""
     wanted = sum(concurrency.values())

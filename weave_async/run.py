@@ -50,6 +50,7 @@ from weave_async.parts import (
     sinks_of,
     source_of,
     stage_spec_of,
+    usual_concurrency,
     workers_of,
 )
 from weave_async.plan import Plan
@@ -214,7 +215,11 @@ class Run:
             of_mix = {endpoint.name: dispatchers[endpoint.name] for endpoint in self.endpoints}
             concurrency = sum(d.admission.max_concurrency for d in of_mix.values())
             self._controller = controller_of(
-                self.recipe, self.plan, decisions, self.endpoints, max_concurrency=concurrency
+                self.recipe,
+                self.plan,
+                decisions,
+                self.endpoints,
+                max_concurrency=usual_concurrency(self.endpoints, providers),
             )
             if consulted is not None and advisors:
                 self._consultations = await stack.enter_async_context(

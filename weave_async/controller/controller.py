@@ -149,7 +149,7 @@ class Controller:
         decision = Decision(number, number * self._size, self._decided(number), self._told())
         self.log.append(decision)
         self.steering.take([decision])
-        logger.info("round %d is drawn by %s", number, decision.weights)
+        logger.debug("round %d is drawn by %s", number, decision.weights)
 
     def _learn(self, outcomes: Sequence[Outcome]) -> None:
         if self._novelty is None:
