@@ -102,3 +102,9 @@ def test_the_prompt_can_be_compared(make_sample: MakeSample) -> None:
     assert selected(select, make_sample("Yes.", user="Tea?", ordinal=0)).passed
     assert selected(select, make_sample("Yes.", user="Coffee?", ordinal=1)).passed
     assert not selected(select, make_sample("No.", user="tea?", ordinal=2)).passed
+
+
+def test_half_of_an_emoji_is_compared_as_any_text(make_sample: MakeSample) -> None:
+    select = ExactSelector()
+    assert selected(select, make_sample("Yes \ud83d", ordinal=0)).passed
+    assert not selected(select, make_sample("yes \ud83d", ordinal=1)).passed

@@ -64,4 +64,4 @@ class ExactSelector:
 def _digest_of(turns: Sequence[str]) -> bytes:
     """Not of the text that they are together: text would move from one turn to the next."""
     text = "\0".join(" ".join(turn.casefold().split()) for turn in turns)
-    return blake2b(text.encode(), digest_size=16).digest()
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
