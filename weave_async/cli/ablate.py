@@ -47,8 +47,8 @@ def ablate(
         str, typer.Option("--classifier", help="words (TF-IDF), or embeddings; both linear.")
     ] = "words",
     trainings: Annotated[
-        int, typer.Option("--seeds", min=2, help="Trainings, each on another nine of ten rows.")
-    ] = 5,
+        int, typer.Option("--seeds", min=2, help="Trainings on halves, for the intervals.")
+    ] = 8,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Of a recipe: the run's folder. Default: out/NAME."),
@@ -113,7 +113,7 @@ def _made(recipe_path: Path, output: Path | None) -> Path:
 def _lines(found: Ablation) -> Iterator[str]:
     yield (
         f"Scored on {found.num_eval_rows} rows by macro-F1 over {len(found.classes)} values of "
-        f"'{found.label}'; mean of {found.num_trainings} trainings, with 95 % intervals."
+        f"'{found.label}'; 95 % intervals over rows and {found.num_trainings} trainings on halves."
     )
     if found.num_leaked:
         yield f"{found.num_leaked} rows of the evaluation file are in a dataset: left out."
