@@ -406,13 +406,13 @@ def require_in_order(attributes: Mapping[str, Any]) -> None:
         for each in _conditions_in(shape):
             if each.depends_on not in above:
                 raise ValueError(
-                    f"attributes.{name}: "
+                    f"'{name}': "
                     + registry.unknown("attribute above it", each.depends_on, list(above))
                 )
             try:
                 each.require_values_of(above[each.depends_on])
             except ValueError as error:
-                raise ValueError(f"attributes.{name}: {error}") from None
+                raise ValueError(f"'{name}': {error}") from None
         above[name] = shape
 
 

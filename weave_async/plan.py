@@ -106,7 +106,7 @@ class Plan:
         try:
             require_in_order(self._attributes)
         except ValueError as error:
-            raise RecipeError(f"prompts.{error}") from None
+            raise RecipeError(f"prompts.attributes: {error}") from None
         self._mix = Choice(
             choice=list(range(len(endpoints))), weights=[m.weight for m in recipe.generate.mix]
         )

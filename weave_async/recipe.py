@@ -127,10 +127,11 @@ class Prompts(_Model):
     )
     on_bad_row: Literal["stop", "skip"] = Field("stop", description="What a malformed row does.")
 
-    @model_validator(mode="after")
-    def _attributes_stand_in_order(self) -> Self:
-        require_in_order(self.attributes)
-        return self
+    @field_validator("attributes")
+    @classmethod
+    def _attributes_stand_in_order(cls, attributes: dict[str, Any]) -> dict[str, Any]:
+        require_in_order(attributes)
+        return attributes
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> Self:
