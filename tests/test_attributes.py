@@ -127,14 +127,14 @@ BAD = {
     "date: [soon, later]": "valid date",
     "some_of: [a, a, b]": "a value stands in it twice",
     "when: {tone: {angry: {when: {nope: {q: {choice: [1]}}}}}}, else: {choice: [3]}": (
-        "prompts.attributes: 'it': unknown attribute above it 'nope'. Known: tone"
+        "'it': unknown attribute above it 'nope'. Known: tone"
     ),
     "person: en_MS": "Faker has no people for 'en_MS'",
     "some_of: [a], num: 2": "2 of 1 different values cannot be drawn",
     "tree: {a: [b]}, weights: {a: 0}": "a branch's weight is above 0",
     "person: en_UK": "unknown locale 'en_UK'; did you mean 'en_US'",
     "evolve: [deeper]": "unknown evolution 'deeper'; did you mean 'deepen'",
-    "when: {other: {x: {choice: [1]}}}": "prompts.attributes: 'it': unknown attribute above it 'other'",
+    "when: {other: {x: {choice: [1]}}}": "'it': unknown attribute above it 'other'",
     "when: {tone: {agry: {choice: [1]}}}": "unknown value of 'tone' 'agry'; did you mean 'angry'",
     "when: {tone: {angry: {choice: [1]}}}": "nothing for 'tone' 'calm': add it, or an `else`",
 }
