@@ -169,6 +169,11 @@ def test_a_file_that_holds_nothing_to_draw_is_named(
         FileChoice(file=file).resolved(tmp_path)
 
 
+NESTED_ANCHORS = "a0: &a0 [x]\n" + "".join(
+    f"a{n}: &a{n} {{{', '.join(f'k{i}: *a{n - 1}' for i in range(10))}}}\n" for n in range(1, 8)
+)
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
@@ -177,6 +182,8 @@ def test_a_file_that_holds_nothing_to_draw_is_named(
         ("only a text", "holds no tree"),
         ("a: [", "cannot read"),
         ("a: &x\n  b: *x\n", "does a branch contain itself"),
+        ("{" * 2000, "cannot read|nested too deeply"),
+        (NESTED_ANCHORS, "more than 100000 names"),
     ],
 )
 def test_a_file_that_holds_no_tree_is_named(tmp_path: Path, content: str, why: str) -> None:

@@ -11,7 +11,7 @@ import datetime as dt
 from bisect import bisect
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -35,6 +35,7 @@ from weave_async.records import BadRow, DrawnParts
 from weave_async.sources.files import format_of
 
 PATH_JOINER = " > "
+MOST_NAMES = 100_000
 MOST_LEVELS = 30
 """Of a tree: one that contains itself has no end."""
 
@@ -192,9 +193,14 @@ class Tree(_Shape):
                 tree = yaml.safe_load(path.read_text(encoding="utf-8"))
             except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
                 raise InputError(f"cannot read {path}: {error}") from error
+            except RecursionError:
+                raise InputError(f"{path} is nested too deeply") from None
         if not isinstance(tree, dict | list):
             raise InputError(f"{where} holds no tree: names with lists below them")
-        names = set(_names_in(tree, where, MOST_LEVELS))
+        all_names = list(islice(_names_in(tree, where, MOST_LEVELS), MOST_NAMES + 1))
+        if len(all_names) > MOST_NAMES:
+            raise InputError(f"{where} has more than {MOST_NAMES} names: are anchors nested?")
+        names = set(all_names)
         if unknown := sorted(set(self.weights) - names):
             raise RecipeError(
                 f"{where}: weights: " + registry.unknown("branch", unknown[0], sorted(names))
