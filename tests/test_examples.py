@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -188,3 +190,56 @@ def test_of_a_large_source_a_fair_share_is_kept_whatever_its_order(
 
 def test_a_drawn_row_is_named_by_its_content() -> None:
     assert digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
+
+
+class GivenRows:
+    def __init__(self, rows: list[Row]) -> None:
+        self._rows = rows
+
+    def rows(self) -> list[Row]:
+        return self._rows
+
+
+def test_a_pool_that_covers_shows_all_before_one_comes_again() -> None:
+    rows = [Row({"text": str(number)}, f"rows:{number}") for number in range(12)]
+    pools = {
+        covers: examples.ExamplePool(
+            GivenRows(rows), run_seed=3, num=3, name="rows", skips_bad_rows=False, covers=covers
+        )
+        for covers in (False, True)
+    }
+    shown = {
+        covers: [
+            row.values["text"]
+            for rank in range(4)
+            for row in pool.drawn_for(0, f"prompt {rank}", 0, rank=rank)
+        ]
+        for covers, pool in pools.items()
+    }
+    assert len(set(shown[True])) == 12 > len(set(shown[False]))
+
+
+@pytest.mark.parametrize(("draws", "n"), [(1, 1), (4, 1), (8, 2), (8, 4)])
+def test_a_plan_that_covers_shows_each_example_equally_often(draws: int, n: int) -> None:
+    Path("seeds.jsonl").write_text("".join(f'{{"text": "t{i}"}}\n' for i in range(15)))
+    recipe = Recipe.model_validate(
+        {
+            "prompts": {
+                "source": "seeds.jsonl",
+                "template": "{{ text }}: {% for e in examples %}<{{ e.text }}>{% endfor %}",
+                "examples": {"num": 2, "draw": "cover"},
+                "draws": draws,
+            },
+            "generate": {"n": n},
+        }
+    )
+    plan = Plan(recipe, JsonlSource(Path("seeds.jsonl")), [Endpoint("e", "p", "m")])
+    prompts = {
+        (sample.prompt.prompt_id, sample.prompt.sample_index // n): sample.prompt.messages[-1]
+        for sample in plan.samples()
+    }
+    shown = [text for each in prompts.values() for text in re.findall(r"<(t\d+)>", each.content)]
+    counts = Counter(shown).values()
+    assert len(counts) == 15
+    # A row is no example of its own: the next one in turn stands in for it.
+    assert len(shown) / 15 / 2 <= min(counts) <= max(counts) <= 2 * len(shown) / 15

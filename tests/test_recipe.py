@@ -7,8 +7,9 @@ from random import Random
 
 import pytest
 
+from weave_async.attributes import Choice, FileChoice, Uniform
 from weave_async.errors import InputError, RecipeError
-from weave_async.recipe import Choice, FileChoice, Recipe, Uniform, json_schema
+from weave_async.recipe import Recipe, json_schema
 
 MINIMAL = "prompts: {source: seeds.jsonl}\n"
 
@@ -59,7 +60,7 @@ def test_parts_may_be_names_or_names_with_options() -> None:
         ),
         (
             "prompts:\n  source: s.jsonl\n  attributes: {tone: polite}\n",
-            "prompts.attributes.tone: expected {choice: […]}, {uniform: [a, b]} or {file: …}",
+            "prompts.attributes.tone: expected a shape, as {choice: […]}: see docs/prompts.md",
         ),
         (
             "prompts: {source: s.jsonl, attributes: {t: {choice: [a, b], weights: [1]}}}\n",
@@ -75,7 +76,7 @@ def test_parts_may_be_names_or_names_with_options() -> None:
         ("name: ..\n" + MINIMAL, "name: a name has letters"),
         ("seed: 99999999999999999999999\n" + MINIMAL, "has more than 64 bits"),
         (MINIMAL + "generate: {params: {temperature: .nan}}\n", "nan is not a number"),
-        (MINIMAL + "name: 2024-01-01\n", "put it in quotes"),
+        (MINIMAL + "name: !!binary aGk=\n", "put it in quotes"),
         (MINIMAL + "noise: {typos: 1}\n", 'expected a list; put "- "'),
         (MINIMAL + "generate: {mix: [local]}\n", "expected a mapping of keys"),
         (MINIMAL + "generate: {params: {temperature: [0, 1]}}\n", "did you mean {uniform: [0, 1]}"),
@@ -131,12 +132,12 @@ def test_draws_stay_within_their_bounds_and_weights() -> None:
 
 def test_a_file_of_choices_is_read_line_by_line(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_text("a nurse\n\n  a pilot  \n")
-    assert FileChoice(file="p.txt").lines(tmp_path).choice == ["a nurse", "a pilot"]
+    assert FileChoice(file="p.txt").resolved(tmp_path).choice == ["a nurse", "a pilot"]
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(InputError, match="no lines to choose from"):
-        FileChoice(file="empty.txt").lines(tmp_path)
+        FileChoice(file="empty.txt").resolved(tmp_path)
     with pytest.raises(InputError, match=r"cannot read .*none\.txt"):
-        FileChoice(file="none.txt").lines(tmp_path)
+        FileChoice(file="none.txt").resolved(tmp_path)
 
 
 def test_the_schema_offers_every_installed_part_with_its_options() -> None:

@@ -69,7 +69,10 @@ def test_an_unknown_name_is_refused_with_the_nearest_and_the_known_ones() -> Non
 
 
 def test_a_name_that_is_near_to_none_gets_no_suggestion() -> None:
-    assert refusal("selector", "zzz") == "unknown selector 'zzz'. Known: exact"
+    assert (
+        refusal("selector", "zzz")
+        == "unknown selector 'zzz'. Known: choose, exact, grid, near_duplicates, novelty, quotas"
+    )
 
 
 def test_an_unknown_option_is_refused_with_the_nearest_and_the_known_ones() -> None:
@@ -150,7 +153,7 @@ def test_options_schema_says_what_can_be_set() -> None:
     schema = registry.options_schema("noise", "typos")
     assert schema["properties"]["rate"] == {"default": 0.02, "title": "Rate", "type": "number"}
     assert "misspelt words, per letter" in schema["description"]
-    assert list(registry.options_schema("selector", "exact")["properties"]) == ["on"]
+    assert list(registry.options_schema("selector", "exact")["properties"]) == ["on", "against"]
 
 
 def test_options_within_options_are_described_where_they_stand() -> None:

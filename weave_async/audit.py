@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from weave_async.audit_outputs import EVERY_FILE, OutputPass, question
+from weave_async.controller import decisions
 from weave_async.errors import InputError, RunFolderError
 from weave_async.findings import Audit, Check
 from weave_async.journal import entries, frames
@@ -40,6 +41,8 @@ def audit(path: Path) -> Audit:
             _JournalPass(found, of=" of the consultations").read(
                 list_segments(folder.consultations)
             )
+        if folder.decisions.exists():
+            found.checks.append(_decisions_check(folder.decisions))
         manifest = folder.read_manifest()
     except InputError as error:
         found.checks.append(Check("the manifest is readable", "", [str(error)], 1))
@@ -62,6 +65,18 @@ def audit(path: Path) -> Audit:
     finally:
         reader.close()
     return found
+
+
+def _decisions_check(path: Path) -> Check:
+    """What a controller has decided: without it, nobody can draw the run's prompts again."""
+    check = Check("every decision of the controller is whole")
+    try:
+        _, found = decisions.read(path)
+    except RunFolderError as error:
+        check.fail(str(error))
+    else:
+        check.counted = f"{len(found)} rounds decided"
+    return check
 
 
 class _JournalPass:

@@ -28,6 +28,7 @@ from math import ceil
 
 from weave_async.asking.asker import Asker
 from weave_async.asking.consulting import Consultations
+from weave_async.controller.controller import Controller
 from weave_async.dispatch import Dispatcher
 from weave_async.errors import RunFolderError, Unsent, WeaveError
 from weave_async.journal.journal import Journal
@@ -72,6 +73,7 @@ class Engine:
         accept: int | None = None,
         most_per_answer: int = 1,
         group_size: int = 1,
+        controller: Controller | None = None,
     ) -> None:
         """``places`` holds a byte per sample: ``RECALLED`` or ``COLLECTED``, or 0 where it has to
         be asked for.
@@ -79,7 +81,8 @@ class Engine:
         ``deliver`` takes each sample to its end; ``hand_on`` is awaited after some of them, and may
         take its time: a slow reader slows the asking. ``accept`` samples are wanted, and up to
         ``most_per_answer`` become of one answer. ``group_size`` samples of the plan, from the first
-        one on, are a group.
+        one on, are a group. A ``controller`` is told what became of samples, and nothing is drawn
+        before it has decided how.
         """
         self._places = places
         self._to_ask = plan(lambda ordinal: not places[ordinal])
@@ -95,6 +98,7 @@ class Engine:
         self._window_size = window
         self._window = asyncio.Semaphore(window)
         self._group_size = group_size
+        self._controller = controller
         self._left: deque[Sequence[Sample]] = deque()  # of groups that were answered in part
         self._may_look = asyncio.Semaphore(1)  # one for each of these, and one for the plan
         self._num_asking = 0
@@ -227,6 +231,9 @@ class Engine:
     async def _next_samples(self) -> list[Sample]:
         while not self.stopping:
             if self._held is None:
+                if self._controller is not None and not self._is_decided(self._controller):
+                    await self._delivered.wait()
+                    continue
                 self._held = next(self._to_ask, None)
                 if self._held is None:
                     return []
@@ -243,6 +250,11 @@ class Engine:
                 return group
             await self._delivered.wait()
         return []
+
+    def _is_decided(self, controller: Controller) -> bool:
+        """Whether it is known how the next sample to ask for is drawn; or there is none."""
+        next_group = ceil(self._cursor / self._group_size) * self._group_size
+        return self._places.find(0, next_group) < controller.num_decided
 
     def _num_wanted_beside(self, ordinal: int) -> int:
         """Samples to ask for that stand behind this one in its group."""
@@ -339,7 +351,11 @@ class Engine:
             self._staging.begin(batch, batch.samples)
 
     async def _deliver_batch(self, batch: Batch, samples: Sequence[Sample]) -> None:
-        await self._end(await self._pipeline.selection.select(samples))
+        selected = await self._pipeline.selection.select(samples)
+        await self._end(selected)
+        self._metrics.held = self._pipeline.selection.num_held
+        if self._controller is not None:
+            await self._controller.observe(samples, selected)
         self._num_out -= batch.num_from_memory
         self._num_staged -= len(batch.samples)
         self._num_replaying -= batch.num_from_journal
@@ -352,6 +368,7 @@ class Engine:
         """Those that a final selector has decided about, now that there are no more."""
         held = await self._pipeline.selection.held()
         while batch := list(islice(held, BATCH)):
+            self._metrics.held -= len(batch)
             await self._end(batch)
             await asyncio.sleep(0)
 

@@ -6,7 +6,7 @@ the rows alone: not on their order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from heapq import heappush, heappushpop
 
@@ -28,9 +28,20 @@ class ExamplePool:
     """
 
     def __init__(
-        self, source: Source, *, run_seed: int, num: int, name: str, skips_bad_rows: bool
+        self,
+        source: Source,
+        *,
+        run_seed: int,
+        num: int,
+        name: str,
+        skips_bad_rows: bool,
+        covers: bool = False,
     ) -> None:
-        """Reads all of ``source``. ``num`` examples go with each prompt."""
+        """Reads all of ``source``. ``num`` examples go with each prompt; where the pool ``covers``,
+        prompt after prompt shows others, until all were shown.
+        """
+        self._covers = covers
+        self._order: list[int] = []
         self._run_seed = run_seed
         self._num = num
         self._name = name
@@ -64,13 +75,36 @@ class ExamplePool:
                 f"{self._num - 1} different rows beside this one to choose from"
             )
 
-    def drawn_for(self, digest: int, prompt_id: str, sample_index: int) -> list[Row]:
-        """Different rows, and none of them the one with ``digest``."""
-        rng = rng_for(self._run_seed, prompt_id, sample_index, "examples")
-        one_more = min(self._num + 1, len(self._rows))
-        numbers = rng.sample(range(len(self._rows)), one_more)
+    def drawn_for(
+        self,
+        digest: int,
+        prompt_id: str,
+        sample_index: int,
+        among: Sequence[int] | None = None,
+        rank: int = 0,
+    ) -> list[Row]:
+        """Different rows, and none of them the one with ``digest``; of those at the places
+        ``among``, of which there must be one more than is wanted, or of all. ``rank`` is how many
+        prompts were drawn for before: a pool that covers goes on from there.
+        """
+        places = range(len(self._rows)) if among is None else among
+        num = min(self._num + 1, len(places))
+        if self._covers:
+            numbers = self._next_in_turn(places, rank, num)
+        else:
+            rng = rng_for(self._run_seed, prompt_id, sample_index, "examples")
+            numbers = rng.sample(places, num)
         others = [number for number in numbers if self._digests[number] != digest]
         return [self._rows[number] for number in others[: self._num]]
+
+    def _next_in_turn(self, places: Sequence[int], rank: int, num: int) -> list[int]:
+        """Round after round through all places, in an order drawn by the seed."""
+        if len(self._order) != len(places):
+            rng = rng_for(self._run_seed, "", 0, "examples in turn")
+            self._order = rng.sample(range(len(places)), len(places))
+        first = rank * self._num
+        first += first // len(places)  # else each row would meet the same ones again
+        return [places[self._order[(first + each) % len(places)]] for each in range(num)]
 
 
 def _good_rows(source: Source, skips_bad_rows: bool) -> Iterator[Row]:

@@ -16,6 +16,7 @@ from weave_async.errors import InputError, RecipeError, UsageError
 from weave_async.interfaces import BatchApi
 from weave_async.noise.edits import undone
 from weave_async.parts import (
+    decisions_of,
     endpoints_asked,
     examples_source_of,
     num_samples_asked,
@@ -31,7 +32,8 @@ Only = Literal["all", "pending", "written"]
 
 
 def openai_batch(run: Path, only: Only) -> Iterator[bytes]:
-    """A batch file of the run's requests, a line each, as its endpoints were asked them.
+    """A batch file of the run's requests, a line each, as its endpoints were asked them. What a
+    controller has not decided yet, nobody would ask, and is left out.
 
     Endpoints that speak another language than OpenAI's are written down as if they spoke it.
     """
@@ -49,9 +51,10 @@ def openai_batch(run: Path, only: Only) -> Iterator[bytes]:
         num_samples=num_samples_asked(folder, recipe),
         examples=examples_source_of(recipe),
     )
+    decisions_of(plan, folder)
     apis = {endpoint.name: _api_of(endpoint) for endpoint in endpoints}
     is_wanted = _chooser(folder, only)
-    for sample in plan.samples():
+    for sample in plan.samples(plan.is_decided):
         if is_wanted(sample):
             yield apis[sample.endpoint].request_line(sample.request, custom_id_of(sample))
 

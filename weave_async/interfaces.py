@@ -248,7 +248,8 @@ class Selector(Protocol):
     each sample alone. ``verdict`` changes nothing; ``keep`` is told of a sample that no selector
     has refused. Selectors run in a thread, one call at a time, unless they say ``is_light:
     ClassVar[bool] = True``. One that has a ``prepare()`` reads there what it compares with: it may
-    take its time, and raise ``WeaveError``.
+    take its time, and raise ``WeaveError``. ``columns_read`` is as with validators, and
+    ``rules_read``, if there is such an attribute, names the rules whose verdicts it needs.
 
     The small form is a function or a callable, ``(sample) -> Verdict``, which keeps what it likes.
     """
@@ -269,7 +270,9 @@ class FinalSelector(Protocol):
         """A candidate. What is kept of it should be small: there may be a million."""
 
     def verdicts(self) -> Iterable[Verdict]:
-        """On every candidate, in the order in which they came."""
+        """On every candidate, in the order in which they came. A generator does its work before
+        the first of them: that is what runs in a thread.
+        """
 
 
 class Stage(Protocol):

@@ -6,9 +6,10 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -19,9 +20,12 @@ from weave_async.asking.choices import Choices
 from weave_async.asking.consulting import Advisor, Consultations
 from weave_async.asking.failover import Failover
 from weave_async.asking.regeneration import Regenerating
+from weave_async.attributes import Choice
 from weave_async.batch.batching import Batching
 from weave_async.batch.lane import Lane
 from weave_async.batch.ledger import Ledger
+from weave_async.controller.controller import Controller
+from weave_async.controller.decisions import DecisionLog
 from weave_async.dispatch import Dispatcher
 from weave_async.errors import RecipeError, RunFolderError, WeaveError
 from weave_async.flow.budget import Budget, Cost
@@ -33,10 +37,11 @@ from weave_async.journal.calls import NOBODY, Seller
 from weave_async.journal.journal import Journal
 from weave_async.journal.segments import list_segments
 from weave_async.metrics.ledger import RunMetrics
+from weave_async.metrics.live import LiveMeter, Measuring, Meter
 from weave_async.plan import Plan
 from weave_async.pricing import Price, price_of
 from weave_async.recipe import MixEntry, Part, Recipe
-from weave_async.records import Consulted, Endpoint
+from weave_async.records import Consulted, Endpoint, Row
 from weave_async.rundir import RunFolder
 from weave_async.settings import ProviderTraits, Settings
 from weave_async.sources.files import format_of, open_bytes, spool
@@ -55,6 +60,12 @@ logger = logging.getLogger(__name__)
 DEFAULT_MAX_CONCURRENCY = 16
 MOST_WORKERS = 8
 """Unless a recipe says otherwise: each holds its parts, and maybe their models, in memory."""
+MOST_SEEDS_COMPARED = 2000
+ROWS_MEASURED_EXACTLY = 500
+"""At the end of a run, which waits for it; compressing takes most of the time."""
+ROUNDS_IN_FLIGHT = 3
+"""So many times the requests in flight are asked while a round is decided, so that a slow answer
+holds up none of them: by ``benchmarks/controller.py``, at a sigma of the latency of 0.5."""
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
@@ -328,6 +339,66 @@ def _batch_api_of(endpoint: Endpoint, provider: Provider) -> BatchApi:
     return provider.batch_api()
 
 
+def measuring_of(
+    recipe: Recipe,
+    source: Source,
+    *,
+    mix: Sequence[Mapping[str, Any]],
+    most_expected: int,
+    ledger: RunMetrics,
+) -> Measuring | None:
+    """The meters of what is written, ``None`` where the recipe wants none. They are made when there
+    is something to measure. ``mix`` is the recipe's, with the models that are asked in truth.
+    """
+    measure = recipe.measure
+    if measure is None:
+        return None
+    if measure.embedder == "minilm":
+        _require_minilm()
+
+    def meters() -> tuple[LiveMeter, Meter]:
+        # These load numpy.
+        from weave_async.features.embeddings import MiniLmEmbedder, NgramEmbedder
+        from weave_async.metrics.bias.meter import BiasMeter
+        from weave_async.metrics.bias.targets import targets_of
+        from weave_async.metrics.meter import DiversityMeter
+
+        diversity = DiversityMeter(
+            recipe.seed,
+            embedder=MiniLmEmbedder() if measure.embedder == "minilm" else NgramEmbedder(),
+            seeds_texts=_texts_of_seeds(source),
+            attribute_values=_attribute_values(recipe),
+            max_rows=ROWS_MEASURED_EXACTLY,
+        )
+        targets = targets_of({**recipe.resolved(), "generate": {"mix": mix}})
+        return diversity, BiasMeter(recipe.seed, targets=targets, label=measure.label)
+
+    return Measuring(meters, seed=recipe.seed, most_expected=most_expected, ledger=ledger)
+
+
+def _require_minilm() -> None:
+    from weave_async.features.embeddings import has_minilm  # loads numpy
+
+    if not has_minilm():
+        raise RecipeError(
+            "measure.embedder: minilm needs an extra that is not installed: pip install "
+            "'weave-async[embeddings]', or take ngrams"
+        )
+
+
+def _attribute_values(recipe: Recipe) -> dict[str, list[Any]]:
+    """What attributes can be, of those that are one of a list."""
+    attributes = recipe.prompts.attributes.items()
+    return {name: each.choice for name, each in attributes if isinstance(each, Choice)}
+
+
+def _texts_of_seeds(source: Source) -> Iterator[str]:
+    """What answers are compared with, to tell what in them is new: the texts of the first rows."""
+    rows = (row for row in source.rows() if isinstance(row, Row))
+    for row in islice(rows, MOST_SEEDS_COMPARED):
+        yield "\n".join(value for value in row.values.values() if isinstance(value, str))
+
+
 def asker_of(
     recipe: Recipe,
     dispatchers: Mapping[str, Dispatcher],
@@ -374,6 +445,62 @@ def _sender_of(
             for asker in [Failover(dispatchers, weights)]
             for name in weights
         }
+    )
+
+
+def decisions_of(plan: Plan, folder: RunFolder) -> DecisionLog | None:
+    """What a controller has decided in this folder; from now on the plan draws by it."""
+    if plan.steering is None:
+        return None
+    log = DecisionLog(folder.decisions, plan.steering.shape)
+    plan.steering.take(log.decisions)
+    return log
+
+
+def controller_of(
+    recipe: Recipe,
+    plan: Plan,
+    log: DecisionLog | None,
+    endpoints: Sequence[Endpoint],
+    *,
+    max_concurrency: int,
+) -> Controller | None:
+    """What decides how later samples are drawn, where the recipe wants that."""
+    wanted, steering = recipe.controller, plan.steering
+    if wanted is None or steering is None or log is None:
+        return None
+    if any(endpoint.mode == "batch" for endpoint in endpoints):
+        raise RecipeError(
+            "a controller decides by what has come what is asked next, and a batch is asked all at "
+            "once: set controller: off, or mode: live"
+        )
+    size = steering.round_size
+    if size < plan.num_samples <= steering.num_free_rounds * size:
+        logger.warning(
+            "the controller will decide nothing: the first %d rounds of %d samples are drawn as "
+            "the recipe says, and there are %d samples; set controller.round to less",
+            steering.num_free_rounds,
+            size,
+            plan.num_samples,
+        )
+    elif size * steering.lag < ROUNDS_IN_FLIGHT * max_concurrency:
+        logger.warning(
+            "controller.round × controller.lag, %d, is less than %d times the %d requests that can "
+            "be in flight: some will wait for its decisions",
+            size * steering.lag,
+            ROUNDS_IN_FLIGHT,
+            max_concurrency,
+        )
+    return Controller(
+        steering,
+        log,
+        run_seed=recipe.seed,
+        num_samples=plan.num_samples,
+        endpoints=[endpoint.name for endpoint in endpoints],
+        group_size=recipe.generate.n,
+        floor=wanted.floor,
+        step=wanted.step,
+        memory=wanted.memory,
     )
 
 
@@ -466,6 +593,15 @@ def _start_concurrency(endpoint: Endpoint, provider: Provider) -> int:
     return suggested
 
 
+def usual_concurrency(endpoints: Iterable[Endpoint], providers: Mapping[str, Provider]) -> int:
+    """Requests in flight that these endpoints begin with; adaptive ones may come to more."""
+    named = {endpoint.name: endpoint for endpoint in endpoints}
+    return sum(
+        endpoint.max_concurrency or _start_concurrency(endpoint, providers[name])
+        for name, endpoint in named.items()
+    )
+
+
 def _fitted(concurrency: dict[str, int]) -> dict[str, int]:
     """What is wanted of each endpoint, cut down to the connections that this process may open."""
     wanted = sum(concurrency.values())
@@ -513,6 +649,12 @@ def workers_of(recipe: Recipe, spec: StageSpec, stages: Sequence[AnyStage]) -> W
 
 def selectors_of(recipe: Recipe) -> list[SelectingStage]:
     stages = building.selectors_of(_specs(recipe, "selector", recipe.selection))
+    rules = [part.name for part in recipe.validation]
+    for stage in stages:
+        for name in getattr(stage.rule, "rules_read", ()):
+            if name.partition("#")[0] not in rules:
+                unknown = registry.unknown("rule", name, rules, where=" in 'validation'")
+                raise RecipeError(f"{stage.kind} '{stage.name}': {unknown}")
     if recipe.accept is not None and any(stage.is_final for stage in stages):
         raise RecipeError(
             f"accept: {recipe.accept} ends the asking at so many written samples, and "
@@ -589,6 +731,20 @@ def source_of(recipe: Recipe, stack: AsyncExitStack) -> Source:
     return _source_at(path)
 
 
+def refuse_own_source(recipe: Recipe, folder: RunFolder) -> None:
+    """A run that read what it writes would never be the same again."""
+    examples = recipe.prompts.examples
+    named = [recipe.prompts.source, *([examples.source] if examples else [])]
+    for source in named:
+        if (
+            source not in (None, "-")
+            and (recipe.folder / source).resolve() == folder.path.resolve()
+        ):
+            raise RecipeError(
+                f"{source} is the folder that this run writes: choose another one with -o"
+            )
+
+
 def model_of_source(recipe: Recipe) -> str | None:
     """The model that the source of a recipe names, as far as it can be told without a run."""
     if recipe.prompts.source == "-":
@@ -616,6 +772,8 @@ def _source_at(path: Path) -> Source:
 
 def _format_of(path: Path) -> str:
     """By its name; a batch file is JSON Lines by name, and told by its first line."""
+    if path.is_dir():
+        return "run"
     by_name = format_of(path)
     if by_name != "jsonl" or not path.is_file():
         return by_name

@@ -18,17 +18,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain, count, islice, pairwise, repeat
+from math import ceil
 from typing import Any
 
 import orjson
 
 from weave_async import registry
+from weave_async.attributes import Choice, Uniform, require_in_order
+from weave_async.controller import dimensions
+from weave_async.controller.dimensions import Dimension
+from weave_async.controller.steering import Steering
 from weave_async.conversations import conversation_of, is_conversation
+from weave_async.descent import descended, generation_of
 from weave_async.errors import InputError, RecipeError
 from weave_async.examples import ExamplePool
 from weave_async.interfaces import Source
 from weave_async.naming import named_by_content, namer_of, request_id_of
-from weave_async.recipe import Choice, FileChoice, Params, Recipe, Uniform
+from weave_async.recipe import Params, Recipe
 from weave_async.records import (
     BadRow,
     Endpoint,
@@ -55,6 +61,8 @@ class Inspection:
 
     num_rows: int = 0
     num_skipped: int = 0
+    num_too_far: int = 0
+    """Rows of an earlier run, of a later generation than is wanted."""
     skipped: list[BadRow] = field(default_factory=list)
     digests: array[int] = field(default_factory=lambda: array("Q"), repr=False)
     """One for each good row, in order."""
@@ -92,9 +100,13 @@ class Plan:
         self._n = recipe.generate.n
         self._renderer = _renderer_of(recipe)
         self._attributes = {
-            name: attribute.lines(recipe.folder) if isinstance(attribute, FileChoice) else attribute
+            name: attribute.resolved(recipe.folder)
             for name, attribute in recipe.prompts.attributes.items()
         }
+        try:
+            require_in_order(self._attributes)
+        except ValueError as error:
+            raise RecipeError(f"prompts.attributes: {error}") from None
         self._mix = Choice(
             choice=list(range(len(endpoints))), weights=[m.weight for m in recipe.generate.mix]
         )
@@ -109,6 +121,8 @@ class Plan:
                 'a column is written "{{ question }}"'
             )
         self._examples = self._example_pool(examples or source)
+        self._example_groups = self._groups_of_examples()
+        self.steering = self._new_steering()
         self.inspection = self._inspect()
         self.num_samples = self._count(num_samples)
 
@@ -140,15 +154,25 @@ class Plan:
             prompts["messages"] = resolved["prompts"]["messages"]
         if self._examples is not None:
             shown = {**resolved["prompts"]["examples"], "source": self._examples.digest}
+            if shown["draw"] == "random":
+                del shown["draw"]
+            else:  # which examples a sample gets depends on its place
+                shown["rows"] = self._digest_of_rows()
             prompts["examples"] = shown
         if self._n > 1:
             generate["n"] = self._n
-        return {
+        asks = {
             "seed": self._recipe.seed,
             "prompts": prompts,
             "generate": generate,
             "mix": self.described_mix(),
         }
+        if self.steering is not None:  # which weights a sample is drawn by depends on its place
+            asks["controller"] = {**resolved["controller"], "rows": self._digest_of_rows()}
+        return asks
+
+    def _digest_of_rows(self) -> str:
+        return blake2b(self.inspection.digests.tobytes(), digest_size=8).hexdigest()
 
     def described_mix(self) -> list[dict[str, Any]]:
         """The endpoints and models that samples are divided among, without their addresses."""
@@ -167,6 +191,7 @@ class Plan:
         """Round after round over the source, a new draw in each, until there are enough.
 
         ``is_wanted`` is asked by ordinal, when its turn comes; other samples cost next to nothing.
+        With a controller, only those can be wanted whose round is decided: see ``is_decided``.
         Raises ``InputError`` when the source is no longer what it was at the first reading.
         """
         rows = chain.from_iterable(self._good_rows() for _ in repeat(None))
@@ -180,8 +205,12 @@ class Plan:
             if drawn is None:
                 if row is None or digest_of(row.values) != (digest := self._digest_of(ordinal)):
                     raise self._changed_meanwhile()
-                drawn = self._draw(prompt_id, sample_index - place, digest, row)
+                drawn = self._draw(prompt_id, sample_index - place, digest, row, ordinal)
             yield self._sample(ordinal, prompt_id, sample_index, drawn)
+
+    def is_decided(self, ordinal: int) -> bool:
+        """Whether it is known what this sample asks: always, where no controller decides it."""
+        return self.steering is None or self.steering.is_decided(ordinal)
 
     def sample_ids(self) -> Iterator[str]:
         """The ids of all samples in their order, without reading a row."""
@@ -190,12 +219,18 @@ class Plan:
     def _count(self, num_samples: int | None) -> int:
         recipe, num_rows = self._recipe, self.inspection.num_rows
         if num_rows == 0:
-            raise InputError(f"no usable rows in {recipe.prompts.source}")
+            raise InputError(
+                f"no usable rows in {recipe.prompts.source}" + self._too_far_in_words()
+            )
         if num_samples is not None:
             return num_samples
         if recipe.candidates is not None:
             return recipe.candidates
         return num_rows * recipe.num_draws
+
+    def _too_far_in_words(self) -> str:
+        num = self.inspection.num_too_far
+        return f": all {num} are above max_generation" if num else ""
 
     def _inspect(self) -> Inspection:
         """Read every row; render the first ones, then one of each kind of columns that turns up."""
@@ -204,7 +239,7 @@ class Plan:
         pool = self._examples
         for example in pool or ():
             self._renderer.shown([example], attributes)
-        for row in self._rows():
+        for row in self._rows(found):
             if isinstance(row, BadRow):
                 self._skip(row, found)
                 continue
@@ -221,6 +256,12 @@ class Plan:
                 messages = self._renderer.messages(row, attributes, shown)
                 self._renderer.with_examples(messages, shown, attributes)
         found.repeated = _repeated(found.digests)
+        if found.num_too_far:
+            logger.warning(
+                "%d rows are left out, as what is made of them would be above max_generation %d",
+                found.num_too_far,
+                self._recipe.prompts.max_generation,
+            )
         return found
 
     def _skip(self, bad: BadRow, found: Inspection) -> None:
@@ -244,10 +285,24 @@ class Plan:
         if not found_any:
             raise self._changed_meanwhile()
 
-    def _rows(self) -> Iterator[Row | BadRow]:
+    def _rows(self, found: Inspection | None = None) -> Iterator[Row | BadRow]:
         """The source's rows; a conversation that cannot be asked is a bad one."""
         rows = self._source.rows()
+        if self._recipe.prompts.max_generation is not None:
+            rows = self._near_enough(rows, found)
         return map(_checked, rows) if self._renderer.takes_conversations else rows
+
+    def _near_enough(
+        self, rows: Iterator[Row | BadRow], found: Inspection | None = None
+    ) -> Iterator[Row | BadRow]:
+        """Without those that are too many runs away from what people wrote."""
+        most = self._recipe.prompts.max_generation
+        assert most is not None
+        for row in rows:
+            if isinstance(row, BadRow) or generation_of(row.values) <= most:
+                yield row
+            elif found is not None:
+                found.num_too_far += 1
 
     def _names(self) -> Iterator[tuple[str, int]]:
         """(prompt id, sample index) of each sample: a prompt id is its row's digest, and which
@@ -277,24 +332,28 @@ class Plan:
             "again to ask for what is new in it"
         )
 
-    def _draw(self, prompt_id: str, sample_index: int, digest: int, row: Row) -> _Drawn:
-        """For a group whose first sample has this index."""
-        recipe = self._recipe
-        attributes = self._draw_attributes(prompt_id, sample_index)
+    def _draw(
+        self, prompt_id: str, sample_index: int, digest: int, row: Row, ordinal: int
+    ) -> _Drawn:
+        """For a group whose first sample has this index; ``ordinal`` is of any of them."""
+        attributes = self._draw_attributes(prompt_id, sample_index, ordinal)
         examples: Sequence[Row] = ()
         if self._examples is not None:
-            examples = self._examples.drawn_for(digest, prompt_id, sample_index)
+            among = self._examples_among(prompt_id, sample_index, ordinal)
+            rank = ordinal // self._n
+            examples = self._examples.drawn_for(digest, prompt_id, sample_index, among, rank)
         number = 0
         if len(self._endpoints) > 1:
-            number = self._mix.draw(fraction_for(recipe.seed, prompt_id, sample_index, "mix"))
+            number = self._mix.draw(self._fraction(prompt_id, sample_index, "mix", ordinal))
         params = {
-            name: value.draw(fraction_for(recipe.seed, prompt_id, sample_index, f"params:{name}"))
+            name: value.draw(self._fraction(prompt_id, sample_index, f"params:{name}", ordinal))
             for name, value in self._drawn_params.items()
         }
         params.update(row.params)
         messages = self._renderer.messages(row, attributes, examples)
         sent = self._renderer.with_examples(messages, examples, attributes)
-        return messages, sent, attributes, params, number, _name_of(row.origin), row.values
+        columns = descended(row.values, [example.values for example in examples])
+        return messages, sent, attributes, params, number, _name_of(row.origin), columns
 
     def _sample(self, ordinal: int, prompt_id: str, sample_index: int, drawn: _Drawn) -> Sample:
         recipe = self._recipe
@@ -318,12 +377,71 @@ class Plan:
         prompt = Prompt(prompt_id, sample_index, messages, attributes, origin, columns)
         return Sample(ordinal, prompt, request, endpoint.name, seed)
 
-    def _draw_attributes(self, prompt_id: str, sample_index: int) -> dict[str, Any]:
-        seed = self._recipe.seed
-        return {
-            name: attribute.draw(fraction_for(seed, prompt_id, sample_index, f"attribute:{name}"))
-            for name, attribute in self._attributes.items()
+    def _draw_attributes(
+        self, prompt_id: str, sample_index: int, ordinal: int = 0
+    ) -> dict[str, Any]:
+        drawn: dict[str, Any] = {}
+        for name, attribute in self._attributes.items():
+            fraction = self._fraction(prompt_id, sample_index, f"attribute:{name}", ordinal)
+            drawn[name] = attribute.shape_for(drawn).draw(fraction)
+        return drawn
+
+    def _fraction(self, prompt_id: str, sample_index: int, stage: str, ordinal: int) -> float:
+        """What is drawn for one choice, as it was decided for the round of this sample."""
+        fraction = fraction_for(self._recipe.seed, prompt_id, sample_index, stage)
+        return (
+            fraction if self.steering is None else self.steering.fraction(stage, fraction, ordinal)
+        )
+
+    def _examples_among(
+        self, prompt_id: str, sample_index: int, ordinal: int
+    ) -> Sequence[int] | None:
+        """The group that examples are drawn from, where a controller chooses between groups."""
+        if self.steering is None or "examples" not in self.steering.dimensions:
+            return None
+        fraction = fraction_for(self._recipe.seed, prompt_id, sample_index, "examples")
+        return self._example_groups[self.steering.arm("examples", fraction, ordinal)]
+
+    def _new_steering(self) -> Steering | None:
+        """What a controller steers, if one is wanted: all that is drawn, but what is to be left."""
+        wanted = self._recipe.controller
+        if wanted is None:
+            return None
+        found = list(self._dimensions(wanted.bins))
+        known = sorted({each.short_name for each in found})
+        for name in wanted.leave:
+            if name not in known:
+                raise RecipeError("controller.leave: " + registry.unknown("choice", name, known))
+        steered = {
+            each.name: each
+            for each in found
+            if each.can_be_steered and each.short_name not in wanted.leave
         }
+        if not steered:
+            logger.warning(
+                "the controller has nothing to steer: give the mix two models, or a parameter or "
+                "an attribute several values"
+            )
+            return None
+        round_size = ceil(wanted.round / self._n) * self._n  # whole groups
+        return Steering(round_size, wanted.lag, steered)
+
+    def _dimensions(self, num_bins: int) -> Iterator[Dimension]:
+        """All that is drawn for each prompt, by the stage that it is drawn for."""
+        models = [f"{each.provider}: {each.model}" for each in self._endpoints]
+        yield dimensions.of_values("mix", models, self._mix.weights, most_arms=len(models))
+        groups = [f"group {number}" for number, _ in enumerate(self._example_groups, 1)]
+        if groups:
+            yield dimensions.of_values("examples", groups, None)
+        shapes: dict[str, Any] = {
+            f"params:{name}": shape for name, shape in self._drawn_params.items()
+        }
+        shapes |= {f"attribute:{name}": shape for name, shape in self._attributes.items()}
+        for name, shape in shapes.items():
+            if isinstance(shape, Choice):
+                yield dimensions.of_values(name, shape.choice, shape.weights)
+            elif isinstance(shape, Uniform):
+                yield dimensions.of_range(name, shape.uniform, num_bins)
 
     def _example_pool(self, source: Source) -> ExamplePool | None:
         prompts = self._recipe.prompts
@@ -336,12 +454,24 @@ class Plan:
                 "{% for example in examples %}{{ example.question }}{% endfor %}"
             )
         return ExamplePool(
-            source,
+            source if prompts.max_generation is None else _Filtered(source, self._near_enough),
             run_seed=self._recipe.seed,
             num=wanted.num,
             name=wanted.source or prompts.source,
             skips_bad_rows=prompts.on_bad_row == "skip",
+            covers=wanted.draw == "cover",
         )
+
+    def _groups_of_examples(self) -> list[list[int]]:
+        """Examples that look alike, as far as a controller is to choose between them."""
+        prompts, pool = self._recipe.prompts, self._examples
+        if self._recipe.controller is None or prompts.examples is None or pool is None:
+            return []
+        from weave_async.controller.grouping import groups_alike, num_groups_of  # loads numpy
+
+        texts = [" ".join(map(str, row.values.values())) for row in pool]
+        num_groups = num_groups_of(len(texts), least=prompts.examples.num + 1)
+        return groups_alike(texts, num_groups) if num_groups > 1 else []
 
 
 def _renderer_of(recipe: Recipe) -> Renderer:
@@ -362,6 +492,17 @@ def _checked(row: Row | BadRow) -> Row | BadRow:
         except ValueError as error:
             return BadRow(row.origin, str(error))
     return row
+
+
+@dataclass(frozen=True, slots=True)
+class _Filtered:
+    """A source without some of its rows."""
+
+    source: Source
+    keep: Callable[[Iterator[Row | BadRow]], Iterator[Row | BadRow]]
+
+    def rows(self) -> Iterator[Row | BadRow]:
+        return self.keep(self.source.rows())
 
 
 def _fixed_and_drawn(params: Params) -> tuple[dict[str, Any], dict[str, Choice | Uniform]]:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-from bisect import bisect
-from functools import cached_property
-from itertools import accumulate
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -29,7 +28,17 @@ from pydantic import (
 )
 
 from weave_async import recipe_file, registry
-from weave_async.errors import InputError, RecipeError
+from weave_async.attributes import (
+    Attribute,
+    TaggedChoice,
+    TaggedUniform,
+    located,
+    require_in_order,
+    tag_of,
+)
+from weave_async.errors import RecipeError
+from weave_async.gates import OF_THE_RUN, Gate
+from weave_async.metrics.catalogue import CATALOGUE
 
 NAME_PATTERN = r"^\w[\w.-]*$"
 
@@ -38,82 +47,8 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
 
 
-class Choice(_Model):
-    """One of a list, by weight."""
-
-    choice: list[Any] = Field(min_length=1, description="Values to draw from.")
-    weights: list[float] | None = Field(None, description="One weight per value; equal if absent.")
-
-    @model_validator(mode="after")
-    def _weights_match(self) -> Self:
-        if self.weights is not None and len(self.weights) != len(self.choice):
-            raise ValueError(f"{len(self.weights)} weights for {len(self.choice)} choices")
-        if self.weights is not None and (min(self.weights) < 0 or not sum(self.weights)):
-            raise ValueError("weights must not be negative, nor all be zero")
-        return self
-
-    @cached_property
-    def _cumulative(self) -> list[float]:
-        return list(accumulate(self.weights or [1.0] * len(self.choice)))
-
-    def draw(self, fraction: float) -> Any:
-        """The value at ``fraction``, in [0, 1), of the weights laid end to end."""
-        return self.choice[bisect(self._cumulative, fraction * self._cumulative[-1])]
-
-
-class Uniform(_Model):
-    """A number between two bounds."""
-
-    uniform: tuple[float, float] = Field(description="Lower and upper bound.")
-
-    @model_validator(mode="after")
-    def _bounds_in_order(self) -> Self:
-        if self.uniform[0] > self.uniform[1]:
-            raise ValueError("the lower bound comes first")
-        return self
-
-    def draw(self, fraction: float) -> float:
-        """The number at ``fraction``, in [0, 1), of the way up."""
-        lower, upper = self.uniform
-        return round(lower + fraction * (upper - lower), 4)
-
-
-class FileChoice(_Model):
-    """One line of a text file; the path is relative to the recipe."""
-
-    file: str = Field(description="A text file with one value per line.")
-
-    def lines(self, folder: Path) -> Choice:
-        """The file as a choice between its non-blank lines."""
-        path = folder / self.file
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot read {path}: {error}") from error
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        if not lines:
-            raise InputError(f"{path} has no lines to choose from")
-        return Choice(choice=lines)
-
-
-_TAGS: dict[type, str] = {Choice: "<choice>", Uniform: "<uniform>", FileChoice: "<file>"}
-
-
-def _tag_of(value: Any) -> str:
-    """Which shape is meant, by its key, so that a mistake is explained for that shape only."""
-    if type(value) in _TAGS:
-        return _TAGS[type(value)]
-    if isinstance(value, dict):
-        return next((tag for tag in _TAGS.values() if tag[1:-1] in value), "<choice>")
-    return "<number>"
-
-
-_Choice = Annotated[Choice, Tag("<choice>")]
-_Uniform = Annotated[Uniform, Tag("<uniform>")]
-_FileChoice = Annotated[FileChoice, Tag("<file>")]
 _Value = Annotated[float, Tag("<number>")]
-Attribute = Annotated[_Choice | _Uniform | _FileChoice, Discriminator(_tag_of)]
-Number = Annotated[_Value | _Uniform | _Choice, Discriminator(_tag_of)]
+Number = Annotated[_Value | TaggedUniform | TaggedChoice, Discriminator(tag_of)]
 
 
 class Turn(_Model):
@@ -130,9 +65,16 @@ class Examples(_Model):
     """
 
     source: str | None = Field(
-        None, description="A .jsonl, .csv or .txt file beside the recipe; the prompts' if absent."
+        None,
+        description="A .jsonl, .csv or .txt file beside the recipe, or an earlier run's folder; "
+        "the prompts' if absent.",
     )
     num: int = Field(3, ge=1, le=100, description="Examples in each prompt.")
+    draw: Literal["random", "cover"] = Field(
+        "random",
+        description="cover: prompt after prompt, none comes again before all others have. Which "
+        "ones a prompt shows then depends on its place: with other rows, all is asked anew.",
+    )
     user: str | None = Field(
         None, description="Template of an example's user turn, filled from the example's row."
     )
@@ -156,7 +98,8 @@ class Prompts(_Model):
     """Where prompts come from: rows × attributes × draws."""
 
     source: str = Field(
-        description="A .jsonl, .csv or .txt file beside the recipe, or - for stdin."
+        description="A .jsonl, .csv or .txt file beside the recipe, the folder of an earlier run, "
+        "or - for stdin."
     )
     system: str | None = Field(None, description="Template of the system turn, if there is one.")
     template: str | None = Field(
@@ -173,10 +116,22 @@ class Prompts(_Model):
     )
     examples: Examples | None = Field(None, description="Few-shot examples from the source.")
     attributes: dict[str, Attribute] = Field({}, description="Drawn anew for each sample.")
+    max_generation: int | None = Field(
+        None,
+        ge=0,
+        description="Of rows that an earlier run has made: how many runs may stand on one another, "
+        "so that a model does not learn from its own echo for ever.",
+    )
     draws: int | None = Field(
         None, ge=1, description="Samples per row; `generate.n`, which is 1, if absent."
     )
     on_bad_row: Literal["stop", "skip"] = Field("stop", description="What a malformed row does.")
+
+    @field_validator("attributes")
+    @classmethod
+    def _attributes_stand_in_order(cls, attributes: dict[str, Any]) -> dict[str, Any]:
+        require_in_order(attributes)
+        return attributes
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> Self:
@@ -365,11 +320,121 @@ class StageLimits(_Model):
     )
 
 
+class Measure(_Model):
+    """What of the written rows is measured while the run goes on: diversity, and bias."""
+
+    label: str | None = Field(
+        None,
+        description="The attribute or column, or the key of answers in JSON, that holds a row's "
+        "label: lengths and words are told by it.",
+    )
+    embedder: Literal["ngrams", "minilm"] = Field(
+        "ngrams",
+        description="What tells how near two texts are: ngrams by their characters, minilm by "
+        "meaning (extra `embeddings`), at 170 texts/s.",
+    )
+
+
+def _measure_from(value: Any) -> Any:
+    """``on`` and ``off`` → all of it by default, or nothing."""
+    if value in ("on", True):
+        return {}
+    if value is None or value in ("off", False):
+        return None
+    if isinstance(value, str):
+        raise ValueError("expected on, off or options, as {label: topic}")
+    return value
+
+
+MeasureSpec = Annotated[
+    Measure | None,
+    BeforeValidator(_measure_from),
+    WithJsonSchema(
+        {"anyOf": [{"enum": ["on", "off", None]}, Measure.model_json_schema()], "default": "on"}
+    ),
+]
+
+
+def _known_metric(name: str) -> str:
+    known = [*OF_THE_RUN, *CATALOGUE]
+    if name not in known:
+        raise ValueError(registry.unknown("metric", name, known))
+    return name
+
+
+def _condition(value: Any) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f'say which way: ">= {value}" or "<= {value}"')
+    if not isinstance(value, str):
+        raise ValueError('expected a comparison with a number, as ">= 40" or "<= 0.05"')
+    Gate.parsed("", value)
+    return value
+
+
+Requirements = dict[
+    Annotated[str, AfterValidator(_known_metric)],
+    Annotated[str, BeforeValidator(_condition)],
+]
+
+
 class Output(_Model):
     """What is written."""
 
     format: Literal["messages"] = Field("messages", description="The shape of a row.")
     to: list[str] = Field(["jsonl"], min_length=1, description="File formats.")
+
+
+class Controller(_Model):
+    """What is asked next depends on what came so far: models, parameters and attributes that bring
+    more new text for a token are drawn more often. ``on`` means all as it is by default.
+    """
+
+    round: int = Field(
+        200,
+        ge=10,
+        le=100_000,
+        description="Samples that are drawn by the same weights; with `lag` times as many as three "
+        "times the requests in flight, hardly any waits for a decision.",
+    )
+    lag: int = Field(
+        1,
+        ge=1,
+        le=10,
+        description="Rounds that are answered while the next one is decided without them.",
+    )
+    floor: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="Share of its weight in the recipe that each choice keeps, whatever it brings.",
+    )
+    step: float = Field(
+        0.5, gt=0, le=1, description="How much of the way to new weights a round goes."
+    )
+    memory: float = Field(
+        0.8, gt=0, le=1, description="What evidence counts for after each further round."
+    )
+    bins: int = Field(4, ge=2, le=20, description="Parts that a `uniform` range is steered by.")
+    leave: list[str] = Field(
+        [],
+        description="What stays as the recipe has it: `mix`, parameters or attributes by name, as "
+        "labels whose shares are meant.",
+    )
+
+
+def _controller_from(value: Any) -> Any:
+    """``on`` and ``off``, which YAML may have made true and false."""
+    if value in ("off", False):
+        return None
+    if value in ("on", True):
+        return {}
+    if isinstance(value, str):
+        raise ValueError("expected on, off, or options such as {round: 400}")
+    return value
+
+
+def _or_a_switch(schema: dict[str, Any]) -> None:
+    schema["anyOf"].insert(0, {"enum": ["on", "off", True, False]})
 
 
 class Recipe(_Model):
@@ -393,6 +458,19 @@ class Recipe(_Model):
         "Each time is a request of its own.",
     )
     stages: StageLimits = StageLimits()
+    controller: Annotated[Controller | None, BeforeValidator(_controller_from)] = Field(
+        None,
+        description="Steer what is asked by what came: on, off, or options.",
+        json_schema_extra=_or_a_switch,
+    )
+    measure: MeasureSpec = Field(
+        Measure(), description="Measuring diversity and bias of what is written: on, off, options."
+    )
+    require: Requirements = Field(
+        {},
+        description="What the finished dataset must come up to, by metric: "
+        '{vendi: ">= 40", top_opening_share: "<= 0.05"}. Where it does not, the exit code is 3.',
+    )
     output: Output = Output()
 
     _folder: Path = Path()
@@ -405,6 +483,18 @@ class Recipe(_Model):
                 f"{self.generate.n}: each prompt is asked for so many completions at once"
             )
         return self
+
+    @model_validator(mode="after")
+    def _what_is_required_is_measured(self) -> Self:
+        missing = [name for name in self.require if name not in OF_THE_RUN]
+        if self.measure is None and missing:
+            raise ValueError(f"`require` needs {missing[0]}, and `measure` is off")
+        return self
+
+    @property
+    def gates(self) -> list[Gate]:
+        """What is required, in the order of the recipe."""
+        return [Gate.parsed(name, condition) for name, condition in self.require.items()]
 
     @property
     def num_draws(self) -> int:
@@ -469,7 +559,7 @@ class Recipe(_Model):
         """The same recipe with some keys replaced; nested mappings change only what they name."""
         data = self.model_dump()
         for key, value in changes.items():
-            data[key] = {**data[key], **value} if isinstance(value, dict) else value
+            data[key] = {**(data[key] or {}), **value} if isinstance(value, dict) else value
         changed = type(self).model_validate(data)
         changed._folder = self._folder
         return changed
@@ -486,9 +576,10 @@ class Recipe(_Model):
         for key, kind in _PART_KINDS:
             for part in data[key]:
                 part["options"] = registry.located(kind, part["name"], part["options"], self.folder)
-        for shape in data["prompts"]["attributes"].values():
-            if "file" in shape:
-                shape["file"] = _absolute(self.folder, shape["file"])
+        data["prompts"]["attributes"] = {
+            name: located(shape, partial(_absolute, self.folder))
+            for name, shape in data["prompts"]["attributes"].items()
+        }
         return type(self).model_validate(data)
 
     def resolved(self) -> dict[str, Any]:

@@ -20,13 +20,13 @@ MAX_NODES = 100_000
 
 class _Loader(yaml.SafeLoader):
     """Reads ``on``, ``off``, ``yes`` and ``no`` as texts, as YAML 1.2 does: a selector has an
-    option ``on``, a choice may be between yes and no, and ``no`` is Norwegian.
+    option ``on``, a choice may be between yes and no, and ``no`` is Norwegian. Days are texts, too.
     """
 
 
-_BOOL = "tag:yaml.org,2002:bool"
+_BOOL, _DAY = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_BOOL, _DAY)]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(_BOOL, re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), "tTfF")
@@ -118,7 +118,7 @@ def explain(error: ValidationError, root: yaml.Node, where: str, model: type[Bas
         return f"{place}: " + registry.unknown("key", str(key), known, where=where)
     name = ".".join(map(str, steps)) or "recipe"
     if problem["type"] == "union_tag_invalid":
-        return f"{place}: {name}: expected {{choice: […]}}, {{uniform: [a, b]}} or {{file: …}}"
+        return f"{place}: {name}: expected a shape, as {{choice: […]}}: see docs/prompts.md"
     if problem["type"] == "missing":
         return f"{place}: '{name}' is missing"
     message = _PLAINLY.get(problem["type"], problem["msg"].removeprefix("Value error, "))
@@ -126,6 +126,8 @@ def explain(error: ValidationError, root: yaml.Node, where: str, model: type[Bas
         message = f"did you mean {{uniform: {problem['input']}}}?"
     if problem["type"] == "value_error" and isinstance(problem["input"], dict):
         return f"{place}: {name}: {message}"  # a rule among several keys, which it names
+    if _KEY in problem["loc"]:
+        return f"{place}: {name}: {message}"  # the key is what is wrong, and is named
     return f"{place}: {name}: {message}, got {problem['input']!r}"
 
 
@@ -138,8 +140,12 @@ _PLAINLY = {
 """What pydantic says in its own terms, in those of a recipe."""
 
 
+_KEY = "[key]"
+"""Behind a key, where pydantic means the key itself."""
+
+
 def _is_union_tag(step: int | str) -> bool:
-    return str(step).startswith(("<", "function-"))
+    return step == _KEY or str(step).startswith(("<", "function-"))
 
 
 def _line_of(node: yaml.Node, steps: list[int | str]) -> int:

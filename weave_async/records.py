@@ -70,6 +70,18 @@ class Prompt:
         return self.attributes[name] if name in self.attributes else self.columns[name]
 
 
+class DrawnParts(dict[str, Any]):
+    """A drawn value with parts, as a person or a leaf with its path: as a text it is the first."""
+
+    def __str__(self) -> str:
+        return str(next(iter(self.values()), ""))
+
+
+def as_category(value: Any) -> Any:
+    """What a value is counted under: one with parts, as what it is as a text."""
+    return next(iter(value.values()), None) if isinstance(value, Mapping) else value
+
+
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
     """What the model is told about sampling. ``None`` is not sent: the endpoint's default holds."""

@@ -8,49 +8,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, fields
-from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import orjson
 
-from weave_async.asking.consulting import Advisor, Consultations
 from weave_async.errors import (
-    ConsultationNeeded,
     InputError,
-    RecipeError,
     RunFolderError,
-    Unsent,
 )
-from weave_async.interfaces import Consult
-from weave_async.journal.journal import Journal
-from weave_async.metrics.ledger import RunMetrics
-from weave_async.metrics.stage_times import StageTimes
-from weave_async.parts import (
-    advisors_of,
-    columns_read_by,
-    consulted_by,
-    endpoints_asked,
-    examples_source_of,
-    num_samples_asked,
-    repair_of,
-    selectors_of,
-    source_of,
-    stage_spec_of,
-    workers_of,
-)
-from weave_async.plan import Plan
 from weave_async.recipe import Recipe
-from weave_async.records import Consulted, Message, Response, Sample
+from weave_async.records import Sample
+from weave_async.replay import replaying
 from weave_async.rundir import RunFolder, open_regular
-from weave_async.settings import Settings
-from weave_async.stages.building import stages_of
-from weave_async.stages.interface import ConsultFor
-from weave_async.stages.noising import most_variants
-from weave_async.stages.pipeline import Pipeline
 
 BATCH = 128
 MAX_EXAMPLES = 3
@@ -103,108 +74,23 @@ async def revalidate(path: Path, changed: Recipe | None = None) -> Revalidation:
     Raises ``RunLockedError`` while the run goes on, and ``RecipeError`` where its prompts cannot be
     made again, as those from standard input.
     """
-    folder = RunFolder(path)
-    folder.require_run()
-    recipe = _with_stages_of(Recipe.load(folder.recipe), changed)
-    if recipe.prompts.source == "-":
-        raise RecipeError(f"{path} was made from standard input, which nobody has any more")
-    async with AsyncExitStack() as stack:
-        source = source_of(recipe, stack)
-        spec = stage_spec_of(recipe)
-        stages, selectors = stages_of(spec), selectors_of(recipe)
-        endpoints = endpoints_asked(folder, recipe)
-        plan = Plan(
-            recipe,
-            source,
-            endpoints,
-            num_samples=num_samples_asked(folder, recipe),
-            examples=examples_source_of(recipe),
-        )
-        plan.require_columns(columns_read_by([*stages, *selectors]))
-        folder.open()
-        stack.callback(folder.close)
-        journal = Journal(folder.journal, asks=plan.asks())
-        stack.callback(journal.close)
-        workers = workers_of(recipe, spec, stages)
-        if workers is not None:
-            await stack.enter_async_context(workers)
-        repair = repair_of(recipe, endpoints)
-        consulted = consulted_by([*stages, repair])
-        advisors = advisors_of(consulted, recipe, endpoints, Settings.from_environment())
-        pipeline = Pipeline(
-            stages,
-            selectors,
-            StageTimes(),
-            workers=workers,
-            consult_for=_recalling(folder, recipe, advisors, stack) if advisors else None,
-            repair=repair,
-        )
-        stack.callback(pipeline.selection.close)
-        await pipeline.selection.prepare()
-        found = Revalidation()
-        before = _ends_before(folder)
+    async with replaying(path, changed) as replay:
+        found, recipe = Revalidation(), replay.recipe
+        before = _ends_before(replay.folder)
         found.written_before = sum(end == "written" for end, _ in before.values())
-        answers = _answers(plan, journal)
-        while batch := list(islice(answers, BATCH)):
+        async for batch, samples in replay.batches():
             found.num_answers += len(batch)
-            judged = await pipeline.process(batch)
             undecided = {sample.sample_id for sample in batch}
-            undecided.difference_update(sample.answer_id for sample in judged)
+            undecided.difference_update(sample.answer_id for sample in samples)
             found.undecided += len(undecided)
-            _leave_out(before, undecided, most_copies=most_variants(stages))
-            for sample in await pipeline.selection.select(judged):
+            _leave_out(before, undecided, most_copies=replay.most_copies)
+            for sample in await replay.selected(samples):
                 if recipe.accept is None or found.written < recipe.accept:
                     _compare(found, before, sample)
-        for sample in await pipeline.selection.held():
+        for sample in await replay.held():
             _compare(found, before, sample)
         found.gone = len(before)
     return found
-
-
-def _with_stages_of(recipe: Recipe, changed: Recipe | None) -> Recipe:
-    if changed is None:
-        return recipe
-    keys = ("noise", "validation", "selection", "repairs", "stages")
-    resolved = changed.with_absolute_paths().model_dump()
-    return recipe.with_changes(**{key: resolved[key] for key in keys})
-
-
-def _recalling(
-    folder: RunFolder,
-    recipe: Recipe,
-    advisors: Mapping[Consulted, Advisor],
-    stack: AsyncExitStack,
-) -> ConsultFor:
-    """How stages get what models have told them before. What they would have to ask leaves the
-    sample out, as at the end of a run.
-    """
-    place = folder.consultations
-    if not place.is_dir():
-        place = Path(stack.enter_context(TemporaryDirectory(prefix="weave-async-")))
-    journal = Journal(place, asks={})
-    stack.callback(journal.close)
-    consultations = Consultations(
-        journal,
-        advisors,
-        {},
-        RunMetrics(),
-        run_seed=recipe.seed,
-        send_seed=recipe.generate.send_seed,
-        is_replay=True,
-    )
-
-    def consult_for(sample: Sample, stage: str) -> Consult:
-        recall = consultations.consult_for(sample, stage)
-
-        async def consult(whom: Consulted, messages: Sequence[Message], **how: Any) -> Response:
-            try:
-                return await recall(whom, messages, **how)
-            except ConsultationNeeded as error:
-                raise Unsent from error
-
-        return consult
-
-    return consult_for
 
 
 def _leave_out(
@@ -214,13 +100,6 @@ def _leave_out(
     for name in undecided:
         for each in (name, *(f"{name}~{copy}" for copy in range(1, most_copies))):
             before.pop(hash(each), None)
-
-
-def _answers(plan: Plan, journal: Journal) -> Iterator[Sample]:
-    for sample in plan.samples():
-        answered = journal.recall(sample) if journal.may_hold(sample.sample_id) else None
-        if answered is not None and answered.failure is None:
-            yield answered
 
 
 def _ends_before(folder: RunFolder) -> dict[int, tuple[str, int]]:

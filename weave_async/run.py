@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from functools import partial
@@ -15,12 +15,16 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from weave_async.asking.consulting import Consultations
+from weave_async.controller.controller import Controller
 from weave_async.engine import RECALLED, Engine
 from weave_async.errors import BudgetError, InputError, RecipeError, RunFolderError, WeaveError
 from weave_async.flow.channel import Channel
+from weave_async.gates import Figure, Judged
 from weave_async.interfaces import Sink
 from weave_async.journal.journal import Journal
+from weave_async.metrics.headlines import cautions_of, figure_of, headlines_of
 from weave_async.metrics.ledger import RunMetrics
+from weave_async.metrics.live import Measuring
 from weave_async.metrics.rule_watch import RuleWatch
 from weave_async.parts import (
     advisors_of,
@@ -30,18 +34,23 @@ from weave_async.parts import (
     consultation_journal_of,
     consultations_of,
     consulted_by,
+    controller_of,
+    decisions_of,
     described_sellers,
     dispatchers_of,
     endpoints_of,
     examples_source_of,
+    measuring_of,
     prices_of,
     providers_of,
+    refuse_own_source,
     repair_of,
     selectors_of,
     sellers_of,
     sinks_of,
     source_of,
     stage_spec_of,
+    usual_concurrency,
     workers_of,
 )
 from weave_async.plan import Plan
@@ -62,7 +71,7 @@ logger = logging.getLogger(__name__)
 Resume = Literal["if-possible", "always", "never"]
 
 WINDOW_PER_REQUEST, SMALLEST_WINDOW = 8, 4096
-EXIT_ROWS_MISSING, EXIT_INTERRUPTED = 1, 130
+EXIT_ROWS_MISSING, EXIT_UNMET, EXIT_INTERRUPTED = 1, 3, 130
 
 
 class Run:
@@ -118,12 +127,16 @@ class Run:
         self._engine_task: asyncio.Task[None] | None = None
         self._written: Channel[Sample] | None = None
         self._to_hand_on: list[Sample] = []
+        self._measuring: Measuring | None = None
+        self._to_measure: list[Sample] = []
+        self._figures: dict[str, Any] = {}
         self._num_known = 0
         self._entered = False
         self._new_engine: Callable[[], Engine] | None = None
         self._engine_or_none: Engine | None = None
         self._fill_by_batches: Callable[[], Coroutine[Any, Any, None]] | None = None
         self._filling: asyncio.Task[None] | None = None
+        self._controller: Controller | None = None
         self._stop_engine: Callable[[Engine], None] | None = None
         self._has_failed = False
         self._interrupt_code: int | None = None
@@ -136,6 +149,7 @@ class Run:
             raise RuntimeError(f"{self!r} is entered already; a Run makes one run")
         self._entered = True
         async with AsyncExitStack() as stack:
+            refuse_own_source(self.recipe, self.folder)
             source = source_of(self.recipe, stack)
             self.endpoints = endpoints_of(
                 self.recipe.generate.mix,
@@ -161,6 +175,7 @@ class Run:
             )
             self.plan.require_columns(columns_read_by([*stages, *selectors]))
             self._open_folder(stack)
+            decisions = decisions_of(self.plan, self.folder)
             journal = Journal(
                 self.folder.journal,
                 asks=self.plan.asks(),
@@ -199,6 +214,13 @@ class Run:
                 await stack.enter_async_context(dispatcher)
             of_mix = {endpoint.name: dispatchers[endpoint.name] for endpoint in self.endpoints}
             concurrency = sum(d.admission.max_concurrency for d in of_mix.values())
+            self._controller = controller_of(
+                self.recipe,
+                self.plan,
+                decisions,
+                self.endpoints,
+                max_concurrency=usual_concurrency(self.endpoints, providers),
+            )
             if consulted is not None and advisors:
                 self._consultations = await stack.enter_async_context(
                     consultations_of(
@@ -234,6 +256,16 @@ class Run:
             )
             stack.callback(pipeline.selection.close)
             await pipeline.selection.prepare()
+            most_written = self.plan.num_samples * most_variants(stages)
+            self._measuring = measuring_of(
+                self.recipe,
+                source,
+                mix=self.plan.described_mix(),
+                most_expected=min(most_written, self.recipe.accept or most_written),
+                ledger=self.metrics,
+            )
+            if self._measuring is not None:
+                stack.push_async_callback(self._measuring.close)
             batching = batching_of(
                 self.recipe,
                 self.folder,
@@ -267,7 +299,13 @@ class Run:
                 accept=self.recipe.accept,
                 most_per_answer=most_variants(stages),
                 group_size=self.recipe.generate.n,
+                controller=self._controller,
             )
+            if batching is not None and self._controller is not None:
+                raise RecipeError(
+                    f"{self.folder.batches} has batches that are still out, which a controller "
+                    "knows nothing of: run with controller: off first, to collect them"
+                )
             if batching is None:
                 self._engine_or_none = self._new_engine()
             else:  # what there is to ask is known once that is done
@@ -362,6 +400,8 @@ class Run:
             self.metrics.stop()
             if self._written is not None:
                 await self._written.close()
+        if self._measuring is not None and not self._engine.has_left_answers_behind:
+            self._figures = await self._measuring.figures()
 
     def _deliver(self, sample: Sample) -> None:
         """Bring a sample to its end: a row in the file for that end, and a count."""
@@ -375,11 +415,19 @@ class Run:
         self.metrics.count_end(sample)
         if self._on_sample is not None:
             self._on_sample(sample)
-        if self._written is not None and sample.rejection is None and sample.failure is None:
-            self._to_hand_on.append(sample)
+        if sample.rejection is None and sample.failure is None:
+            if self._measuring is not None:
+                self._to_measure.append(sample)
+            if self._written is not None:
+                self._to_hand_on.append(sample)
 
     async def _hand_on(self) -> None:
-        """Give what was written to whoever iterates over the run, at their pace."""
+        """Give what was written to the meters, and to whoever iterates over the run; both may be
+        slow.
+        """
+        if self._measuring is not None:
+            to_measure, self._to_measure = self._to_measure, []
+            await self._measuring.count(to_measure)
         samples, self._to_hand_on = self._to_hand_on, []
         for sample in samples:
             assert self._written is not None
@@ -454,7 +502,10 @@ class Run:
             return places
         for ordinal, sample_id in enumerate(self.plan.sample_ids()):
             if journal.may_hold(sample_id):
-                places[ordinal] = RECALLED
+                if self.plan.is_decided(ordinal):
+                    places[ordinal] = RECALLED
+                elif journal.asked_alike:
+                    self._refuse_lost_decisions()
         self._num_known = self.plan.num_samples - places.count(0)
         if not journal.asked_alike:
             for sample in self.plan.samples(places.__getitem__):
@@ -484,6 +535,17 @@ class Run:
             f"journal holds {journal.num_recalled}: restore it from a copy, or pass "
             "--accept-changes to ask for them again"
         )
+
+    def _refuse_lost_decisions(self) -> None:
+        """A decision is durable before what follows from it is asked. Without it, nobody knows what
+        an answer is the answer to.
+        """
+        if not self._accept_changes:
+            raise RunFolderError(
+                f"the journal in {self.folder.path} holds answers to what {self.folder.decisions} "
+                "does not tell of: restore it from a copy, or pass --accept-changes to decide, and "
+                "ask, anew"
+            )
 
     def _refuse_surprises(self, journal: Journal, num_to_ask: int) -> None:
         """Answers are kept by what was asked: other questions would silently be bought anew."""
@@ -544,7 +606,8 @@ class Run:
                 files[file.path.name] = file.publish()
         self._require_equal_counts(files)
         summary = self._summarize(files)
-        self.folder.write_metrics(self.metrics.as_dict())
+        steered = {} if self._controller is None else {"controller": self._controller.as_dict()}
+        self.folder.write_metrics({**self.metrics.as_dict(), **self._figures, **steered})
         self.folder.write_manifest(
             {
                 "weave_async": version("weave-async"),
@@ -576,7 +639,8 @@ class Run:
         accepted_enough = self.recipe.accept is not None and metrics.written >= self.recipe.accept
         if accepted_enough:
             metrics.asked = metrics.ended
-        status, exit_code = self._status(error, accepted_enough)
+        required = [gate.judged(self._figure(gate.metric)) for gate in self.recipe.gates]
+        status, exit_code = self._status(error, accepted_enough, required)
         return RunSummary(
             status=status,
             exit_code=exit_code,
@@ -607,8 +671,23 @@ class Run:
             files=files,
             endpoints={name: each.account() for name, each in self._dispatchers.items()},
             consultations=asdict(metrics.consultations),
+            diversity=headlines_of(self._figures),
+            cautions=list(cautions_of(self._figures)),
+            required=required,
             error=None if error is None else str(error),
         )
+
+    def _figure(self, metric: str) -> Figure:
+        """What a requirement is judged by."""
+        metrics = self.metrics
+        if metric == "rows":
+            return Figure(metrics.written)
+        if metric == "acceptance":
+            num_judged = metrics.written + metrics.rejected.total()
+            if not num_judged:
+                return Figure(None, missing_because="no sample has an answer")
+            return Figure(metrics.written / num_judged)
+        return figure_of(self._figures, metric)
 
     def _cost_usd(self) -> float | None:
         """What this run's answers cost by list price; ``None`` where a price is not known."""
@@ -623,7 +702,9 @@ class Run:
             usd += price.usd(input_tokens=input_tokens, output_tokens=output_tokens)
         return round(usd, 6)
 
-    def _status(self, error: WeaveError | None, accepted_enough: bool) -> tuple[Status, int]:
+    def _status(
+        self, error: WeaveError | None, accepted_enough: bool, required: Sequence[Judged]
+    ) -> tuple[Status, int]:
         if error is not None:
             return "stopped", error.exit_code
         if self.metrics.pending and self._interrupt_code is not None and not accepted_enough:
@@ -632,6 +713,8 @@ class Run:
         raised = any(reason.endswith(PART_RAISED) for reason in self.metrics.rejected)
         if self.metrics.failed or too_few or raised:
             return "incomplete", EXIT_ROWS_MISSING
+        if not all(judged.met for judged in required):
+            return "unmet", EXIT_UNMET
         return "complete", 0
 
 

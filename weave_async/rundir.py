@@ -5,6 +5,7 @@
     RUN/
     ├── recipe.yaml       what was asked for, resolved, without secrets
     ├── journal/          every answer as it came: the only truth (see weave_async.journal)
+    ├── decisions.jsonl   what a controller has decided, and on what evidence
     ├── batches/          what went to a batch API and came back, and a ledger of how far each got
     ├── samples.jsonl     the dataset
     ├── rejected.jsonl    a row per rejected sample: stage, rule, reason, evidence
@@ -80,6 +81,13 @@ class RunFolder:
     @property
     def batches(self) -> Path:
         return self.path / "batches"
+
+    @property
+    def decisions(self) -> Path:
+        """What a controller has decided, where there is one: as much a part of what was asked as
+        the recipe.
+        """
+        return self.path / "decisions.jsonl"
 
     @property
     def recipe(self) -> Path:

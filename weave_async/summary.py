@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Status = Literal["complete", "incomplete", "interrupted", "stopped"]
+from weave_async.gates import Figure, Judged
+
+Status = Literal["complete", "unmet", "incomplete", "interrupted", "stopped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class RunSummary:
     """The counts of a run. ``written + rejected + failed + pending == asked``, as in the files.
 
     ``copies`` are those among the asked that noise has made beside the first of an answer.
-    ``status``: ``complete``; ``incomplete`` (samples failed, a stage raised, or fewer were accepted
+    ``status``: ``complete``; ``unmet`` (there, but not what the recipe requires of it);
+    ``incomplete`` (samples failed, a stage raised, or fewer were accepted
     than wanted); ``interrupted`` (by the user); ``stopped`` (by ``error``). Running again goes on
     from there. ``recalled`` answers were there already, ``asked_now`` samples were asked for (all
     endings counted, also of surplus ones), ``unused`` answers belong to no sample of this
@@ -50,6 +53,8 @@ class RunSummary:
     ``idle_rules`` have judged a hundred samples and more, and rejected none. ``cost_usd`` is of
     this run's answers, by list price, ``None`` where that is not known.
     ``consultations`` are the questions that stages had for models: see ``metrics``.
+    ``diversity`` are the main figures of what was written, ``cautions`` what is odd about it;
+    ``required`` is what the recipe requires, beside the figures.
     ``str`` of it is what the command line prints.
     """
 
@@ -82,6 +87,9 @@ class RunSummary:
     files: Mapping[str, Mapping[str, Any]]
     endpoints: Mapping[str, EndpointAccount] = field(default_factory=dict)
     consultations: Mapping[str, int] = field(default_factory=dict)
+    diversity: Mapping[str, Figure] = field(default_factory=dict)
+    cautions: Sequence[str] = ()
+    required: Sequence[Judged] = ()
     error: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -118,6 +126,7 @@ class RunSummary:
         yield from self._remarks_of_stages()
         if self.rejected and not (self.written or self.pending):
             yield "All was rejected: look at rejected.jsonl, or try `weave-async preview`."
+        yield from self._remarks_on_the_dataset()
         if self.cost_usd:
             yield f"Cost by list price: ${self.cost_usd:,.4f}."
         if len(self.endpoints) > 1 or any(a.is_worth_saying for a in self.endpoints.values()):
@@ -133,6 +142,15 @@ class RunSummary:
             yield f"Left as they were by noise: {told}."
         if self.idle_rules:
             yield f"Rules that have rejected nothing: {', '.join(self.idle_rules)}."
+
+    def _remarks_on_the_dataset(self) -> Iterator[str]:
+        if self.diversity:
+            rows, *others = self.diversity.items()
+            told = ", ".join(f"{name} {figure}" for name, figure in others)
+            yield f"Diversity of {rows[1]} rows: {told}."
+        yield from self.cautions
+        so_far = " so far" if self.pending else ""
+        yield from (f"{judged}{so_far}." for judged in self.required)
 
     def _how_many(self) -> str:
         ended = self.asked - self.pending
@@ -156,6 +174,7 @@ def _told(consultations: Mapping[str, int]) -> str:
 
 _HEADLINES = {
     "complete": "Complete",
+    "unmet": "Done, with requirements missed",
     "incomplete": "Done, with samples missing",
     "interrupted": "Interrupted",
     "stopped": "Stopped",

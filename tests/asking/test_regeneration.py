@@ -306,11 +306,12 @@ def test_answers_that_came_with_a_bad_one_are_kept_when_the_asking_ends() -> Non
 
 def test_answers_that_came_with_a_bad_one_are_kept_while_that_is_asked_for_again() -> None:
     recipe = recipe_of(n=4)
+    delay_s = 60.0
 
     def script(request: RecordedRequest) -> Reply:
         if request.method == "GET" or len(request.body["messages"]) == 1:
             return giving_all(GOOD, BAD, GOOD, GOOD)(request)
-        return chat_reply(GOOD, head_delay_s=60.0)
+        return chat_reply(GOOD, head_delay_s=delay_s)
 
     async def dropped(endpoint: ScriptedEndpoint) -> RunSummary:
         settings = Settings.from_environment(env_of(endpoint), None)
@@ -323,7 +324,13 @@ def test_answers_that_came_with_a_bad_one_are_kept_while_that_is_asked_for_again
 
     with ScriptedEndpoint(script) as endpoint:
         summary = asyncio.run(asyncio.wait_for(dropped(endpoint), 30))
-    assert (summary.status, summary.written, summary.pending) == ("interrupted", 3, 1)
+        # What was on its way through the stages may have been dropped, too: the journal has it.
+        assert summary.status == "interrupted"
+        assert summary.written <= 3
+        assert summary.written + summary.pending == 4
+        delay_s = 0.0
+        summary = make(recipe, endpoint)
+        assert (summary.written, summary.recalled) == (4, 3)
     assert_sound()
 
 

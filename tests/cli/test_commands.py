@@ -13,7 +13,7 @@ from weave_async.recipe import Recipe, json_schema
 
 from .conftest import Program
 
-COMMANDS = ["run", "preview", "verify", "explain", "doctor", "serve", "new", "schema"]
+COMMANDS = ["run", "preview", "verify", "compare", "explain", "doctor", "serve", "new", "schema"]
 
 
 def test_version_is_that_of_the_package(weave_async: Program) -> None:

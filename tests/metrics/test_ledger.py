@@ -123,6 +123,7 @@ def test_a_snapshot_is_there_at_any_moment(make_sample: MakeSample, clock: list[
         "rejected": 0,
         "failed": 0,
         "pending": 1,
+        "held": 0,
         "recalled": 0,
         "retries": {},
         "answers_per_s": 2.0,
@@ -130,4 +131,5 @@ def test_a_snapshot_is_there_at_any_moment(make_sample: MakeSample, clock: list[
         "p50_s": None,
         "p95_s": None,
         "eta_s": 0.5,
+        "diversity": {},
     }

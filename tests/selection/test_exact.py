@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -77,10 +78,33 @@ def test_each_run_has_a_memory_of_its_own(make_sample: MakeSample) -> None:
 
 
 def test_another_thing_to_compare_is_refused() -> None:
-    with pytest.raises(RecipeError, match=r"selector 'exact': on: .*'completion' or 'messages'"):
+    with pytest.raises(RecipeError, match=r"selector 'exact': on: .*'prompt' or 'messages'"):
         registry.build("selector", "exact", {"on": "prompts"})
 
 
 def test_the_memory_is_no_option() -> None:
-    with pytest.raises(RecipeError, match=r"unknown option '_first'\. Known: on"):
+    with pytest.raises(RecipeError, match=r"unknown option '_first'\. Known: on, against"):
         registry.build("selector", "exact", {"_first": {}})
+
+
+def test_what_another_file_holds_is_refused(make_sample: MakeSample, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"completion": "No."}\n{"completion": "yes. "}\n{"completion": "YES."}\n')
+    select = registry.build("selector", "exact", {"against": [str(file)]})
+    select.prepare()
+    verdict = selected(select, make_sample("Yes."))
+    assert (verdict.reason, verdict.evidence) == ("duplicate", {"of": f"{file}:2"})
+    assert selected(select, make_sample("Maybe.")).passed
+
+
+def test_the_prompt_can_be_compared(make_sample: MakeSample) -> None:
+    select = ExactSelector(on="prompt")
+    assert selected(select, make_sample("Yes.", user="Tea?", ordinal=0)).passed
+    assert selected(select, make_sample("Yes.", user="Coffee?", ordinal=1)).passed
+    assert not selected(select, make_sample("No.", user="tea?", ordinal=2)).passed
+
+
+def test_half_of_an_emoji_is_compared_as_any_text(make_sample: MakeSample) -> None:
+    select = ExactSelector()
+    assert selected(select, make_sample("Yes \ud83d", ordinal=0)).passed
+    assert not selected(select, make_sample("yes \ud83d", ordinal=1)).passed

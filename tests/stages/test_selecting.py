@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -145,6 +145,45 @@ def test_a_final_selector_holds_back_what_it_decides_about_at_the_end(
     assert ends(held) == ["Longest", None, None]
     assert held[0].rejection is not None
     assert held[0].rejection.evidence == {"best": 3}
+
+
+@dataclass
+class Counting(Longest):
+    """Says how many of its verdicts have been taken."""
+
+    num_taken: int = field(default=0, init=False)
+
+    def verdicts(self) -> Iterator[Verdict]:  # type: ignore[override]
+        for verdict in super().verdicts():
+            self.num_taken += 1
+            yield verdict
+
+
+def test_what_is_held_is_counted_and_its_verdicts_come_one_by_one(
+    samples: Callable[..., Any],
+) -> None:
+    rule = Counting()
+
+    async def outcome() -> tuple[list[int], list[Sample]]:
+        chosen = selection(rule)
+        nums = [chosen.num_held]
+        await chosen.select(samples("a", "ccc"))
+        await chosen.select(samples("bb"))
+        nums.append(chosen.num_held)
+        held = await chosen.held()
+        first = next(held)
+        nums.append(rule.num_taken)
+        ended = [first, *held]
+        chosen.close()
+        return nums, ended
+
+    nums, ended = asyncio.run(outcome())
+    assert nums == [0, 3, 1]
+    assert ends(ended) == ["Counting", None, "Counting"]
+
+
+def test_a_final_selector_without_candidates_decides_nothing() -> None:
+    assert list(asyncio.run(selection(Longest()).held())) == []
 
 
 def test_a_final_selector_must_be_the_last() -> None:

@@ -25,7 +25,7 @@ def compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[s
     if before["workload"] != after["workload"]:
         said = f"other workloads: {before['workload']}, and {after['workload']}: not comparable"
         return [{"is_worse": False, "in_words": said}]
-    earlier = {key: step for key, step in _steps(before)}
+    earlier = dict(_steps(before))
     for key, step in _steps(after):
         if key not in earlier:
             continue
@@ -78,6 +78,6 @@ def _change(
         "low": low,
         "high": high,
         "is_worse": is_worse,
-        "in_words": f"{backend}, {kind} {level:g}, {name}: {was['value']:.4g} → {now['value']:.4g}, "
-        f"{relative:+.1%}{interval}{mark}",
+        "in_words": f"{backend}, {kind} {level:g}, {name}: "
+        f"{was['value']:.4g} → {now['value']:.4g}, {relative:+.1%}{interval}{mark}",
     }

@@ -21,17 +21,19 @@ PERCENTILES = (50.0, 90.0, 95.0, 99.0)
 DEFINITIONS = {
     "requests_per_s": "Requests answered per second of the step. One that was in flight at either "
     "end counts by the share of its time that lies within.",
-    "output_tokens_per_s": "Output tokens per second of the step, each counted when its chunk came; "
-    "the endpoint's own count (`usage`), shared out evenly over the chunks.",
-    "input_tokens_per_s": "Input tokens of the requests answered per second, as the endpoint counts.",
-    "ttft_s": "Seconds from the send to the first chunk with text, reasoning or a tool call; a chunk "
-    "that has only a role does not count.",
+    "output_tokens_per_s": "Output tokens per second of the step, each counted when its chunk "
+    "came; the endpoint's own count (`usage`), shared out evenly over the chunks.",
+    "input_tokens_per_s": "Input tokens of the requests answered per second, as the "
+    "endpoint counts.",
+    "ttft_s": "Seconds from the send to the first chunk with text, reasoning or a tool call; a "
+    "chunk that has only a role does not count.",
     "itl_s": "Seconds from one such chunk to the next, of all answers. A chunk may hold several "
     "tokens: see tokens_per_chunk.",
     "tpot_s": "Seconds per output token behind the first chunk: (last chunk - first chunk) / "
     "(output tokens - 1).",
     "e2e_s": "Seconds from the send to the last byte, without queue_s.",
-    "latency_s": "Seconds from when the request was meant to be sent to the last byte: with queue_s.",
+    "latency_s": "Seconds from when the request was meant to be sent to the last byte: with "
+    "queue_s.",
     "queue_s": "Seconds from when a request was meant to be sent to when it was: our own waiting, "
     "for the limits that were set, or since the client was late.",
     "tokens_per_chunk": "Output tokens per chunk, median: above 1, the endpoint bundles them.",
@@ -112,7 +114,7 @@ def figures_of(window: Window, *, client: Mapping[str, float], seed: int = 0) ->
     measured = window.measured
     good = [each for each in measured if each.is_good]
     bad = [each for each in measured if not each.is_good]
-    per_chunk = [each for attempt in good if (each := attempt.tokens_per_chunk) is not None]
+    per_chunk = [share for each in good if (share := each.tokens_per_chunk) is not None]
     tokens_per_chunk = round(median(per_chunk), 2) if per_chunk else None
     examples: dict[str, str] = {}
     for each in bad:

@@ -187,8 +187,12 @@ def bench(
     )
     before = _read_result(compare) if compare is not None else None
     flags = {
-        "provider": provider, "model": model, "base_url": base_url,
-        "rpm": rpm, "tpm": tpm, "options": options.parsed_options(option),
+        "provider": provider,
+        "model": model,
+        "base_url": base_url,
+        "rpm": rpm,
+        "tpm": tpm,
+        "options": options.parsed_options(option),
     }
     workload = _workload(recipe, prompts, input_tokens, output_tokens, seed)
     result, rows = run_in_loop(_run(backends or [], flags, plan, workload, shows=not json))

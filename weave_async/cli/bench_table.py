@@ -41,7 +41,7 @@ def _column(metric: str, name: str) -> str:
 def _cells(backend: BackendResult, number: int, step: StepFigures) -> list[str]:
     estimated = "~" if step.is_estimated else ""
     outcome = backend.outcomes[number]
-    marks = [outcome] if outcome is not None else []
+    marks: list[str] = [outcome] if outcome is not None else []
     if is_client_bound(step):
         marks.append("CLIENT-BOUND")
     return [
@@ -69,33 +69,36 @@ def _ms(figure: Figure | None) -> str:
 def remarks_of(result: BenchmarkResult) -> Iterator[str]:
     """What a reader has to know, by backend."""
     for backend in result.backends:
-        name = backend.name
-        if backend.problem is not None:
-            yield f"{name}: {backend.problem}"
-        if backend.limits:
-            yield f"{name}: kept within its limits: {backend.limits}"
-        if backend.connect is not None:
-            tls = (
-                ""
-                if backend.connect.tls_s is None
-                else f", TLS {backend.connect.tls_s * 1000:.1f} ms"
-            )
-            yield f"{name}: a connection takes {backend.connect.connect_s * 1000:.1f} ms{tls}"
-        if backend.search is not None:
-            yield f"{name}: objective {result.objective}: {backend.search}"
-        elif backend.capacity is not None:
-            yield f"{name}: capacity {backend.capacity}"
-        if backend.usd_per_million is not None:
-            of_input, of_output = backend.usd_per_million
-            yield f"{name}: ${of_input:.2f} in and ${of_output:.2f} out per 1M tokens, list price"
-        for step in backend.steps:
-            for remark in step.remarks:
-                yield f"{name}, {step.load}: {remark}"
-            for error, count in step.errors.items():
-                yield f"{name}, {step.load}: {count} × {error}, as: {step.error_examples[error]}"
+        for line in _remarks_of(backend, result.objective):
+            yield f"{backend.name}{line}"
     if any(_is_untold(step) for backend in result.backends for step in backend.steps):
-        yield "n=… stands where there were too few requests for that percentile: --requests, --longest"
+        yield (
+            "n=… stands where there were too few requests for that percentile: "
+            "--requests, --longest"
+        )
     yield "What each figure means: weave-async bench --definitions"
+
+
+def _remarks_of(backend: BackendResult, objective: str | None) -> Iterator[str]:
+    if backend.problem is not None:
+        yield f": {backend.problem}"
+    if backend.limits:
+        yield f": kept within its limits: {backend.limits}"
+    if (connect := backend.connect) is not None:
+        tls = "" if connect.tls_s is None else f", TLS {connect.tls_s * 1000:.1f} ms"
+        yield f": a connection takes {connect.connect_s * 1000:.1f} ms{tls}"
+    if backend.search is not None:
+        yield f": objective {objective}: {backend.search}"
+    elif backend.capacity is not None:
+        yield f": capacity {backend.capacity}"
+    if backend.usd_per_million is not None:
+        of_input, of_output = backend.usd_per_million
+        yield f": ${of_input:.2f} in and ${of_output:.2f} out per 1M tokens, list price"
+    for step in backend.steps:
+        for remark in step.remarks:
+            yield f", {step.load}: {remark}"
+        for error, count in step.errors.items():
+            yield f", {step.load}: {count} × {error}, as: {step.error_examples[error]}"
 
 
 def _is_untold(step: StepFigures) -> bool:

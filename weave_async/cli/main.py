@@ -13,7 +13,9 @@ from typing import Annotated
 import typer
 
 from weave_async.cli import (
+    ablate,
     bench,
+    compare,
     doctor,
     explain,
     export,
@@ -41,6 +43,8 @@ app.command("run")(run.run)
 app.command("preview")(preview.preview)
 app.command("verify")(verify.verify)
 app.command("revalidate")(revalidate.revalidate)
+app.command("compare")(compare.compare)
+app.command("ablate")(ablate.ablate)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
@@ -86,6 +90,8 @@ def _open_standard_streams() -> None:
 def main() -> None:
     """The entry point: our own errors become one message and their exit code, never a traceback."""
     _open_standard_streams()
+    # Numpy's threads spin on every core while they wait, and the event loop needs one of them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.path.append(str(Path.cwd()))  # for module:Name; last, so that it hides nothing
     try:
         try:

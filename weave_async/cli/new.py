@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from weave_async.cli.starters import KINDS
 from weave_async.errors import RunFolderError, UsageError
+
+
+class Kind(StrEnum):
+    answers = "answers"
+    personas = "personas"
+    evolve = "evolve"
+    self_instruct = "self-instruct"
 
 
 def new(
     name: Annotated[str, typer.Argument(help="Name of the dataset, and of the folder to make.")],
+    kind: Annotated[
+        Kind,
+        typer.Option(
+            "--kind",
+            "-k",
+            help="answers: questions to answer. personas: many voices. evolve: prompts made "
+            "harder, then answered. self-instruct: new tasks from a few.",
+        ),
+    ] = Kind.answers,
 ) -> None:
     """Make a folder with a commented recipe and a few seed rows, ready to run.
 
@@ -21,15 +39,16 @@ def new(
     if not re.fullmatch(r"[\w.-]+", name) or name.startswith("."):
         raise UsageError(f"'{name}': a name has letters, digits, '-', '_' and '.'")
     folder = Path(name)
+    recipe, files = KINDS.get(kind.value, (RECIPE, {"seeds.jsonl": SEEDS}))
     try:
         folder.mkdir()
-        (folder / "recipe.yaml").write_text(RECIPE.replace("NAME", name))
-        (folder / "seeds.jsonl").write_text(SEEDS)
+        for file, text in {"recipe.yaml": recipe, **files}.items():
+            (folder / file).write_text(text.replace("NAME", name))
     except FileExistsError:
         raise RunFolderError(f"{folder} exists already: choose another name") from None
     except OSError as error:
         raise RunFolderError(f"cannot write {folder}: {error.strerror}") from error
-    print(f"Made {folder}/recipe.yaml and {folder}/seeds.jsonl. Next:")
+    print(f"Made {', '.join(f'{folder}/{file}' for file in ('recipe.yaml', *files))}. Next:")
     print(f"  weave-async preview {folder}/recipe.yaml")
     print(f"  weave-async run {folder}/recipe.yaml")
 

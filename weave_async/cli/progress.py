@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
 from weave_async.cli.console import ConsoleLog, printable, stderr_console, write_to_stderr
+from weave_async.gates import shown
 from weave_async.run import Run
 
 LIVE_INTERVAL_S, LINE_INTERVAL_S = 0.25, 5.0
@@ -102,18 +103,23 @@ class LiveProgress:
 def figures(run: Run, width: int) -> str:
     """``12.1/s · 0:31 left · 40 written · 3 rejected · 310 tok/s``, and more where it fits."""
     metrics = run.metrics
+    if metrics.stopped_at_s is not None and run.recipe.measure is not None:
+        return "measuring what was written"
     parts = [f"{metrics.answers_per_s:.1f}/s"]
     if metrics.eta_s is not None:
         minutes, seconds = divmod(round(metrics.eta_s), 60)
         parts.append(f"{minutes}:{seconds:02d} left")
     parts.append(f"{metrics.written} written")
     for count, name in (
+        (metrics.held, "held"),
         (metrics.rejected.total(), "rejected"),
         (metrics.failed.total(), "failed"),
         (metrics.retries.total(), "retries"),
     ):
         if count:
             parts.append(f"{count} {name}")
+    if (vendi := metrics.diversity.get("vendi_words")) is not None:
+        parts.append(f"vendi of words {shown(vendi)}")
     parts += [f"{metrics.output_tokens_per_s:,.0f} tok/s", f"{run.num_in_flight} in flight"]
     if (p95_s := metrics.e2e_s(95)) is not None:
         parts.append(f"p50 {metrics.e2e_s(50):.2f} s, p95 {p95_s:.2f} s")

@@ -150,6 +150,7 @@ def run(
     Every sample asked for ends as written, rejected (with the reason) or failed (with the error).
     Run the same command again to continue after an interruption; answers are never bought twice.
     Progress goes to standard error: live on a terminal, a JSON object per line elsewhere.
+    Exit code 3: all is there, but not what the recipe's `require` wants of it.
 
     Examples:
 

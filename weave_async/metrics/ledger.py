@@ -16,15 +16,19 @@
   endpoints in this run, of which some ``failed``; ``recalled`` from the journal, be it of an
   earlier run or of this one; ``needed`` where nothing may be asked. Their tokens are in ``tokens``,
   under the endpoints that were asked.
+- ``held``: samples that all stages have passed, and that a final selector decides about once all
+  have come; until then they are ``pending``.
 - ``answers_per_s``: ``asked_now`` per second of this run's wall time.
 - ``output_tokens``: as endpoints report them; ``None`` counts as nothing.
 - ``stages``: what each has taken: see ``stage_times``.
+- ``diversity``: a few figures of what was written, as of the last look: see ``catalogue``.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from statistics import quantiles
 from typing import Any
@@ -64,9 +68,11 @@ class RunMetrics:
     failed: Counter[str] = field(default_factory=Counter)
     retries: Counter[str] = field(default_factory=Counter)
     copies: int = 0
+    held: int = 0
     varied: Counter[str] = field(default_factory=Counter)
     changes: Counter[str] = field(default_factory=Counter)
     unvaried: Counter[str] = field(default_factory=Counter)
+    diversity: Mapping[str, float] = field(default_factory=dict)
     drift_gate: str | None = None
     """How texts are compared with what noise has made of them, where it may change words."""
     rule_watch: RuleWatch = field(default_factory=lambda: RuleWatch(()))
@@ -231,6 +237,7 @@ class RunMetrics:
             "rejected": self.rejected.total(),
             "failed": self.failed.total(),
             "pending": self.pending,
+            "held": self.held,
             "recalled": self.recalled,
             "retries": dict(self.retries),
             "answers_per_s": round(self.answers_per_s, 2),
@@ -238,6 +245,7 @@ class RunMetrics:
             "p50_s": _rounded(self.e2e_s(50)),
             "p95_s": _rounded(self.e2e_s(95)),
             "eta_s": _rounded(self.eta_s),
+            "diversity": dict(self.diversity),
         }
 
 

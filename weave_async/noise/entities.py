@@ -10,8 +10,9 @@ from random import Random
 from typing import ClassVar
 from zlib import crc32
 
+from weave_async.features.name_words import COMMON_WORDS
 from weave_async.noise.edits import Edit, Passage
-from weave_async.noise.entity_names import COMMON_WORDS, Kind, NameLists, check_locale, names_of
+from weave_async.noise.entity_names import Kind, NameLists, check_locale, names_of
 from weave_async.noise.sites import check_rate
 
 _NAME = re.compile(r"(?<![\w@#/.'’-])[^\W\d_a-z][^\W\d_]+(?=['’]s\b|(?!['’]?\w))")

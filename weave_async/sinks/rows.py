@@ -5,11 +5,13 @@ orjson writes dataclasses as objects, so records go in as they are.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 import orjson
 
+from weave_async.descent import PARENT, generation_of
 from weave_async.records import Failure, Rejection, RuleVerdict, Sample
 
 
@@ -33,7 +35,14 @@ def lineage(sample: Sample) -> dict[str, Any]:
         "noise": sample.edits,
         "verdicts": [_told_briefly(verdict) for verdict in sample.verdicts],
         "repairs": sample.repairs,
+        **_descent(sample.prompt.columns),
     }
+
+
+def _descent(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a sample that was made of an earlier run's: which one, and of the how manieth run."""
+    generation = generation_of(columns)
+    return {"generation": generation, "parent": columns[PARENT]} if generation else {}
 
 
 def _told_briefly(verdict: RuleVerdict) -> dict[str, Any]:

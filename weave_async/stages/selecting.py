@@ -13,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any, Literal
 
 from weave_async.metrics.stage_times import StageTime, StageTimes
@@ -89,6 +90,11 @@ class Selection:
     def __repr__(self) -> str:
         return f"<Selection {', '.join(stage.name for stage in self.stages)}>"
 
+    @property
+    def num_held(self) -> int:
+        """How many samples a final selector has yet to decide about."""
+        return 0 if self._held is None else self._held.num_samples
+
     async def prepare(self) -> None:
         """Have selectors read what they compare with. Raises ``WeaveError`` where they cannot."""
         for stage in self.stages:
@@ -115,12 +121,12 @@ class Selection:
         if self._final is None or self._held is None:
             return iter(())  # none has come so far
         started = time.perf_counter(), time.thread_time()
-        verdicts = await asyncio.to_thread(lambda rule: list(rule.verdicts()), self._final.rule)
+        verdicts = await asyncio.to_thread(_begun, self._final.rule.verdicts)
         self._count(self._final, 0, *started)
         return self._decided(self._final, self._held, verdicts)
 
     def _decided(
-        self, final: SelectingStage, held: HeldSamples, verdicts: Sequence[Verdict]
+        self, final: SelectingStage, held: HeldSamples, verdicts: Iterable[Verdict]
     ) -> Iterator[Sample]:
         for sample, verdict in zip(held, verdicts, strict=True):
             yield (
@@ -182,6 +188,14 @@ class Selection:
         account.num_samples += num_samples
         account.wall_s += time.perf_counter() - wall_s
         account.cpu_s += time.thread_time() - cpu_s
+
+
+def _begun(verdicts: Callable[[], Iterable[Verdict]]) -> Iterator[Verdict]:
+    """What it returns, with the first of it worked out: for a generator, that is all the work, but
+    the evidence of a million verdicts is not there at once.
+    """
+    each = iter(verdicts())
+    return chain(list(islice(each, 1)), each)
 
 
 class HeldSamples:

@@ -1,0 +1,36 @@
+"""Records on disk."""
+
+from __future__ import annotations
+
+import gc
+import os
+import tempfile
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from weave_async.selection.spool import Spool
+
+
+def test_records_come_back_from_memory_and_from_disk() -> None:
+    spool, rng = Spool(), Random(1)
+    records = [rng.randbytes(rng.randrange(50_000)) for _ in range(100)]
+    offsets = []
+    for record in records:
+        offsets.append(spool.append(record))
+        assert spool.read(offsets[-1], len(record)) == record
+    for offset, record in zip(offsets, records, strict=True):
+        assert spool.read(offset, len(record)) == record
+
+
+def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    num_open = len(os.listdir("/proc/self/fd"))
+    spool = Spool()
+    spool.append(b"x" * 1_000_000)
+    assert len(os.listdir("/proc/self/fd")) == num_open + 1
+    assert not list(tmp_path.iterdir())
+    del spool
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == num_open
