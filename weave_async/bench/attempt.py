@@ -17,7 +17,7 @@ from weave_async.interfaces import Provider
 from weave_async.records import Request
 
 CHARS_PER_TOKEN = 4
-"""Of English, roughly: what output is estimated by where an endpoint reports no usage."""
+"""Of English, roughly: output is estimated so where an endpoint reports no usage."""
 MOST_SHOWN_CHARS = 300
 
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 from time import monotonic
 from typing import Literal
 
@@ -33,6 +33,8 @@ MOST_OUT = 20_000
 """Requests in flight of an open loop, at most: a server that answers nothing would take us down."""
 FAILURES_BEFORE_GIVING_UP = 20
 """In a row, since the beginning of a step: it would only go on."""
+TICK_S = 0.05
+"""How often it is looked whether a step may end."""
 PAUSE_AFTER_FAILURE_S = 0.1
 """Of a place in a closed loop: an endpoint that refuses at once is not asked in a tight circle."""
 
@@ -74,6 +76,7 @@ class Window:
     num_cut_off: int = 0
     """Requests that were given up as they took too long to end after the step."""
     gave_up: bool = False
+    interrupted: bool = False
 
     @property
     def duration_s(self) -> float:
@@ -85,15 +88,32 @@ class Window:
         return [each for each in self.attempts if self.from_s <= each.intended_s < self.to_s]
 
 
-async def applied(load: Load, ask: Ask, duration: Duration, *, seed: int = 0) -> Window:
-    """Put the load on, measure, and take it off again."""
-    window = Window(load)
+async def apply(
+    window: Window,
+    ask: Ask,
+    duration: Duration,
+    *,
+    seed: int = 0,
+    interrupt: asyncio.Event | None = None,
+) -> None:
+    """Put the window's load on, measure, and take it off again; at once where ``interrupt`` is set.
+
+    Can be watched meanwhile: attempts come to the window as they end.
+    """
+    load = window.load
     stop = asyncio.Event()
     numbers = count()
     out: set[asyncio.Task[None]] = set()
 
     async def send(intended_s: float | None) -> Attempt:
-        attempt = await ask(next(numbers), intended_s)
+        number, begun_s = next(numbers), monotonic()
+        try:
+            attempt = await ask(number, intended_s)
+        except asyncio.CancelledError:
+            if not window.interrupted:
+                due_s = begun_s if intended_s is None else intended_s
+                window.attempts.append(_cut_off(number, due_s, begun_s))
+            raise
         window.attempts.append(attempt)
         return attempt
 
@@ -103,47 +123,57 @@ async def applied(load: Load, ask: Ask, duration: Duration, *, seed: int = 0) ->
         else _open(_times(load, duration.warm_up_s + duration.min_s, seed), send, stop, out)
     )
     sending = asyncio.create_task(loading)
-    begun_s = monotonic()
+    window.from_s = monotonic() + duration.warm_up_s
+    drain_s = 0.0
     try:
-        await _measured(window, duration, begun_s, sending)
+        await _measured(window, duration, sending, interrupt or asyncio.Event())
+        drain_s = 0.0 if window.interrupted else duration.drain_s
     finally:
         stop.set()
         sending.cancel()
         with suppress(asyncio.CancelledError):
             await sending
-        await _drained(window, out, duration.drain_s)
-    return window
+        await _drained(window, out, drain_s)
 
 
 async def _measured(
-    window: Window, duration: Duration, begun_s: float, sending: asyncio.Task[None]
+    window: Window, duration: Duration, sending: asyncio.Task[None], interrupt: asyncio.Event
 ) -> None:
-    """Wait until there is enough of it."""
-    window.from_s = begun_s + duration.warm_up_s
-    await _slept_until(window.from_s, sending, window)
-    while not window.gave_up:
-        now_s = monotonic()
-        window.to_s = now_s
-        elapsed_s = now_s - window.from_s
-        num = sum(each.ended_s >= window.from_s for each in window.attempts)
-        if elapsed_s >= duration.max_s:
-            return
-        if elapsed_s >= duration.min_s and num >= duration.min_requests:
-            return
-        await _slept_until(now_s + min(0.1, duration.min_s), sending, window)
-    window.to_s = max(monotonic(), window.from_s)
+    """Wait until there is enough of it, or going on is no use."""
+    interrupted = asyncio.create_task(interrupt.wait())
+    num_ended = num_seen = 0
+    try:
+        while not (window.gave_up or window.interrupted):
+            await asyncio.wait(
+                (sending, interrupted), timeout=TICK_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            if sending.done():
+                sending.result()
+            window.interrupted = interrupt.is_set()
+            window.gave_up = _only_fails(window.attempts)
+            window.to_s = max(monotonic(), window.from_s)
+            num_ended += sum(
+                each.intended_s >= window.from_s for each in islice(window.attempts, num_seen, None)
+            )
+            num_seen = len(window.attempts)
+            if window.duration_s >= duration.max_s:
+                return
+            if window.duration_s >= duration.min_s and num_ended >= duration.min_requests:
+                return
+    finally:
+        interrupted.cancel()
 
 
-async def _slept_until(at_s: float, sending: asyncio.Task[None], window: Window) -> None:
-    """Returns before its time where going on is no use, or sending has ended by an error."""
-    while (left_s := at_s - monotonic()) > 0:
-        await asyncio.wait((sending,), timeout=min(left_s, 0.1))
-        if sending.done():
-            sending.result()
-        first = window.attempts[:FAILURES_BEFORE_GIVING_UP]
-        if len(first) == FAILURES_BEFORE_GIVING_UP and not any(each.is_good for each in first):
-            window.gave_up = True
-            return
+def _cut_off(number: int, intended_s: float, sent_s: float) -> Attempt:
+    """What is said of a request that was given up: it was no answer."""
+    now_s = monotonic()
+    message = f"had not ended after {now_s - sent_s:.0f} s, when the step was long over"
+    return Attempt(number, intended_s, sent_s, ended_s=now_s, error="CutOff", message=message)
+
+
+def _only_fails(attempts: Sequence[Attempt]) -> bool:
+    first = attempts[:FAILURES_BEFORE_GIVING_UP]
+    return len(first) == FAILURES_BEFORE_GIVING_UP and not any(each.is_good for each in first)
 
 
 async def _closed(

@@ -145,6 +145,8 @@ def _remarks(window: Window, good: Sequence[Attempt], tokens_per_chunk: float | 
         remarks.append("given up: the first requests have all failed")
     if window.num_cut_off:
         remarks.append(f"{window.num_cut_off} requests had not ended long after the step: given up")
+    if window.interrupted:
+        remarks.append("interrupted: what was in flight then is not in the figures")
     if good and not any(len(each.came_s) > 1 for each in good):
         remarks.append("it does not stream: ttft_s is the time of the whole answer, itl_s unknown")
     elif tokens_per_chunk is not None and tokens_per_chunk >= BUNDLED:
