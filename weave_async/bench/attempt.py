@@ -6,6 +6,7 @@ refuses is part of the picture.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -35,7 +36,7 @@ class Attempt:
     number: int
     intended_s: float
     sent_s: float
-    came_s: list[float] = field(default_factory=list)
+    came_s: array[float] = field(default_factory=lambda: array("d"))
     ended_s: float = 0.0
     num_chars: int = 0
     input_tokens: int | None = None

@@ -13,7 +13,7 @@ from time import monotonic, time
 
 from weave_async.bench.backend import Backend
 from weave_async.bench.capacity import capacity_of
-from weave_async.bench.client import complaints, reuse_complaint
+from weave_async.bench.client import complaints, lag_remark, reuse_complaint
 from weave_async.bench.load import Duration, Load, Window
 from weave_async.bench.metrics import StepFigures, share_within
 from weave_async.bench.result import BackendResult, BenchmarkResult, is_client_bound
@@ -174,8 +174,10 @@ class Benchmark:
 
 
 def _of_client(figures: StepFigures) -> Iterator[str]:
-    if said := complaints(figures.client):
+    if said := complaints(figures.client, figures.latency("ttft_s")):
         yield "CLIENT-BOUND, not the server's figures: " + "; ".join(said)
+    elif (late := lag_remark(figures.client)) is not None:
+        yield late
     if (connections := reuse_complaint(figures.client)) is not None:
         yield connections
 

@@ -185,8 +185,8 @@ async def _closed(
     async def keep_sending() -> None:
         while not stop.is_set():
             attempt = await send(None)
-            if not attempt.is_good:
-                await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
+            # Who answers without waiting for anything would not let the others go on.
+            await asyncio.sleep(0 if attempt.is_good else PAUSE_AFTER_FAILURE_S)
 
     out.update(asyncio.create_task(keep_sending()) for _ in range(concurrency))
     done, _ = await asyncio.wait(out, return_when=asyncio.FIRST_EXCEPTION)

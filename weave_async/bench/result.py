@@ -99,7 +99,7 @@ class BenchmarkResult:
 
 def is_client_bound(step: StepFigures) -> bool:
     """Whether its figures are the client's."""
-    return bool(complaints(step.client))
+    return bool(complaints(step.client, step.latency("ttft_s")))
 
 
 def read_result(path: Path) -> Mapping[str, Any]:
