@@ -15,7 +15,7 @@ from weave_async.bench.backend import Backend
 from weave_async.bench.capacity import capacity_of
 from weave_async.bench.client import complaints, lag_remark, reuse_complaint
 from weave_async.bench.load import Duration, Load, Window
-from weave_async.bench.metrics import StepFigures, share_within
+from weave_async.bench.metrics import StepFigures, goodput_per_s
 from weave_async.bench.result import BackendResult, BenchmarkResult, is_client_bound
 from weave_async.bench.search import searched
 from weave_async.bench.slo import Objective, Outcome
@@ -147,7 +147,8 @@ class Benchmark:
         figures = replace(figures, remarks=[*figures.remarks, *_of_client(figures)])
         objective = self._plan.objective
         outcome = None if objective is None else objective.outcome(window)
-        result.add(figures, outcome, _goodput_per_s(objective, window))
+        goodput = None if objective is None else goodput_per_s(window, objective.is_met_by)
+        result.add(figures, outcome, goodput)
         result.capacity = capacity_of([each for each in result.steps if not is_client_bound(each)])
         self._on_step(backend.name, load, figures)
         if window.gave_up and not self._plan.searches:
@@ -180,13 +181,6 @@ def _of_client(figures: StepFigures) -> Iterator[str]:
         yield late
     if (connections := reuse_complaint(figures.client)) is not None:
         yield connections
-
-
-def _goodput_per_s(objective: Objective | None, window: Window) -> float | None:
-    if objective is None or window.duration_s <= 0:
-        return None
-    num, _, _, _ = share_within(window, objective.is_met_by)
-    return num / window.duration_s
 
 
 def _rotated(

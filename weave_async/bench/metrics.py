@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from weave_async.bench.attempt import Attempt
-from weave_async.bench.intervals import Figure, percentile, wilson
+from weave_async.bench.intervals import Figure, percentile
 from weave_async.bench.load import Load, Window
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0)
@@ -167,6 +167,14 @@ def _share_within(window: Window, attempt: Attempt) -> float:
     return (ended_s - begun_s) / duration_s if duration_s > 0 else 1.0
 
 
+def goodput_per_s(window: Window, meets: Callable[[Attempt], bool]) -> float | None:
+    """Of what was answered per second, what met something."""
+    if window.duration_s <= 0:
+        return None
+    good = (each for each in window.attempts if each.is_good and meets(each))
+    return sum(_share_within(window, each) for each in good) / window.duration_s
+
+
 def _requests_per_s(window: Window) -> Figure:
     if window.duration_s <= 0:
         return Figure(None, None, None, 0)
@@ -237,10 +245,3 @@ def _finite(figure: Figure) -> dict[str, Any]:
         key: "inf" if isinstance(value, float) and math.isinf(value) else value
         for key, value in figure.as_dict().items()
     }
-
-
-def share_within(window: Window, meets: Callable[[Attempt], bool]) -> tuple[int, int, float, float]:
-    """How many of the requests met something, of how many, and Wilson's interval of the share."""
-    measured = window.measured
-    num = sum(each.is_good and meets(each) for each in measured)
-    return num, len(measured), *wilson(num, len(measured))

@@ -225,7 +225,7 @@ def bench(
 def _exit_code(result: BenchmarkResult, compared: Sequence[Mapping[str, Any]]) -> int:
     if result.interrupted:
         return EXIT_INTERRUPTED
-    if not any(each.steps for each in result.backends):
+    if any(each.problem is not None for each in result.backends):
         return ProviderError.exit_code
     return EXIT_WORSE if any(change["is_worse"] for change in compared) else 0
 

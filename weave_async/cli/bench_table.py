@@ -64,7 +64,7 @@ def _columns(result: BenchmarkResult, rows: Sequence[_Row]) -> Iterator[_Column]
     if result.objective is not None:
         yield "slo\n", lambda row: row[0].outcomes[row[1]] or ""
     if any(map(is_client_bound, steps)):
-        yield "\n", lambda row: "CLIENT-BOUND" if is_client_bound(row[2]) else ""
+        yield "bound\nby", lambda row: "client" if is_client_bound(row[2]) else ""
 
 
 def furthest_tail(steps: Sequence[StepFigures]) -> str:
