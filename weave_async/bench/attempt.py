@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from itertools import pairwise
 from time import monotonic
 from typing import Any
 
@@ -75,9 +76,7 @@ class Attempt:
     @property
     def itl_s(self) -> list[float]:
         """Seconds between one chunk and the next."""
-        return [
-            later - earlier for earlier, later in zip(self.came_s, self.came_s[1:], strict=False)
-        ]
+        return [later - earlier for earlier, later in pairwise(self.came_s)]
 
     @property
     def tokens_per_chunk(self) -> float | None:

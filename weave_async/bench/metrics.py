@@ -15,7 +15,7 @@ from typing import Any
 
 from weave_async.bench.attempt import Attempt
 from weave_async.bench.intervals import Figure, percentile
-from weave_async.bench.load import Load, Window
+from weave_async.bench.load import MOST_OUT, Load, Window
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0)
 DEFINITIONS = {
@@ -145,6 +145,8 @@ def _remarks(window: Window, good: Sequence[Attempt], tokens_per_chunk: float | 
         remarks.append("given up: the first requests have all failed")
     if window.num_cut_off:
         remarks.append(f"{window.num_cut_off} requests had not ended long after the step: given up")
+    if window.num_unsent:
+        remarks.append(f"{window.num_unsent} requests were not sent: {MOST_OUT} were in flight")
     if window.interrupted:
         remarks.append("interrupted: what was in flight then is not in the figures")
     if good and not any(len(each.came_s) > 1 for each in good):

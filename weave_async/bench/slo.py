@@ -20,7 +20,9 @@ from weave_async.errors import UsageError
 
 Outcome = Literal["met", "missed", "unresolved"]
 
-_TERM = re.compile(r"(?P<metric>\w+?)(?:\.p(?P<percent>\d+(?:\.\d+)?))?\s*<\s*(?P<limit>[\d.]+)\s*")
+_TERM = re.compile(
+    r"(?P<metric>\w+?)(?:\.p(?P<percent>\d+(?:\.\d+)?))?\s*<\s*(?P<limit>\d*\.?\d+)\s*"
+)
 _VALUES: dict[str, Callable[[Attempt], float | None]] = {
     "ttft_s": lambda attempt: attempt.ttft_s,
     "tpot_s": lambda attempt: attempt.tpot_s,

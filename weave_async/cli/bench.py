@@ -192,12 +192,14 @@ def bench(
         seed=seed,
         times=(warm_up, duration, requests, longest),
     )
+    workload = _workload(recipe, prompts, input_tokens, output_tokens, seed)
     before = None
     if compare is not None:
+        from weave_async.bench.comparing import require_comparable
         from weave_async.bench.result import read_result
 
         before = read_result(compare)
-    workload = _workload(recipe, prompts, input_tokens, output_tokens, seed)
+        require_comparable(before, workload.description)
     settings = options.settings_from(
         provider=provider, model=model, base_url=base_url, rpm=rpm, tpm=tpm, options=option
     )
@@ -403,6 +405,8 @@ def _show(result: BenchmarkResult, compared: list[dict[str, Any]] | None) -> Non
         console.print(printable(line))
     for change in compared or ():
         console.print(printable(change["in_words"]))
+    if compared == []:
+        console.print("Nothing to compare: no backend had the same load before, with figures.")
 
 
 def _opened(folder: Path) -> BinaryIO:
