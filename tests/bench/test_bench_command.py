@@ -17,6 +17,8 @@ import pytest
 from tests.bench.exact_endpoint import ExactEndpoint
 
 FAST: Mapping[str, Any] = {"ttft_s": 0.02, "itl_s": 0.002, "tokens": 16}
+CALM: Mapping[str, Any] = {"ttft_s": 0.1, "itl_s": 0.01, "tokens": 16}
+"""So slow that a machine that has other things to do measures it well."""
 SHORT = ("--duration", "0.5", "--warm-up", "0.2", "--requests", "10")
 
 
@@ -52,12 +54,16 @@ def result_of(env: Mapping[str, str], *arguments: str, exit_code: int = 0) -> di
     return result
 
 
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "requests.jsonl").read_text().splitlines()]
+
+
 def test_times_are_those_that_the_server_logged(tmp_path: Path) -> None:
     with ExactEndpoint() as server:
         bench(env_of(one=server), "one", "-c", "8", *SHORT, "-o", str(tmp_path / "out"))
         log = {each["name"]: each for each in server.log["requests"]}
         num_connections = server.log["connections"]
-    rows = [json.loads(line) for line in (tmp_path / "out/requests.jsonl").open()]
+    rows = rows_of(tmp_path / "out")
     assert len(rows) >= 10
     late_s, e2e_s, gaps_s = [], [], []
     for row in rows:
@@ -72,20 +78,21 @@ def test_times_are_those_that_the_server_logged(tmp_path: Path) -> None:
 
 
 def test_the_knee_and_the_capacity_of_eight_slots_are_found() -> None:
-    with ExactEndpoint(**FAST, slots=8) as server:
-        result = result_of(
-            env_of(one=server), "one", "-c", "1,4,16,32", "--duration", "1.5", "--warm-up", "0.3"
-        )
-    [backend] = result["backends"]
+    ladder = ("-c", "4,16,32", "--duration", "2", "--warm-up", "0.5", "--requests", "30")
+    with ExactEndpoint(**CALM, slots=8) as server:
+        for _ in range(3):
+            [backend] = result_of(env_of(one=server), "one", *ladder)["backends"]
+            if not any(step["is_client_bound"] for step in backend["steps"]):
+                break  # else this machine had too much else to do
     assert backend["capacity"]["is_reached"]
-    assert backend["capacity"]["knee"] == pytest.approx(8, rel=0.15)
-    assert backend["capacity"]["requests_per_s"] == pytest.approx(8 / 0.05, rel=0.15)
+    assert backend["capacity"]["knee"] == pytest.approx(8, rel=0.1)
+    assert backend["capacity"]["requests_per_s"] == pytest.approx(8 / 0.25, rel=0.1)
 
 
 def test_a_search_finds_the_highest_load_within_an_objective() -> None:
-    with ExactEndpoint(**FAST, slots=8) as server:
+    with ExactEndpoint(**CALM, slots=8) as server:
         done = bench(
-            env_of(one=server), "one", "--search", "--slo", "ttft_s.p90<0.04", *SHORT,
+            env_of(one=server), "one", "--search", "-c", "4", "--slo", "ttft_s.p80<0.2", *SHORT,
             "--top", "64", "--json",
         )  # fmt: skip
     [backend] = json.loads(done.stdout)["backends"]
@@ -147,7 +154,19 @@ def test_what_a_server_did_before_it_died_is_kept() -> None:
 def test_limits_are_kept_and_said(tmp_path: Path) -> None:
     with ExactEndpoint(**FAST) as server:
         env = env_of(one=server) | {"WEAVE_ASYNC_ENDPOINTS__ONE__RPM": "600"}
-        done = bench(env, "one", "-c", "8", "--duration", "2", "--warm-up", "0.5", *("--json",))
+        done = bench(
+            env,
+            "one",
+            "-c",
+            "8",
+            "--duration",
+            "2",
+            "--warm-up",
+            "0.5",
+            "--requests",
+            "10",
+            "--json",
+        )
         arrived_s = sorted(each["arrived_s"] for each in server.log["requests"])
     [backend] = json.loads(done.stdout)["backends"]
     assert backend["limits"] == "600 requests per minute"
@@ -192,7 +211,7 @@ def test_a_result_is_not_written_over(tmp_path: Path) -> None:
     assert files >= {"result.json", "requests.jsonl", "report.html"}
     result = json.loads((tmp_path / "out/result.json").read_text())
     [step] = result["backends"][0]["steps"]
-    rows = [json.loads(line) for line in (tmp_path / "out/requests.jsonl").open()]
+    rows = rows_of(tmp_path / "out")
     assert result["format"] == 1
     assert len(rows) >= step["answered"] >= 10
 

@@ -20,7 +20,7 @@ class Search:
     nothing missed below it; ``unresolved`` are levels that were too close to call.
     """
 
-    tried: dict[int, Outcome] = field(default_factory=dict)
+    tried: list[tuple[int, Outcome]] = field(default_factory=list)
     best: int | None = None
     missed_at: int | None = None
     reached_the_top: bool = False
@@ -28,7 +28,7 @@ class Search:
 
     @property
     def unresolved(self) -> list[int]:
-        return sorted(level for level, outcome in self.tried.items() if outcome == "unresolved")
+        return sorted(level for level, outcome in self.tried if outcome == "unresolved")
 
     def __str__(self) -> str:
         """In words that claim no more than was seen."""
@@ -63,7 +63,7 @@ async def searched(attempt: Try, *, start: int, top: int) -> Search:
         if outcome is None:
             search.was_ended = True
             return None
-        search.tried[level] = outcome
+        search.tried.append((level, outcome))
         if outcome == "met":
             search.best = max(level, search.best or 0)
         elif outcome == "missed":
