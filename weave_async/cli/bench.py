@@ -436,4 +436,4 @@ def _write(folder: Path, result: BenchmarkResult, rows: list[dict[str, Any]]) ->
     with (folder / "requests.jsonl").open("wb") as file:
         for row in rows:
             file.write(orjson.dumps(row) + b"\n")
-    (folder / "report.html").write_text(page_of(result, rows), encoding="utf-8")
+    (folder / "report.html").write_text(page_of(result.as_dict(), rows), encoding="utf-8")

@@ -1,0 +1,72 @@
+"""The picture of a timeline. Needs ``[plots]``."""
+
+from __future__ import annotations
+
+import math
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from weave_async.bench.drawing import DARK, draw_crosses, figure_for, scale
+from weave_async.bench.series import short
+from weave_async.bench.timeline import Timeline, Track
+
+
+def timeline_figure(timeline: Timeline) -> Figure:
+    tracks = timeline.tracks
+    figure = figure_for(1.1 + 1.5 * len(tracks) if len(tracks) > 1 else 3.2)
+    axes = figure.subplots(len(tracks), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    latencies_ms = [1000 * value for track in tracks for value in track.latency_s]
+    for axis, track in zip(axes, tracks, strict=True):
+        scale(axis, latencies_ms, latencies_ms)
+        axis.grid(axis="x", visible=False)
+        axis.set_ylabel("Latency (ms)")
+        _draw_spans(axis, track, timeline)
+        if timeline.edges is None:
+            _draw_points(axis, track)
+        else:
+            _draw_slices(axis, track, timeline)
+    axes[-1].set_xlabel("Time since the benchmark began (s)")
+    return figure
+
+
+def _draw_spans(axis: Axes, track: Track, timeline: Timeline) -> None:
+    """What load it was under, and for how long: shaded, with the load's number above it."""
+    last_s = max(span.to_s for each in timeline.tracks for span in each.spans)
+    axis.set_xlim(-0.01 * last_s, 1.01 * last_s)
+    room_s, free_s = 0.025 * last_s, -math.inf
+    for span in track.spans:
+        axis.axvspan(span.from_s, span.to_s, color="#f0f0f0", linewidth=0, zorder=0)
+        axis.axvline(span.from_s, color="#bbbbbb", linewidth=0.7, zorder=0.5)
+        number = span.load.split()[0]
+        if span.from_s >= free_s:
+            axis.text(
+                span.from_s,
+                1.07,
+                number,
+                transform=axis.get_xaxis_transform(),
+                fontsize=7,
+                color="#555555",
+            )
+            free_s = span.from_s + room_s * max(1, len(number) / 2)
+    axis.set_title(short(track.name), pad=17)
+
+
+def _draw_points(axis: Axes, track: Track) -> None:
+    latency_ms = [1000 * value for value in track.latency_s]
+    axis.plot(track.at_s, latency_ms, ".", color=DARK, markersize=2.5)
+    draw_crosses(axis, track.failed_at_s, at=1.0)
+
+
+def _draw_slices(axis: Axes, track: Track, timeline: Timeline) -> None:
+    """A bar from the fastest to the slowest of each slice, and a dot for the one in the middle."""
+    assert timeline.edges is not None
+    if track.at_s:
+        slices = track.slices(timeline.edges)
+        xs = [x for at_s in slices.at_s for x in (at_s, at_s, math.nan)]
+        pairs = zip(slices.fastest_s, slices.slowest_s, strict=True)
+        ys = [1000 * y for fastest, slowest in pairs for y in (fastest, slowest, math.nan)]
+        axis.plot(xs, ys, color="#8fb8d8", linewidth=1)
+        axis.plot(slices.at_s, 1000 * slices.median_s, ".", color=DARK, markersize=2.5)
+    if track.failed_at_s:
+        draw_crosses(axis, list(track.failure_slices(timeline.edges)), at=1.0)
