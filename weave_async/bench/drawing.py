@@ -92,7 +92,7 @@ def draw_lines(axis: Axes, lines: Sequence[Line]) -> None:
     assert figure is not None
     for place, (series, points) in enumerate(lines):
         # Some points aside, so that the bars of like backends do not hide each other.
-        aside_in = (place - (len(lines) - 1) / 2) * 2.5 / 72
+        aside_in = (place - (len(lines) - 1) / 2) * 1.8 / 72
         moved = ScaledTranslation(aside_in, 0, figure.dpi_scale_trans)
         transform = axis.transData + moved
         style: dict[str, Any] = {"color": colour_of(series), "transform": transform}

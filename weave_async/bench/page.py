@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import importlib.util
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -20,7 +20,7 @@ from markupsafe import Markup
 from weave_async.bench.capacity import Capacity
 from weave_async.bench.metrics import DEFINITIONS, PERCENTILES
 from weave_async.bench.series import Result, is_client_bound, load_of, printable
-from weave_async.bench.timeline import MOST_POINTS, Row, Timeline, timeline_of
+from weave_async.bench.timeline import Row, Timeline, timeline_of
 
 _TITLES = {
     "latency": "Latency against load",
@@ -86,17 +86,20 @@ def _plots(result: Result, rows: Iterable[Row]) -> list[Plot] | None:
 
 
 def _timeline_in_words(timeline: Timeline) -> str:
-    told = "When each request was meant to be sent, and how long it took from then to the last byte"
+    told = (
+        "Each dot is a request: when it was meant to be sent, and how long it took from then to "
+        "the last byte. Crosses on the upper edge are failures. "
+    )
     if timeline.slice_s is not None:
         told = (
-            f"These are {timeline.num_requests:,} requests, and more than {MOST_POINTS:,} points "
-            f"would hide each other: so time is cut into slices of {timeline.slice_s:.2g} s, each "
-            "shown by a bar from the fastest to the slowest request that was meant to be sent in "
-            "it, and a dot for the median"
+            f"Of {timeline.num_requests:,} requests, dots would hide each other: time is cut "
+            f"into slices of {timeline.slice_s:.2g} s. A bar is from the fastest to the slowest "
+            "request that was meant to be sent within one, the dot is the median, and a cross on "
+            "the upper edge says that some failed. "
         )
-    return (
-        f"{told}. Crosses on the upper edge are failures. Shaded: a step, with the number of its "
-        "load above, warm-up and what was in flight at its end included."
+    return told + (
+        "Above each step stands the number of its load; its warm-up and what was in flight at its "
+        "end are shown, too. Time in which other backends had their turn is left out."
     )
 
 
@@ -115,12 +118,32 @@ def _client_in_words(client: Mapping[str, float]) -> str:
     """What its self-check has measured."""
     told = []
     if "cpu" in client:
-        told.append(f"CPU {client['cpu']:.0%} of a core")
+        told.append(f"CPU {client['cpu']:.0%}")
     if "loop_lag_p99_s" in client:
-        told.append(f"loop {_ms(client['loop_lag_p99_s'])} ms late")
+        told.append(f"late {_ms(client['loop_lag_p99_s'])} ms")
     if "send_delay_p99_s" in client:
-        told.append(f"sends {_ms(client['send_delay_p99_s'])} ms late")
+        told.append(f"sends {_ms(client['send_delay_p99_s'])} ms")
     return ", ".join(told)
+
+
+def _remarks(backend: Mapping[str, Any]) -> Iterator[str]:
+    """Each once, with the loads that it was made of."""
+    loads: dict[str, list[str]] = {}
+    failures: dict[str, list[str]] = {}
+    examples: dict[str, str] = {}
+    for step in backend["steps"]:
+        load = str(load_of(step))
+        for remark in step["remarks"]:
+            loads.setdefault(remark, []).append(load)
+        for kind, num in step["errors"].items():
+            failures.setdefault(kind, []).append(f"{num:,} at {load}")
+            examples.setdefault(kind, step["error_examples"].get(kind, ""))
+    for remark, of in loads.items():
+        is_always = len(of) == len(backend["steps"]) > 1
+        yield f"{'All loads' if is_always else ', '.join(of)}: {remark}"
+    for kind, counts in failures.items():
+        example = f"; such as: {examples[kind]}" if examples[kind] else ""
+        yield f"{kind}: {', '.join(counts)}{example}"
 
 
 def _shown(value: object) -> object:
@@ -141,6 +164,8 @@ def _rate(value: float | None) -> str:
     """To a thousandth of it, roughly: what repeats of a benchmark differ by is more."""
     if value is None:
         return "–"
+    if value == 0:
+        return "0"
     decimals = 0 if value >= 1000 else 1 if value >= 100 else 2 if value >= 1 else 3
     return f"{value:,.{decimals}f}"
 
@@ -153,6 +178,8 @@ _FILTERS: Mapping[str, Callable[[Any], Any]] = {
     "latency_name": lambda metric: metric.removesuffix("_s"),
     "load": lambda step: str(load_of(step)),
     "ms": _ms,
+    "plain": lambda value: "–" if value is None else f"{value:g}",
     "rate": _rate,
+    "remarks": _remarks,
     "when": _when,
 }

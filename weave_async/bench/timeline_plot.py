@@ -26,29 +26,31 @@ def timeline_figure(timeline: Timeline) -> Figure:
             _draw_points(axis, track)
         else:
             _draw_slices(axis, track, timeline)
-    axes[-1].set_xlabel("Time since the benchmark began (s)")
+    axes[-1].set_xlabel("Time under load (s)")
     return figure
 
 
 def _draw_spans(axis: Axes, track: Track, timeline: Timeline) -> None:
-    """What load it was under, and for how long: shaded, with the load's number above it."""
-    last_s = max(span.to_s for each in timeline.tracks for span in each.spans)
+    """What load it was under, and for how long: every other step shaded, the number above it."""
+    last_s = max(each.spans[-1].to_s for each in timeline.tracks) or 1.0
     axis.set_xlim(-0.01 * last_s, 1.01 * last_s)
-    room_s, free_s = 0.025 * last_s, -math.inf
-    for span in track.spans:
-        axis.axvspan(span.from_s, span.to_s, color="#f0f0f0", linewidth=0, zorder=0)
+    free_s = -math.inf
+    for place, span in enumerate(track.spans):
+        shade = "#efefef" if place % 2 else "#f8f8f8"
+        axis.axvspan(span.from_s, span.to_s, color=shade, linewidth=0, zorder=0)
         axis.axvline(span.from_s, color="#bbbbbb", linewidth=0.7, zorder=0.5)
         number = span.load.split()[0]
         if span.from_s >= free_s:
-            axis.text(
-                span.from_s,
-                1.07,
+            axis.annotate(
                 number,
-                transform=axis.get_xaxis_transform(),
+                (span.from_s, 1),
+                xycoords=axis.get_xaxis_transform(),
+                xytext=(0, 6),
+                textcoords="offset points",
                 fontsize=7,
                 color="#555555",
             )
-            free_s = span.from_s + room_s * max(1, len(number) / 2)
+            free_s = span.from_s + (0.012 * len(number) + 0.01) * last_s
     axis.set_title(short(track.name), pad=17)
 
 
