@@ -6,7 +6,7 @@ Backends are told apart by marker and line style, and by colour only besides: pa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
-from weave_async.bench.series import Bar, Family, Series, Step, is_client_bound
+from weave_async.bench.series import Bar, Series, Step, is_client_bound
 
 WIDTH_IN = 8.0
 LEGEND_ROW_IN = 0.19
@@ -24,10 +24,6 @@ CHAR_IN = 0.075
 DOUBLES = 4
 """From this ratio of the highest to the lowest on, an axis is logarithmic."""
 DARK = "#0072b2"
-LEVEL: Mapping[Family, str] = {
-    "closed": "Concurrency (requests in flight)",
-    "open": "Rate of sending (requests/s)",
-}
 _COLOURS = (DARK, "#d55e00", "#009e73", "#7a3e9d", "#222222", "#b8860b")
 _MARKERS = "os^Dv<>"
 _LINES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (9, 3)))
@@ -122,12 +118,14 @@ def draw_lines(axis: Axes, lines: Sequence[Line]) -> None:
                 **style,
             )
         zeros = [step["load"]["level"] for step, bar in points if bar.value <= 0]
-        if zeros and axis.get_yscale() == "log":  # which has no place for them
+        if axis.get_yscale() == "log":  # which has no place for them
             draw_crosses(axis, zeros, at=0.0)
 
 
 def draw_crosses(axis: Axes, xs: Sequence[float], *, at: float) -> None:
     """On an edge of the axes, which is no value."""
+    if not xs:  # a line of nothing takes room at the figure's corner
+        return
     axis.plot(
         xs,
         [at] * len(xs),
@@ -141,7 +139,8 @@ def draw_crosses(axis: Axes, xs: Sequence[float], *, at: float) -> None:
     )
 
 
-def set_level_axis(axis: Axes, series: Sequence[Series], label: str | None) -> None:
+def set_level_axis(axis: Axes, series: Sequence[Series], *, is_labelled: bool = True) -> None:
+    """The load, of series of one family."""
     levels = sorted({step["load"]["level"] for each in series for step in each.steps})
     places = levels
     low, high = levels[0], levels[-1]
@@ -156,8 +155,14 @@ def set_level_axis(axis: Axes, series: Sequence[Series], label: str | None) -> N
     axis.xaxis.set_major_locator(FixedLocator(_spread(levels, places)))
     axis.xaxis.set_major_formatter(_PLAIN)
     axis.xaxis.set_minor_locator(NullLocator())
-    if label is not None:
-        axis.set_xlabel(label)
+    if not is_labelled:
+        return
+    if series[0].family == "closed":
+        axis.set_xlabel("Concurrency (requests in flight)")
+    elif all(each.kind == "ramp" for each in series):
+        axis.set_xlabel("Rate at the end of the ramp (requests/s)")
+    else:
+        axis.set_xlabel("Rate of sending (requests/s)")
 
 
 def _spread(levels: Sequence[float], places: Sequence[float]) -> list[float]:

@@ -22,7 +22,6 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from weave_async.bench.drawing import (
-    LEVEL,
     colour_of,
     draw_lines,
     figure_for,
@@ -109,7 +108,7 @@ def pictures_of(result: Result, timeline: Timeline) -> dict[str, Figure]:
             of_family = [each for each in series if each.family == family]
             suffix = "-open" if family == "open" and len(families) > 1 else ""
             figures[f"latency{suffix}"] = _latency(of_family, family)
-            figures[f"throughput{suffix}"] = _throughput(of_family, family)
+            figures[f"throughput{suffix}"] = _throughput(of_family)
         if timeline.tracks:
             figures["timeline"] = timeline_figure(timeline)
         if failed := list(failing(result)):
@@ -150,7 +149,7 @@ def _latency(series: Sequence[Series], family: Family) -> Figure:
         set_value_axis(axes[row], [line for lines in panels for line in lines], f"{words} (ms)")
         for column, (axis, lines) in enumerate(zip(axes[row], panels, strict=True)):
             axis.set_title(f"{words}, {percentiles[column]}")
-            set_level_axis(axis, series, LEVEL[family] if row else None)
+            set_level_axis(axis, series, is_labelled=row == 1)
             draw_lines(axis, lines)
     place_legend(figure, legend)
     return figure
@@ -164,7 +163,7 @@ def _latency_ms(metric: str, percentile: str) -> Callable[[Step], Bar | None]:
     return of
 
 
-def _throughput(series: Sequence[Series], family: Family) -> Figure:
+def _throughput(series: Sequence[Series]) -> Figure:
     references, levels = [], [step["load"]["level"] for each in series for step in each.steps]
     as_sent = Line2D([min(levels), max(levels)], [min(levels), max(levels)], **_AS_SENT)
     if any(each.knee is not None for each in series):
@@ -182,7 +181,7 @@ def _throughput(series: Sequence[Series], family: Family) -> Figure:
         lines = lines_of(series, of)
         axis.set_title(title)
         set_value_axis([axis], lines, label)
-        set_level_axis(axis, series, LEVEL[family])
+        set_level_axis(axis, series)
         draw_lines(axis, lines)
     for each in series:
         _draw_capacity(axes[0], each)

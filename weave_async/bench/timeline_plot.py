@@ -41,7 +41,7 @@ def _draw_spans(axis: Axes, track: Track, timeline: Timeline) -> None:
         axis.axvline(span.from_s, color="#bbbbbb", linewidth=0.7, zorder=0.5)
         number = span.load.split()[0]
         if span.from_s >= free_s:
-            axis.annotate(
+            label = axis.annotate(
                 number,
                 (span.from_s, 1),
                 xycoords=axis.get_xaxis_transform(),
@@ -50,6 +50,7 @@ def _draw_spans(axis: Axes, track: Track, timeline: Timeline) -> None:
                 fontsize=7,
                 color="#555555",
             )
+            label.set_in_layout(False)  # it lies within the room of the title
             free_s = span.from_s + (0.012 * len(number) + 0.01) * last_s
     axis.set_title(short(track.name), pad=17)
 
@@ -70,5 +71,4 @@ def _draw_slices(axis: Axes, track: Track, timeline: Timeline) -> None:
         ys = [1000 * y for fastest, slowest in pairs for y in (fastest, slowest, math.nan)]
         axis.plot(xs, ys, color="#8fb8d8", linewidth=1)
         axis.plot(slices.at_s, 1000 * slices.median_s, ".", color=DARK, markersize=2.5)
-    if track.failed_at_s:
-        draw_crosses(axis, list(track.failure_slices(timeline.edges)), at=1.0)
+    draw_crosses(axis, list(track.failure_slices(timeline.edges)), at=1.0)
