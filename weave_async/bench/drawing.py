@@ -184,21 +184,21 @@ def set_value_axis(axes: Sequence[Axes], lines: Sequence[Line], label: str) -> N
 
 
 def scale(axis: Axes, values: Sequence[float], ends: Sequence[float]) -> None:
-    """Logarithmic where values are many times each other; else from 0 on."""
-    above = [value for value in values if value > 0]
-    axis.yaxis.set_major_formatter(_PLAIN)
-    axis.yaxis.set_minor_locator(NullLocator())
-    if above and max(above) >= DOUBLES * min(above):
+    """Logarithmic where values are many times each other; else from 0 on. ``ends`` are those of
+    the bars, for which there has to be room as well.
+    """
+    lowest = min((value for value in values if value > 0), default=0.0)
+    if lowest and max(values) >= DOUBLES * lowest:
         axis.set_yscale("log")
-        low = min(end for end in ends if end >= min(above) / 2)
-        low, high = low / 1.3, 1.3 * max(ends)
+        low = min(end for end in ends if end >= lowest / 2) / 1.3
+        high = max(ends) * 1.3
         axis.set_ylim(low, high)
         axis.yaxis.set_major_locator(FixedLocator(_round_numbers(low, high)))
-        axis.yaxis.set_major_formatter(_PLAIN)
         axis.yaxis.set_minor_locator(NullLocator())
     else:
         axis.set_ylim(0, 1.15 * max(ends, default=0.0) or 1)
         axis.yaxis.set_major_locator(MaxNLocator(6))
+    axis.yaxis.set_major_formatter(_PLAIN)
 
 
 def _round_numbers(low: float, high: float) -> list[float]:
