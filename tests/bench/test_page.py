@@ -261,8 +261,24 @@ def test_a_percentile_of_too_few_requests_is_no_number() -> None:
     assert "too few" in text
     tail = pictures["latency"].axes[1]
     assert tail.get_title("left") == "First token, p99"
-    assert {tuple(line.get_xdata()) for line in tail.lines if len(line.get_xdata())} == {(4.0,)}
-    assert all(value > 0 for line in tail.lines for value in line.get_ydata())
+    levels = {level for line in tail.lines for level in line.get_xdata() if level == level}
+    assert levels == {4.0}
+    assert all(value > 0 for line in tail.lines for value in line.get_ydata() if value == value)
+
+
+@pytest.mark.parametrize(
+    ("nums", "tail"), [((600, 600, 20), "p99"), ((600, 120, 20), "p95"), ((60, 20, 20), "p90")]
+)
+def test_the_tail_is_one_that_is_known_of_most_steps(nums: tuple[int, ...], tail: str) -> None:
+    bench = Bench("fast")
+    for level, num in enumerate(nums, start=1):
+        bench.step(closed(level), num=num)
+
+    titles = [axis.get_title("left") for axis in bench.pictures["latency"].axes]
+    assert titles == [
+        *("First token, p50", f"First token, {tail}"),
+        *("Last byte, p50", f"Last byte, {tail}"),
+    ]
 
 
 def test_a_percentile_with_failures_in_it_may_be_never() -> None:

@@ -6,7 +6,7 @@ Backends are told apart by marker and line style, and by colour only besides: pa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -90,19 +90,19 @@ def draw_lines(axis: Axes, lines: Sequence[Line]) -> None:
         # Some points aside, so that the bars of like backends do not hide each other.
         aside_in = (place - (len(lines) - 1) / 2) * 1.8 / 72
         moved = ScaledTranslation(aside_in, 0, figure.dpi_scale_trans)
-        transform = axis.transData + moved
-        style: dict[str, Any] = {"color": colour_of(series), "transform": transform}
-        axis.errorbar(
-            [step["load"]["level"] for step, _ in points],
+        style: dict[str, Any] = {
+            "color": colour_of(series),
+            "transform": axis.transData + moved,
+        }
+        levels = [step["load"]["level"] for step, _ in points]
+        draw_bars(
+            axis, levels, [bar.low for _, bar in points], [bar.high for _, bar in points], style
+        )
+        axis.plot(
+            levels,
             [bar.value for _, bar in points],
-            yerr=[
-                [bar.value - bar.low for _, bar in points],
-                [bar.high - bar.value for _, bar in points],
-            ],
             linestyle=_line(series),
             linewidth=1.2,
-            elinewidth=0.9,
-            capsize=2.5,
             **style,
         )
         for is_hollow in (False, True):
@@ -120,6 +120,21 @@ def draw_lines(axis: Axes, lines: Sequence[Line]) -> None:
         zeros = [step["load"]["level"] for step, bar in points if bar.value <= 0]
         if axis.get_yscale() == "log":  # which has no place for them
             draw_crosses(axis, zeros, at=0.0)
+
+
+def draw_bars(
+    axis: Axes,
+    xs: Iterable[float],
+    lows: Iterable[float],
+    highs: Iterable[float],
+    style: Mapping[str, Any],
+) -> None:
+    """As one line with gaps: a page has hundreds of bars, each of which would take ten times as
+    much of it on its own.
+    """
+    places = [each for x in xs for each in (x, x, math.nan)]
+    ends = [each for pair in zip(lows, highs, strict=True) for each in (*pair, math.nan)]
+    axis.plot(places, ends, linewidth=1.8, solid_capstyle="butt", **style)
 
 
 def draw_crosses(axis: Axes, xs: Sequence[float], *, at: float) -> None:

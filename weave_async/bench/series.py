@@ -83,15 +83,18 @@ def series_of(result: Result) -> list[Series]:
 
 
 def tail_of(series: Sequence[Series]) -> str | None:
-    """The highest percentile that at least half of the steps have had enough requests for."""
+    """The highest percentile that at least half of the steps have had enough requests for; else
+    the lowest, if any has had.
+    """
     steps = [step for each in series for step in each.steps]
+    told = ""
     for name in TAILS:
-        num = sum(
-            bar_of(step["latencies"].get("e2e_s", {}).get(name)) is not None for step in steps
-        )
-        if num and 2 * num >= len(steps):
+        of_name = (step["latencies"].get("e2e_s", {}).get(name) for step in steps)
+        num = sum(bar_of(figure) is not None for figure in of_name)
+        if 2 * num >= len(steps):
             return name
-    return None
+        told = name if num else told
+    return told or None
 
 
 def bar_of(figure: Mapping[str, Any] | None) -> Bar | None:

@@ -7,7 +7,7 @@ import math
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from weave_async.bench.drawing import DARK, draw_crosses, figure_for, scale
+from weave_async.bench.drawing import DARK, draw_bars, draw_crosses, figure_for, scale
 from weave_async.bench.series import short
 from weave_async.bench.timeline import Timeline, Track
 
@@ -66,9 +66,7 @@ def _draw_slices(axis: Axes, track: Track, timeline: Timeline) -> None:
     assert timeline.edges is not None
     if track.at_s:
         slices = track.slices(timeline.edges)
-        xs = [x for at_s in slices.at_s for x in (at_s, at_s, math.nan)]
-        pairs = zip(slices.fastest_s, slices.slowest_s, strict=True)
-        ys = [1000 * y for fastest, slowest in pairs for y in (fastest, slowest, math.nan)]
-        axis.plot(xs, ys, color="#8fb8d8", linewidth=1)
+        ends_ms = 1000 * slices.fastest_s, 1000 * slices.slowest_s
+        draw_bars(axis, slices.at_s, *ends_ms, {"color": "#8fb8d8"})
         axis.plot(slices.at_s, 1000 * slices.median_s, ".", color=DARK, markersize=2.5)
     draw_crosses(axis, list(track.failure_slices(timeline.edges)), at=1.0)
