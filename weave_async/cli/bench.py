@@ -146,6 +146,12 @@ def bench(
             help="Write result.json, requests.jsonl and report.html there.",
         ),
     ] = None,
+    png: Annotated[
+        bool,
+        typer.Option(
+            "--png", rich_help_panel=_RESULT, help="With --output: each plot as a file, too."
+        ),
+    ] = False,
     compare: Annotated[
         Path | None,
         typer.Option(
@@ -182,6 +188,8 @@ def bench(
         for name, meaning in DEFINITIONS.items():
             print(f"{name}: {meaning}")
         return
+    if png:
+        _require_plots(output)
     plan = _plan(
         concurrency=concurrency,
         rate=rate,
@@ -214,7 +222,7 @@ def bench(
 
         told["compared"] = compared(before, told)
     if output is not None:
-        _write(output, told)
+        _write(output, told, png=png)
     if json:
         import orjson
 
@@ -222,6 +230,16 @@ def bench(
     else:
         _show(result, told.get("compared"))
     raise typer.Exit(_exit_code(result, told.get("compared", ())))
+
+
+def _require_plots(output: Path | None) -> None:
+    """Before anything is asked."""
+    from importlib.util import find_spec
+
+    if output is None:
+        raise UsageError("--png writes beside the result: name a folder with --output")
+    if find_spec("matplotlib") is None:
+        raise UsageError("--png needs the extra: pip install 'weave_async[plots]'")
 
 
 def _exit_code(result: BenchmarkResult, compared: Sequence[Mapping[str, Any]]) -> int:
@@ -420,7 +438,7 @@ def _opened(folder: Path) -> BinaryIO:
         raise InputError(f"cannot write to {folder}: {error.strerror}") from error
 
 
-def _write(folder: Path, told: dict[str, Any]) -> None:
+def _write(folder: Path, told: dict[str, Any], *, png: bool) -> None:
     import orjson
 
     from weave_async.bench.page import page_of
@@ -429,3 +447,8 @@ def _write(folder: Path, told: dict[str, Any]) -> None:
     with (folder / "requests.jsonl").open("rb") as lines:
         page = page_of(told, map(orjson.loads, lines))
     (folder / "report.html").write_text(page, encoding="utf-8")
+    if png:
+        from weave_async.bench.plots import write_pngs
+
+        with (folder / "requests.jsonl").open("rb") as lines:
+            write_pngs(folder, told, map(orjson.loads, lines))
