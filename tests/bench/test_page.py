@@ -21,7 +21,7 @@ from weave_async.bench.capacity import Capacity
 from weave_async.bench.load import Load, Window
 from weave_async.bench.metrics import DEFINITIONS, figures_of
 from weave_async.bench.page import page_of
-from weave_async.bench.plots import pictures_of, svg_of, write_pngs
+from weave_async.bench.plots import MOST_FAILING_SHOWN, pictures_of, svg_of, write_pngs
 from weave_async.bench.timeline import MOST_POINTS, timeline_of
 
 HTML_BYTES = 1_000_000
@@ -290,6 +290,15 @@ def test_a_percentile_with_failures_in_it_may_be_never() -> None:
     assert "inf" not in text.replace("in flight", "")
 
 
+def test_a_step_in_which_everything_failed_is_told_with_its_load() -> None:
+    bench = Bench("fast").step(closed(4), failing=1.0)
+    *_, latencies = parsed(bench.page).iter("table")
+
+    rows = [[" ".join("".join(cell.itertext()).split()) for cell in row] for row in latencies[2]]
+    assert rows[0][:4] == ["4 in flight", "ttft, failures for ever", "120", "never"]
+    assert all(len(row) == 6 for row in rows[1:])
+
+
 def test_a_step_in_which_the_client_was_the_bottleneck_is_hollow() -> None:
     bench = Bench("fast").step(closed(1)).step(closed(4), client=BUSY)
     pictures = bench.pictures
@@ -376,6 +385,17 @@ def test_steps_with_failures_are_drawn_by_kind() -> None:
     assert [text.get_text() for text in errors.axes[0].get_yticklabels()] == ["fast, 4 in flight"]
     assert errors.axes[0].patches[0].get_width() == pytest.approx(25.0)
     assert "errors" not in Bench("fast").step(closed(1)).pictures
+
+
+def test_of_very_many_steps_with_failures_it_is_said_how_many_are_shown() -> None:
+    bench = Bench("fast")
+    for level in range(1, MOST_FAILING_SHOWN + 3):
+        bench.step(closed(level), num=10, failing=0.5)
+    axis = bench.pictures["errors"].axes[0]
+
+    assert len(axis.get_yticklabels()) == MOST_FAILING_SHOWN
+    told = f"The first {MOST_FAILING_SHOWN} of {MOST_FAILING_SHOWN + 2} steps with failures"
+    assert axis.get_title("left") == told
 
 
 def test_a_step_in_which_nothing_was_answered_is_marked_on_the_lower_edge() -> None:

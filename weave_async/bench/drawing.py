@@ -27,7 +27,7 @@ DARK = "#0072b2"
 _COLOURS = (DARK, "#d55e00", "#009e73", "#7a3e9d", "#222222", "#b8860b")
 _MARKERS = "os^Dv<>"
 _LINES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (9, 3)))
-_PLAIN = FuncFormatter(lambda value, _: f"{value:,g}")
+_PLAIN = FuncFormatter(lambda value, _: f"{value:,.10g}")
 Legend = tuple[Sequence[Any], Sequence[str]]
 """What is drawn, and what it says."""
 Line = tuple[Series, list[tuple[Step, Bar]]]

@@ -76,11 +76,15 @@ def _plots(result: Result, rows: Iterable[Row]) -> list[Plot] | None:
     from weave_async.bench.plots import pictures_of, svg_of
 
     timeline = timeline_of(rows)
+    steps = [step for backend in result["backends"] for step in backend["steps"]]
+    is_open = all(step["load"]["kind"] != "closed" for step in steps)
     plots = []
     for name, figure in pictures_of(result, timeline).items():
         kind = name.removesuffix("-open")
         title = _TITLES[kind] + (", open loop" if kind != name else "")
         words = _timeline_in_words(timeline) if kind == "timeline" else _HOW_TO_READ[kind]
+        if kind == "latency" and (kind != name or is_open):
+            words += " Due is when the load meant a request to be sent."
         plots.append(Plot(title, words, base64.b64encode(svg_of(figure)).decode()))
     return plots
 
@@ -97,10 +101,13 @@ def _timeline_in_words(timeline: Timeline) -> str:
             "request that was meant to be sent within one, the dot is the median, and a cross on "
             "the upper edge says that some failed. "
         )
-    return told + (
+    told += (
         "Above each step stands the number of its load; its warm-up and what was in flight at its "
-        "end are shown, too. Time in which other backends had their turn is left out."
+        "end are shown, too."
     )
+    if len(timeline.tracks) > 1:
+        told += " Time in which other backends had their turn is left out."
+    return told
 
 
 def _title(result: Result) -> str:

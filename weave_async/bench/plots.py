@@ -140,7 +140,7 @@ def _latency(series: Sequence[Series], family: Family) -> Figure:
     tail = tail_of(series)
     percentiles = ["p50"] if tail is None else ["p50", tail]
     # An open loop's latency counts from the intended send: what waits for us is late as well.
-    whole = ("e2e_s", "Last byte") if family == "closed" else ("latency_s", "Last byte, from due")
+    whole = ("e2e_s", "Last byte") if family == "closed" else ("latency_s", "From due to last byte")
     legend = legend_of([(each, each.name) for each in series])
     figure = figure_for(6.0, legend[1])
     axes = figure.subplots(2, len(percentiles), sharey="row", squeeze=False)
@@ -218,12 +218,12 @@ def _with_capacity(series: Series) -> str:
     if series.knee is None:
         return series.name
     knee, capacity = series.knee
-    return f"{series.name}: {capacity:,.3g}/s from {knee:,.0f} in flight on"
+    return f"{series.name}: {capacity:,.1f}/s from {knee:,.0f} in flight on"
 
 
 def _errors(failed: Sequence[tuple[str, Step]]) -> Figure:
     """A bar per step, in parts by kind."""
-    shown = list(failed)[:MOST_FAILING_SHOWN]
+    shown = failed[:MOST_FAILING_SHOWN]
     counted: Counter[str] = Counter()
     for _, step in shown:
         counted.update(step["errors"])
@@ -254,6 +254,8 @@ def _errors(failed: Sequence[tuple[str, Step]]) -> Figure:
     axis.xaxis.set_major_locator(FixedLocator(ticks))
     axis.grid(axis="y", visible=False)
     axis.set_xlabel("Requests that failed (% of the step's)")
+    if len(shown) < len(failed):
+        axis.set_title(f"The first {len(shown)} of {len(failed)} steps with failures")
     place_legend(figure, ([Patch(**look) for look in looks], names))
     return figure
 
