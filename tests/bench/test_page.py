@@ -211,6 +211,21 @@ def test_what_the_result_says_of_itself_and_each_backend_is_told() -> None:
         assert told in text
 
 
+@pytest.mark.parametrize(
+    ("names", "title"),
+    [
+        (["a"], "Benchmark of a"),
+        (["a", "b"], "Benchmark of a and b"),
+        (["a", "b", "c"], "Benchmark of a, b and c"),
+        (["a", "b", "c", "d"], "Benchmark of 4 backends"),
+    ],
+)
+def test_the_title_names_backends_unless_they_are_many(names: list[str], title: str) -> None:
+    page = parsed(Bench(*names).page)
+
+    assert [each.text for each in (*page.iter("title"), *page.iter("h1"))] == [title, title]
+
+
 def test_each_figure_is_defined(usual_page: str) -> None:
     text = text_of(usual_page)
 
@@ -345,6 +360,19 @@ def test_load_is_labelled_as_what_it_is(kind: Any, label: str) -> None:
 
     assert label in labels_of(pictures["latency"])
     assert label in labels_of(pictures["throughput"])
+
+
+def test_what_an_open_loop_has_sent_is_drawn_beside_what_was_answered() -> None:
+    throughput = (
+        Bench("fast").step(Load("poisson", 10)).step(Load("poisson", 50)).pictures["throughput"]
+    )
+    axis = throughput.axes[0]
+    (sent,) = (line for line in axis.lines if line.get_label() == "as many as were sent")
+
+    assert list(sent.get_xdata()) == list(sent.get_ydata())
+    assert (sent.get_xdata()[0], sent.get_xdata()[-1]) == (10, pytest.approx(50))
+    assert axis.get_ylim()[1] > 50
+    assert "as many as were sent" in legend_of(throughput)
 
 
 def test_loads_that_share_no_axis_have_pictures_of_their_own() -> None:

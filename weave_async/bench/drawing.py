@@ -190,11 +190,16 @@ def _spread(levels: Sequence[float], places: Sequence[float]) -> list[float]:
     return [levels[number] for number in dict.fromkeys((*shown, len(levels) - 1))]
 
 
-def set_value_axis(axes: Sequence[Axes], lines: Sequence[Line], label: str) -> None:
-    """Of axes that are read side by side: one scale, and the label on the first."""
+def set_value_axis(
+    axes: Sequence[Axes], lines: Sequence[Line], label: str, *, also: Sequence[float] = ()
+) -> None:
+    """Of axes that are read side by side: one scale, and the label on the first. There is room
+    for the values ``also``.
+    """
     bars = [bar for _, points in lines for _, bar in points]
     for axis in axes:
-        scale(axis, [bar.value for bar in bars], [end for bar in bars for end in bar])
+        ends = [end for bar in bars for end in bar]
+        scale(axis, [*(bar.value for bar in bars), *also], [*ends, *also])
     axes[0].set_ylabel(label)
 
 

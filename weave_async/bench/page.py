@@ -22,6 +22,7 @@ from weave_async.bench.metrics import DEFINITIONS, PERCENTILES
 from weave_async.bench.series import Result, is_client_bound, load_of, printable
 from weave_async.bench.timeline import Row, Timeline, timeline_of
 
+MOST_NAMES_IN_TITLE = 3
 _TITLES = {
     "latency": "Latency against load",
     "throughput": "Throughput against load",
@@ -112,6 +113,8 @@ def _timeline_in_words(timeline: Timeline) -> str:
 
 def _title(result: Result) -> str:
     names = [backend["name"] for backend in result["backends"]]
+    if len(names) > MOST_NAMES_IN_TITLE:
+        return f"Benchmark of {len(names)} backends"
     if len(names) < 2:
         return f"Benchmark of {names[0] if names else 'nothing'}"
     return f"Benchmark of {', '.join(names[:-1])} and {names[-1]}"
