@@ -367,12 +367,12 @@ def test_what_an_open_loop_has_sent_is_drawn_beside_what_was_answered() -> None:
         Bench("fast").step(Load("poisson", 10)).step(Load("poisson", 50)).pictures["throughput"]
     )
     axis = throughput.axes[0]
-    (sent,) = (line for line in axis.lines if line.get_label() == "as many as were sent")
+    (sent,) = (line for line in axis.lines if line.get_label() == "the load's own rate")
 
     assert list(sent.get_xdata()) == list(sent.get_ydata())
     assert (sent.get_xdata()[0], sent.get_xdata()[-1]) == (10, pytest.approx(50))
     assert axis.get_ylim()[1] > 50
-    assert "as many as were sent" in legend_of(throughput)
+    assert "the load's own rate" in legend_of(throughput)
 
 
 def test_loads_that_share_no_axis_have_pictures_of_their_own() -> None:

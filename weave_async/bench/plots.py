@@ -65,7 +65,7 @@ _CAPACITY: Mapping[str, Any] = {
     "zorder": 1.5,
 }
 _AS_SENT: Mapping[str, Any] = {
-    "label": "as many as were sent",
+    "label": "the load's own rate",
     "color": "#888888",
     "linewidth": 0.8,
     "zorder": 1,
