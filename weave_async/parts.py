@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -721,7 +721,7 @@ def _new_sink(name: str) -> Sink:
     return sink
 
 
-def source_of(recipe: Recipe, stack: AsyncExitStack) -> Source:
+def source_of(recipe: Recipe, stack: AsyncExitStack | ExitStack) -> Source:
     """The source a recipe names. Standard input is copied first: a run reads its source twice."""
     if recipe.prompts.source == "-":
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="weave-async-"))

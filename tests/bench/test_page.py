@@ -8,6 +8,7 @@ import random
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -22,6 +23,7 @@ from weave_async.bench.load import Load, Window
 from weave_async.bench.metrics import DEFINITIONS, figures_of
 from weave_async.bench.page import page_of
 from weave_async.bench.plots import MOST_FAILING_SHOWN, pictures_of, svg_of, write_pngs
+from weave_async.bench.result import BackendResult, BenchmarkResult
 from weave_async.bench.timeline import MOST_POINTS, timeline_of
 
 HTML_BYTES = 1_000_000
@@ -36,15 +38,14 @@ class Bench:
     def __init__(self, *names: str) -> None:
         self.rows: list[Row] = []
         self._now_s = 0.0
-        self.result: dict[str, Any] = {
-            "format": 1,
-            "workload": "made-up prompts of about 64 tokens, 64 out",
-            "objective": None,
-            "seed": 0,
-            "begun_at": 1795409971.466,
-            "machine": "2 cores, x86_64",
-            "backends": [_backend(name) for name in names],
-        }
+        self.result = BenchmarkResult(
+            workload="made-up prompts of about 64 tokens, 64 out",
+            objective=None,
+            seed=0,
+            begun_at=1795409971.466,
+            machine="2 cores, x86_64",
+            backends=[BackendResult(name, "openai_compatible", "exact") for name in names],
+        ).as_dict()
 
     def step(
         self,
@@ -71,8 +72,9 @@ class Bench:
             attempt.ended_s = sent_s + took_s
             window.attempts.append(attempt)
         told = self.result["backends"][backend]
-        figures = figures_of(window, client=client).as_dict()
-        told["steps"].append({**figures, "goodput_per_s": None, "objective": None})
+        measured = BackendResult(told["name"])
+        measured.add(figures_of(window, client=client), None, None)
+        told["steps"] += measured.as_dict()["steps"]
         self.rows += [
             {"backend": told["name"], "load": str(load), **each.as_row(0.0)}
             for each in window.attempts
@@ -87,21 +89,6 @@ class Bench:
     @property
     def pictures(self) -> dict[str, Figure]:
         return pictures_of(self.result, timeline_of(self.rows))
-
-
-def _backend(name: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "provider": "openai_compatible",
-        "model": "exact",
-        "limits": "",
-        "connect": None,
-        "steps": [],
-        "capacity": None,
-        "search": None,
-        "usd_per_million_tokens": None,
-        "problem": None,
-    }
 
 
 def closed(level: float) -> Load:
@@ -130,11 +117,8 @@ def usual() -> Bench:
     for level in (1, 4, 16):
         bench.step(closed(level))
         bench.step(closed(level), backend=1, e2e_s=2.0, failing=0.1 if level == 16 else 0)
-    bench.result["backends"][0]["capacity"] = {
-        "requests_per_s": 12.3,
-        "knee": 8.4,
-        "is_reached": True,
-    }
+    capacity = Capacity(12.3, 8.4, is_reached=True)
+    bench.result["backends"][0]["capacity"] = {**asdict(capacity), "in_words": str(capacity)}
     return bench
 
 
@@ -199,14 +183,20 @@ def test_what_the_result_says_of_itself_and_each_backend_is_told() -> None:
         "connect": {"connect_s": 0.0125, "tls_s": 0.0425},
         "usd_per_million_tokens": {"input": 0.15, "output": 0.6},
         "search": {"in_words": "met at 8, missed at 9"},
-        "capacity": {"requests_per_s": 11.0, "knee": 8.0, "is_reached": True},
+        "capacity": asdict(Capacity(11.0, 8.0, True)) | {"in_words": "11.0 requests/s, from 8"},
+        "left_out": ["64 in flight: its limits do not allow it"],
     }
     text = text_of(bench.page)
 
     for told in (
         *("2026-11-23 04:59:31 UTC", "2 cores, x86_64", "made-up prompts", "ttft_s.p95<0.5"),
         *("missed", "7.25", "1 in flight: beware", "60 requests per minute", "12.50 ms", "42.50"),
-        *("$0.15 in and $0.60 out", "met at 8, missed at 9", str(Capacity(11.0, 8.0, True))),
+        *(
+            "$0.15 in and $0.60 out",
+            "met at 8, missed at 9",
+            "11.0 requests/s, from 8",
+            "64 in flight",
+        ),
     ):
         assert told in text
 
@@ -230,6 +220,14 @@ def test_each_figure_is_defined(usual_page: str) -> None:
     text = text_of(usual_page)
 
     assert all(" ".join(meaning.split()) in text for meaning in DEFINITIONS.values())
+
+
+def test_an_interrupted_benchmark_is_called_so(usual_page: str) -> None:
+    bench = Bench("fast").step(closed(1))
+    bench.result["interrupted"] = True
+
+    assert "Interrupted" in text_of(bench.page)
+    assert "Interrupted" not in text_of(usual_page)
 
 
 def test_a_comparison_is_told_where_the_result_has_one() -> None:

@@ -6,9 +6,11 @@ refuses is part of the picture.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from itertools import pairwise
 from time import monotonic
 from typing import Any
 
@@ -17,7 +19,7 @@ from weave_async.interfaces import Provider
 from weave_async.records import Request
 
 CHARS_PER_TOKEN = 4
-"""Of English, roughly: what output is estimated by where an endpoint reports no usage."""
+"""Of English, roughly: output is estimated so where an endpoint reports no usage."""
 MOST_SHOWN_CHARS = 300
 
 
@@ -35,7 +37,7 @@ class Attempt:
     number: int
     intended_s: float
     sent_s: float
-    came_s: list[float] = field(default_factory=list)
+    came_s: array[float] = field(default_factory=lambda: array("d"))
     ended_s: float = 0.0
     num_chars: int = 0
     input_tokens: int | None = None
@@ -74,9 +76,7 @@ class Attempt:
     @property
     def itl_s(self) -> list[float]:
         """Seconds between one chunk and the next."""
-        return [
-            later - earlier for earlier, later in zip(self.came_s, self.came_s[1:], strict=False)
-        ]
+        return [later - earlier for earlier, later in pairwise(self.came_s)]
 
     @property
     def tokens_per_chunk(self) -> float | None:

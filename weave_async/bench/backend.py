@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
 from statistics import median
 from time import monotonic
 from urllib.parse import urlsplit
 
-from aiolimiter import AsyncLimiter
-
 from weave_async.bench.attempt import Attempt, attempted
 from weave_async.bench.client import ClientWatch
-from weave_async.bench.load import Duration, Load, Window, applied
+from weave_async.bench.load import Duration, Load, Window, apply
 from weave_async.bench.metrics import StepFigures, figures_of
 from weave_async.bench.workload import Workload
-from weave_async.errors import ProviderError
+from weave_async.errors import ProviderError, WeaveError
+from weave_async.estimate import TokenEstimate
+from weave_async.flow.bucket import Bucket
 from weave_async.interfaces import Provider
+from weave_async.parts import endpoint_of, prices_of, providers_of, sellers_of
 from weave_async.pricing import Price
-from weave_async.records import Endpoint
+from weave_async.recipe import MixEntry
+from weave_async.records import Endpoint, Request
+from weave_async.settings import Settings
 
 NUM_CONNECTS = 5
 CONNECT_WITHIN_S = 5.0
-OnAttempt = Callable[[Attempt], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +53,22 @@ class Backend:
     provider: Provider
     workload: Workload
     price: Price | None = None
-    num_sent: int = 0
-    _limiters: list[tuple[AsyncLimiter, bool]] = field(default_factory=list)
+    window: Window | None = None
+    """The step that is under way, or the last."""
+    _num_sent: int = 0
+    _requests: Bucket | None = field(init=False)
+    _tokens: Bucket | None = field(init=False)
+    _estimate: TokenEstimate = field(default_factory=TokenEstimate)
+    _line: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
-        if (rpm := self.endpoint.requests_per_minute) is not None:
-            self._limiters.append((_limiter(rpm), False))
-        if (tpm := self.endpoint.tokens_per_minute) is not None:
-            self._limiters.append((_limiter(tpm), True))
+        rpm, tpm = self.endpoint.requests_per_minute, self.endpoint.tokens_per_minute
+        self._requests = None if rpm is None else Bucket(rpm)
+        self._tokens = None if tpm is None else Bucket(tpm)
 
     @property
     def is_limited(self) -> bool:
-        return bool(self._limiters)
+        return self._requests is not None or self._tokens is not None
 
     @property
     def limits(self) -> str:
@@ -75,28 +82,50 @@ class Backend:
             told.append(f"{self.endpoint.max_concurrency} in flight")
         return ", ".join(told)
 
+    def too_much(self, load: Load) -> str | None:
+        """Why its own limits do not allow such a load."""
+        most, rpm = self.endpoint.max_concurrency, self.endpoint.requests_per_minute
+        if load.kind == "closed":
+            return f"more than {most} in flight" if most is not None and load.level > most else None
+        is_above = rpm is not None and load.level * 60 > rpm
+        return f"more than {rpm:g} requests per minute" if is_above else None
+
     async def measured(
-        self, load: Load, duration: Duration, *, seed: int = 0
+        self,
+        load: Load,
+        duration: Duration,
+        *,
+        seed: int = 0,
+        interrupt: asyncio.Event | None = None,
     ) -> tuple[StepFigures, Window]:
         """One step. Raises nothing that the endpoint may do."""
-        watch = ClientWatch()
+        watch, window = ClientWatch(), Window(load)
+        self.window = window
         with watch.watching():
-            window = await applied(load, self.ask, duration, seed=seed)
+            await apply(window, self.ask, duration, seed=seed, interrupt=interrupt)
         client = watch.figures(window, is_limited=self.is_limited)
         return figures_of(window, client=client, seed=seed), window
 
     async def ask(self, number: int, intended_s: float | None = None) -> Attempt:
         """One request, once the limits allow it."""
-        number, self.num_sent = self.num_sent, self.num_sent + 1
+        number, self._num_sent = self._num_sent, self._num_sent + 1
         request = self.workload.request(number, self.endpoint.model)
         if intended_s is None:
             intended_s = monotonic()
-        for limiter, counts_tokens in self._limiters:
-            amount = 1.0
-            if counts_tokens:
-                amount = len(request.prompt_text) / 4 + (request.params.max_tokens or 0)
-            await limiter.acquire(min(amount, limiter.max_rate))
+        if self.is_limited:
+            async with self._line:
+                await self._admitted(request)
         return await attempted(self.provider, request, number, intended_s)
+
+    async def _admitted(self, request: Request) -> None:
+        """Wait until the limits allow it. Tokens are estimated, and none come back: what is bought
+        here is little, and a limit that is broken spoils the figures.
+        """
+        amounts = ((self._requests, 1), (self._tokens, self._estimate.tokens(request)))
+        buckets = [(bucket, amount) for bucket, amount in amounts if bucket is not None]
+        await asyncio.sleep(max(bucket.wait_s() for bucket, _ in buckets))
+        for bucket, amount in buckets:
+            bucket.take(amount)
 
     async def connect_time(self) -> ConnectTime | None:
         """``None`` where the address is not known, or nobody is there."""
@@ -115,11 +144,45 @@ class Backend:
         has_tls = url.scheme == "https"
         return ConnectTime(median(connects), median(handshakes) if has_tls else None)
 
-    async def require_model(self) -> None:
+    async def require_answer(self) -> None:
         """Raises ``ProviderError`` where a first request is not answered at all."""
         attempt = await self.ask(0)
         if not attempt.is_good:
             raise ProviderError(f"{attempt.error}: {attempt.message}")
+
+
+async def backends_of(
+    names: Sequence[str],
+    settings: Settings,
+    workload: Workload,
+    stack: AsyncExitStack,
+    *,
+    most_in_flight: int,
+) -> tuple[list[Backend], dict[str, WeaveError]]:
+    """Those that could be made ready, and why the others could not.
+
+    They are named as ``ENDPOINT`` or ``ENDPOINT:MODEL``; no name means the endpoint of the
+    environment. ``most_in_flight`` connections are kept open.
+    """
+    backends: list[Backend] = []
+    problems: dict[str, WeaveError] = {}
+    for name in dict.fromkeys(names or [""]):
+        endpoint_name, _, model = name.partition(":")
+        entry = MixEntry(model=model or None)
+        if endpoint_name:
+            entry = MixEntry(endpoint=endpoint_name, model=model or None)
+        told = name or settings.default.provider or entry.endpoint
+        try:
+            endpoint = endpoint_of(entry, settings)
+            pooled = replace(endpoint, max_concurrency=endpoint.max_concurrency or most_in_flight)
+            provider = providers_of([pooled])[endpoint.name]
+            await stack.enter_async_context(provider)
+            prices = prices_of(sellers_of([endpoint], {endpoint.name: provider}))
+        except WeaveError as error:
+            problems[told] = error
+            continue
+        backends.append(Backend(told, endpoint, provider, workload, prices[endpoint.name]))
+    return backends, problems
 
 
 async def _connected(host: str, port: int, has_tls: bool) -> tuple[float, float]:
@@ -133,8 +196,3 @@ async def _connected(host: str, port: int, has_tls: bool) -> tuple[float, float]
             return connected_s - begun_s, monotonic() - connected_s
         finally:
             writer.close()
-
-
-def _limiter(per_minute: float) -> AsyncLimiter:
-    """A second's worth at once, and no more: what services count is often a second."""
-    return AsyncLimiter(max(1.0, per_minute / 60), 1.0 if per_minute >= 60 else 60 / per_minute)

@@ -4,89 +4,25 @@ machine's, or the day's, better hour.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from time import monotonic, time
-from typing import Any
 
-from weave_async.bench.backend import Backend, ConnectTime
-from weave_async.bench.capacity import Capacity, capacity_of
-from weave_async.bench.client import complaints
+from weave_async.bench.backend import Backend
+from weave_async.bench.capacity import capacity_of
+from weave_async.bench.client import complaints, lag_remark, reuse_complaint
 from weave_async.bench.load import Duration, Load, Window
-from weave_async.bench.metrics import StepFigures, share_within
-from weave_async.bench.search import Search, searched
+from weave_async.bench.metrics import StepFigures, goodput_per_s
+from weave_async.bench.result import BackendResult, BenchmarkResult, is_client_bound
+from weave_async.bench.search import searched
 from weave_async.bench.slo import Objective, Outcome
 from weave_async.errors import WeaveError
 
-FORMAT = 1
-"""Of the JSON: readers refuse others."""
-OnStep = Callable[[str, Load, StepFigures | None], None]
+OnStep = Callable[[str, Load, StepFigures], None]
 OnWindow = Callable[[str, Window], None]
-
-
-@dataclass(slots=True)
-class BackendResult:
-    """What was found of one backend. ``problem`` says why there is nothing, or no more."""
-
-    name: str
-    provider: str
-    model: str
-    limits: str
-    steps: list[StepFigures] = field(default_factory=list)
-    goodput_per_s: list[float | None] = field(default_factory=list)
-    outcomes: list[Outcome | None] = field(default_factory=list)
-    connect: ConnectTime | None = None
-    capacity: Capacity | None = None
-    search: Search | None = None
-    usd_per_million: tuple[float, float] | None = None
-    problem: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "provider": self.provider,
-            "model": self.model,
-            "limits": self.limits,
-            "connect": None if self.connect is None else asdict(self.connect),
-            "steps": [
-                {**step.as_dict(), "goodput_per_s": good, "objective": outcome}
-                for step, good, outcome in zip(
-                    self.steps, self.goodput_per_s, self.outcomes, strict=True
-                )
-            ],
-            "capacity": None if self.capacity is None else asdict(self.capacity),
-            "search": None
-            if self.search is None
-            else {**asdict(self.search), "in_words": str(self.search)},
-            "usd_per_million_tokens": self.usd_per_million
-            and dict(zip(("input", "output"), self.usd_per_million, strict=True)),
-            "problem": self.problem,
-        }
-
-
-@dataclass(slots=True)
-class BenchmarkResult:
-    """All of it, with what is needed to believe it."""
-
-    workload: str
-    objective: str | None
-    seed: int
-    begun_at: float
-    machine: str
-    backends: list[BackendResult]
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
-            "workload": self.workload,
-            "objective": self.objective,
-            "seed": self.seed,
-            "begun_at": self.begun_at,
-            "machine": self.machine,
-            "backends": [each.as_dict() for each in self.backends],
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +37,16 @@ class Plan:
     searches: bool = False
     top: int = 512
     seed: int = 0
+
+    @property
+    def most_in_flight(self) -> int:
+        """Of its closed loops."""
+        levels = [int(load.level) for load in self.loads if load.kind == "closed"]
+        return max([*levels, self.top if self.searches else 0, MOST_IDLE])
+
+
+MOST_IDLE = 256
+"""Connections that are kept of an open loop, where nobody knows how many it needs."""
 
 
 class Benchmark:
@@ -118,7 +64,9 @@ class Benchmark:
         self._plan = plan
         self._on_step = on_step or (lambda name, load, figures: None)
         self._on_window = on_window or (lambda name, window: None)
+        self._interrupt = asyncio.Event()
         self.begun_s = monotonic()
+        self.under_way: Backend | None = None
         self.result = BenchmarkResult(
             workload=backends[0].workload.description if backends else "",
             objective=None if plan.objective is None else str(plan.objective),
@@ -134,55 +82,76 @@ class Benchmark:
     def __repr__(self) -> str:
         return f"<Benchmark of {', '.join(each.name for each in self._backends)}>"
 
+    @property
+    def is_interrupted(self) -> bool:
+        return self._interrupt.is_set()
+
+    def interrupt(self) -> None:
+        """End now, with what was measured so far."""
+        self._interrupt.set()
+
     async def run(self) -> BenchmarkResult:
-        """To the end, or until cancelled: ``result`` has what there is in either case."""
-        pairs = list(zip(self._backends, self.result.backends, strict=True))
-        for backend, result in pairs:
-            await self._prepare(backend, result)
+        pairs = list(zip(self._backends, self.result.backends, strict=False))
+        await asyncio.gather(*(self._prepare(backend, result) for backend, result in pairs))
         if self._plan.searches:
             for backend, result in pairs:
                 await self._search(backend, result)
         else:
             for turn, load in enumerate(self._plan.loads):
                 for backend, result in _rotated(pairs, turn):
-                    if result.problem is None:
+                    if result.problem is None and not self._interrupt.is_set():
                         await self._step(backend, result, load)
+        self.under_way = None
+        self.result.interrupted = self._interrupt.is_set()
         return self.result
 
     async def _prepare(self, backend: Backend, result: BackendResult) -> None:
         if backend.price is not None:
             price = backend.price
             result.usd_per_million = (price.input_usd * 1e6, price.output_usd * 1e6)
+        reasons = [backend.too_much(load) for load in self._plan.loads]
+        if all(reasons):
+            loads = ", ".join(map(str, self._plan.loads))
+            result.problem = f"none of {loads}: its limits do not allow {reasons[0]}"
+            return
+        result.left_out = [
+            f"{load}: its limits do not allow {reason}"
+            for load, reason in zip(self._plan.loads, reasons, strict=True)
+            if reason
+        ]
+        asking = asyncio.create_task(backend.require_answer())
+        interrupted = asyncio.create_task(self._interrupt.wait())
+        await asyncio.wait((asking, interrupted), return_when=asyncio.FIRST_COMPLETED)
+        interrupted.cancel()
+        if not asking.done():
+            asking.cancel()
+            result.problem = "interrupted before it had answered anything"
+            return
         try:
-            await backend.require_model()
+            asking.result()
         except WeaveError as error:
             result.problem = str(error)
             return
         result.connect = await backend.connect_time()
 
     async def _step(self, backend: Backend, result: BackendResult, load: Load) -> Outcome | None:
-        most = backend.endpoint.max_concurrency
-        if load.kind == "closed" and most is not None and load.level > most:
-            self._on_step(backend.name, load, None)
+        if backend.too_much(load):
             return None
-        figures, window = await backend.measured(load, self._plan.duration, seed=self._plan.seed)
-        remarks = [*figures.remarks]
-        if said := complaints(figures.client):
-            remarks.append("CLIENT-BOUND, not the server's figures: " + "; ".join(said))
-        figures = replace(figures, remarks=remarks)
-        objective, outcome = self._plan.objective, None
-        good = None
-        if objective is not None:
-            outcome = objective.outcome(window)
-            num, _, _, _ = share_within(window, objective.is_met_by)
-            good = num / window.duration_s if window.duration_s > 0 else 0.0
-        result.steps.append(figures)
-        result.outcomes.append(outcome)
-        result.goodput_per_s.append(good)
-        result.capacity = capacity_of([each for each in result.steps if not is_client_bound(each)])
+        self.under_way = backend
+        figures, window = await backend.measured(
+            load, self._plan.duration, seed=self._plan.seed, interrupt=self._interrupt
+        )
         self._on_window(backend.name, window)
+        if window.interrupted and not window.measured:
+            return None
+        figures = replace(figures, remarks=[*figures.remarks, *_of_client(figures)])
+        objective = self._plan.objective
+        outcome = None if objective is None else objective.outcome(window)
+        goodput = None if objective is None else goodput_per_s(window, objective.is_met_by)
+        result.add(figures, outcome, goodput)
+        result.capacity = capacity_of([each for each in result.steps if not is_client_bound(each)])
         self._on_step(backend.name, load, figures)
-        if window.gave_up:
+        if window.gave_up and not self._plan.searches:
             example = next(iter(figures.error_examples.values()), "nothing was answered")
             result.problem = f"given up at {load}: {example}"
         return outcome
@@ -191,19 +160,27 @@ class Benchmark:
         if result.problem is not None:
             return
         first = self._plan.loads[0]
-        top = min(self._plan.top, backend.endpoint.max_concurrency or self._plan.top)
+        top = self._plan.top
+        if first.kind == "closed":
+            top = min(top, backend.endpoint.max_concurrency or top)
+        elif (rpm := backend.endpoint.requests_per_minute) is not None:
+            top = min(top, int(rpm / 60))
 
-        async def tried(level: int) -> Outcome:
-            if result.problem is not None:
-                return "missed"
-            return await self._step(backend, result, Load(first.kind, level)) or "missed"
+        async def tried(level: int) -> Outcome | None:
+            if self._interrupt.is_set():
+                return None
+            return await self._step(backend, result, Load(first.kind, level))
 
         result.search = await searched(tried, start=max(1, int(first.level)), top=top)
 
 
-def is_client_bound(step: StepFigures) -> bool:
-    """Whether its figures are the client's."""
-    return bool(complaints(step.client))
+def _of_client(figures: StepFigures) -> Iterator[str]:
+    if said := complaints(figures.client, figures.latency("ttft_s")):
+        yield "CLIENT-BOUND, not the server's figures: " + "; ".join(said)
+    elif (late := lag_remark(figures.client)) is not None:
+        yield late
+    if (connections := reuse_complaint(figures.client)) is not None:
+        yield connections
 
 
 def _rotated(

@@ -15,9 +15,8 @@ from weave_async.bench.metrics import StepFigures
 SATURATED = 0.9
 """Of the best throughput: steps that reach so much of it tell the capacity."""
 STILL_RISES = 1.1
-"""By how much the last step must not exceed the one before it, at twice the load, for a plateau."""
-LINEAR = 0.85
-"""Of N / R: what a step must reach to be below the knee."""
+MUCH_MORE = 1.5
+"""A plateau is where so many times the load brings less than ``STILL_RISES`` times the answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +40,20 @@ class Capacity:
 
 def capacity_of(steps: Sequence[StepFigures]) -> Capacity | None:
     """From the steps of a closed loop; ``None`` where fewer than two say something."""
-    told = (
-        sorted(
-            (step.load.level, step.requests_per_s.value, step)
-            for step in steps
-            if step.load.kind == "closed" and step.requests_per_s.value
-        )
-        if steps
-        else []
+    points = sorted(
+        (step.load.level, step.requests_per_s.value)
+        for step in steps
+        if step.load.kind == "closed" and step.requests_per_s.value
     )
-    points = [(level, rate) for level, rate, _ in told if rate]
     if len(points) < 2:
         return None
     best = max(rate for _, rate in points)
-    plateau = [rate for level, rate in points if rate >= SATURATED * best]
-    rise = points[-1][1] / points[-2][1]
-    is_reached = rise < STILL_RISES and points[-1][0] >= 1.5 * points[-2][0]
-    if not is_reached:
+    last_level, last_rate = points[-1]
+    before = [rate for level, rate in points if MUCH_MORE * level <= last_level]
+    if not before or last_rate >= STILL_RISES * before[-1]:
         return Capacity(best, None, False)
+    plateau = [rate for _, rate in points if rate >= SATURATED * best]
     capacity = sum(plateau) / len(plateau)
-    alone_s = _alone_s([step for _, _, step in told])
-    return Capacity(capacity, None if alone_s is None else capacity * alone_s, True)
-
-
-def _alone_s(steps: Sequence[StepFigures]) -> float | None:
-    """Seconds that a request takes where it waits for no other: at the lowest load."""
-    first = steps[0]
-    return first.load.level / first.requests_per_s.value if first.requests_per_s.value else None
+    lowest_level, lowest_rate = points[0]
+    alone_s = lowest_level / lowest_rate  # where it waits for few others (Little, 1961)
+    return Capacity(capacity, capacity * alone_s, True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from weave_async.errors import UsageError
+
 WORTH_SAYING = 0.05
 """A change of less, even where the intervals are apart: no machine is as quiet as that."""
 _COMPARED = (
@@ -21,10 +23,8 @@ def compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[s
     """A change for each figure that both have. ``is_worse`` where the intervals are apart, in the
     wrong direction, by 5 % and more.
     """
+    require_comparable(before, after["workload"])
     changes = []
-    if before["workload"] != after["workload"]:
-        said = f"other workloads: {before['workload']}, and {after['workload']}: not comparable"
-        return [{"is_worse": False, "in_words": said}]
     earlier = dict(_steps(before))
     for key, step in _steps(after):
         if key not in earlier:
@@ -34,6 +34,15 @@ def compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[s
             if was is not None and now is not None:
                 changes.append(_change(key, name, was, now, more_is_better))
     return changes
+
+
+def require_comparable(before: Mapping[str, Any], workload: str) -> None:
+    """Raises ``UsageError`` where something else was asked before."""
+    if before["workload"] != workload:
+        raise UsageError(
+            f"--compare: other workloads cannot be compared: before, '{before['workload']}'; now, "
+            f"'{workload}'"
+        )
 
 
 def _steps(result: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str, float], Mapping[str, Any]]]:

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
-from weave_async.bench.series import Bar, Series, Step, is_client_bound
+from weave_async.bench.series import Bar, Series, Step
 
 WIDTH_IN = 8.0
 LEGEND_ROW_IN = 0.19
@@ -52,7 +52,7 @@ def legend_of(named: Sequence[tuple[Series, str]], references: Sequence[Line2D] 
         for each, _ in named
     ]
     names = [name for _, name in named]
-    if any(is_client_bound(step) for each, _ in named for step in each.steps):
+    if any(step["is_client_bound"] for each, _ in named for step in each.steps):
         hollow = Line2D([], [], color="#444444", marker="o", mfc="white", ls="none", ms=5)
         handles.append(hollow)
         names.append("hollow: this client was the bottleneck")
@@ -106,7 +106,7 @@ def draw_lines(axis: Axes, lines: Sequence[Line]) -> None:
             **style,
         )
         for is_hollow in (False, True):
-            shown = [(step, bar) for step, bar in points if is_client_bound(step) == is_hollow]
+            shown = [(step, bar) for step, bar in points if step["is_client_bound"] == is_hollow]
             axis.plot(
                 [step["load"]["level"] for step, _ in shown],
                 [bar.value for _, bar in shown],

@@ -60,7 +60,7 @@ def percentile(values: Sequence[float], percent: float, *, seed: int = 0) -> Fig
 def fewest_for(percent: float) -> int:
     """Values below which a percentile would be made up: for p50 10, for p95 100, for p99 500."""
     beyond = min(percent, 100 - percent) / 100
-    return max(10, ceil(FEWEST_BEYOND / beyond)) if beyond else 10
+    return max(10, ceil(round(FEWEST_BEYOND / beyond, 6))) if beyond else 10
 
 
 def _percentile(values: NDArray[np.float64], percent: float) -> float:

@@ -15,12 +15,12 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 from time import monotonic
-from typing import Literal
+from typing import Any, Literal
 
 from weave_async.bench.attempt import Attempt
 
@@ -33,6 +33,8 @@ MOST_OUT = 20_000
 """Requests in flight of an open loop, at most: a server that answers nothing would take us down."""
 FAILURES_BEFORE_GIVING_UP = 20
 """In a row, since the beginning of a step: it would only go on."""
+TICK_S = 0.05
+"""How often it is looked whether a step may end."""
 PAUSE_AFTER_FAILURE_S = 0.1
 """Of a place in a closed loop: an endpoint that refuses at once is not asked in a tight circle."""
 
@@ -73,7 +75,10 @@ class Window:
     to_s: float = 0.0
     num_cut_off: int = 0
     """Requests that were given up as they took too long to end after the step."""
+    num_unsent: int = 0
+    """Requests for which there was no room, with ``MOST_OUT`` in flight."""
     gave_up: bool = False
+    interrupted: bool = False
 
     @property
     def duration_s(self) -> float:
@@ -85,106 +90,154 @@ class Window:
         return [each for each in self.attempts if self.from_s <= each.intended_s < self.to_s]
 
 
-async def applied(load: Load, ask: Ask, duration: Duration, *, seed: int = 0) -> Window:
-    """Put the load on, measure, and take it off again."""
-    window = Window(load)
-    stop = asyncio.Event()
-    numbers = count()
-    out: set[asyncio.Task[None]] = set()
+async def apply(
+    window: Window,
+    ask: Ask,
+    duration: Duration,
+    *,
+    seed: int = 0,
+    interrupt: asyncio.Event | None = None,
+) -> None:
+    """Put the window's load on, measure, and take it off again; at once where ``interrupt`` is set.
 
-    async def send(intended_s: float | None) -> Attempt:
-        attempt = await ask(next(numbers), intended_s)
-        window.attempts.append(attempt)
-        return attempt
-
-    loading = (
-        _closed(int(load.level), send, stop, out)
-        if load.kind == "closed"
-        else _open(_times(load, duration.warm_up_s + duration.min_s, seed), send, stop, out)
-    )
-    sending = asyncio.create_task(loading)
-    begun_s = monotonic()
+    Can be watched meanwhile: attempts come to the window as they end.
+    """
+    loading = _Loading(window, ask)
+    if window.load.kind == "closed":
+        load = loading.closed(int(window.load.level))
+    else:
+        load = loading.open(_times(window.load, duration.warm_up_s + duration.min_s, seed))
+    window.from_s = monotonic() + duration.warm_up_s
+    sending = asyncio.create_task(load)
+    drain_s = 0.0
     try:
-        await _measured(window, duration, begun_s, sending)
+        await _measured(window, duration, loading, interrupt or asyncio.Event())
+        drain_s = 0.0 if window.interrupted else duration.drain_s
     finally:
-        stop.set()
+        loading.is_over = True
         sending.cancel()
         with suppress(asyncio.CancelledError):
             await sending
-        await _drained(window, out, duration.drain_s)
-    return window
+        await loading.drain(drain_s)
+    loading.raise_mistakes()
 
 
 async def _measured(
-    window: Window, duration: Duration, begun_s: float, sending: asyncio.Task[None]
+    window: Window, duration: Duration, loading: _Loading, interrupt: asyncio.Event
 ) -> None:
-    """Wait until there is enough of it."""
-    window.from_s = begun_s + duration.warm_up_s
-    await _slept_until(window.from_s, sending, window)
-    while not window.gave_up:
-        now_s = monotonic()
-        window.to_s = now_s
-        elapsed_s = now_s - window.from_s
-        num = sum(each.ended_s >= window.from_s for each in window.attempts)
-        if elapsed_s >= duration.max_s:
+    """Wait until there is enough of it, or going on is no use."""
+    num_ended = num_seen = 0
+    while not (window.gave_up or window.interrupted):
+        with suppress(TimeoutError):
+            await asyncio.wait_for(interrupt.wait(), TICK_S)
+        loading.raise_mistakes()
+        window.interrupted = interrupt.is_set()
+        window.gave_up = _only_fails(window.attempts)
+        window.to_s = max(monotonic(), window.from_s)
+        num_ended += sum(
+            each.intended_s >= window.from_s for each in islice(window.attempts, num_seen, None)
+        )
+        num_seen = len(window.attempts)
+        if window.duration_s >= duration.max_s:
             return
-        if elapsed_s >= duration.min_s and num >= duration.min_requests:
-            return
-        await _slept_until(now_s + min(0.1, duration.min_s), sending, window)
-    window.to_s = max(monotonic(), window.from_s)
-
-
-async def _slept_until(at_s: float, sending: asyncio.Task[None], window: Window) -> None:
-    """Returns before its time where going on is no use, or sending has ended by an error."""
-    while (left_s := at_s - monotonic()) > 0:
-        await asyncio.wait((sending,), timeout=min(left_s, 0.1))
-        if sending.done():
-            sending.result()
-        first = window.attempts[:FAILURES_BEFORE_GIVING_UP]
-        if len(first) == FAILURES_BEFORE_GIVING_UP and not any(each.is_good for each in first):
-            window.gave_up = True
+        if window.duration_s >= duration.min_s and num_ended >= duration.min_requests:
             return
 
 
-async def _closed(
-    concurrency: int,
-    send: Callable[[float | None], Awaitable[Attempt]],
-    stop: asyncio.Event,
-    out: set[asyncio.Task[None]],
-) -> None:
-    async def keep_sending() -> None:
-        while not stop.is_set():
-            attempt = await send(None)
-            if not attempt.is_good:
-                await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
-
-    out.update(asyncio.create_task(keep_sending()) for _ in range(concurrency))
-    done, _ = await asyncio.wait(out, return_when=asyncio.FIRST_EXCEPTION)
-    for task in done:
-        task.result()
+def _cut_off(number: int, intended_s: float, sent_s: float) -> Attempt:
+    """What is said of a request that was given up: it was no answer."""
+    now_s = monotonic()
+    message = f"had not ended after {now_s - sent_s:.0f} s, when the step was long over"
+    return Attempt(number, intended_s, sent_s, ended_s=now_s, error="CutOff", message=message)
 
 
-async def _open(
-    times: Iterator[float],
-    send: Callable[[float | None], Awaitable[Attempt]],
-    stop: asyncio.Event,
-    out: set[asyncio.Task[None]],
-) -> None:
-    async def send_one(intended_s: float) -> None:
-        await send(intended_s)
+def _only_fails(attempts: Sequence[Attempt]) -> bool:
+    first = attempts[:FAILURES_BEFORE_GIVING_UP]
+    return len(first) == FAILURES_BEFORE_GIVING_UP and not any(each.is_good for each in first)
 
-    begun_s = monotonic()
-    for after_s in times:
-        due_s = begun_s + after_s
-        if (left_s := due_s - monotonic()) > 0:
-            await asyncio.sleep(left_s)
-        if stop.is_set():
+
+class _Loading:
+    """Sends, each request as a task of its own, and brings what comes of it to the window."""
+
+    def __init__(self, window: Window, ask: Ask) -> None:
+        self._window = window
+        self._ask = ask
+        self._numbers = count()
+        self._out: set[asyncio.Task[None]] = set()
+        self._mistakes: list[BaseException] = []
+        self.is_over = False
+
+    async def closed(self, concurrency: int) -> None:
+        for _ in range(concurrency):
+            self._start(self._keep_sending())
+        await asyncio.Event().wait()  # until cancelled
+
+    async def open(self, times: Iterator[float]) -> None:
+        """Until cancelled. What was meant to be sent before the end of the window is sent even so:
+        else a client or a server that stood still would be spared it.
+        """
+        begun_s = due_s = monotonic()
+        try:
+            for after_s in times:
+                due_s = begun_s + after_s
+                await asyncio.sleep(max(0.0, due_s - monotonic()))
+                while len(self._out) >= MOST_OUT:
+                    await asyncio.wait(self._out, return_when=asyncio.FIRST_COMPLETED)
+                self._start(self._send_one(due_s))
+        finally:
+            while due_s < self._window.to_s and not self._window.interrupted:
+                if len(self._out) < MOST_OUT:
+                    self._start(self._send_one(due_s))
+                else:
+                    self._window.num_unsent += 1
+                due_s = begun_s + next(times)
+
+    async def drain(self, drain_s: float) -> None:
+        """Wait for what is in flight, and give up what does not end."""
+        if not self._out:
             return
-        while len(out) >= MOST_OUT:
-            await asyncio.wait(out, return_when=asyncio.FIRST_COMPLETED)
-        task = asyncio.create_task(send_one(due_s))
-        out.add(task)
-        task.add_done_callback(out.discard)
+        _, left = await asyncio.wait(self._out, timeout=drain_s)
+        self._window.num_cut_off = len(left)
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left)
+
+    def raise_mistakes(self) -> None:
+        """Of ours: what an endpoint does wrong is an attempt that failed."""
+        if self._mistakes:
+            raise self._mistakes[0]
+
+    def _start(self, sending: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(sending)
+        self._out.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._out.discard(task)
+        if not task.cancelled() and (mistake := task.exception()) is not None:
+            self._mistakes.append(mistake)
+
+    async def _keep_sending(self) -> None:
+        while not self.is_over:
+            attempt = await self._send(None)
+            # Who answers without waiting for anything would not let the others go on.
+            await asyncio.sleep(0 if attempt.is_good else PAUSE_AFTER_FAILURE_S)
+
+    async def _send_one(self, intended_s: float) -> None:
+        await self._send(intended_s)
+
+    async def _send(self, intended_s: float | None) -> Attempt:
+        number, begun_s = next(self._numbers), monotonic()
+        try:
+            attempt = await self._ask(number, intended_s)
+        except asyncio.CancelledError:
+            if not self._window.interrupted:
+                due_s = begun_s if intended_s is None else intended_s
+                self._window.attempts.append(_cut_off(number, due_s, begun_s))
+            raise
+        self._window.attempts.append(attempt)
+        return attempt
 
 
 def _times(load: Load, duration_s: float, seed: int) -> Iterator[float]:
@@ -199,15 +252,3 @@ def _times(load: Load, duration_s: float, seed: int) -> Iterator[float]:
             yield number / load.level
         else:  # a rate that rises by level / duration each second has sent level t² / 2 duration
             yield math.sqrt(2 * number * duration_s / load.level)
-
-
-async def _drained(window: Window, out: set[asyncio.Task[None]], drain_s: float) -> None:
-    """Wait for what is in flight, and give up what does not end."""
-    if not out:
-        return
-    _, left = await asyncio.wait(out, timeout=drain_s)
-    window.num_cut_off = len(left)
-    for task in left:
-        task.cancel()
-    if left:
-        await asyncio.wait(left)

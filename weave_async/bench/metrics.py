@@ -14,8 +14,8 @@ from statistics import median
 from typing import Any
 
 from weave_async.bench.attempt import Attempt
-from weave_async.bench.intervals import Figure, percentile, wilson
-from weave_async.bench.load import Load, Window
+from weave_async.bench.intervals import Figure, percentile
+from weave_async.bench.load import MOST_OUT, Load, Window
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0)
 DEFINITIONS = {
@@ -145,6 +145,10 @@ def _remarks(window: Window, good: Sequence[Attempt], tokens_per_chunk: float | 
         remarks.append("given up: the first requests have all failed")
     if window.num_cut_off:
         remarks.append(f"{window.num_cut_off} requests had not ended long after the step: given up")
+    if window.num_unsent:
+        remarks.append(f"{window.num_unsent} requests were not sent: {MOST_OUT} were in flight")
+    if window.interrupted:
+        remarks.append("interrupted: what was in flight then is not in the figures")
     if good and not any(len(each.came_s) > 1 for each in good):
         remarks.append("it does not stream: ttft_s is the time of the whole answer, itl_s unknown")
     elif tokens_per_chunk is not None and tokens_per_chunk >= BUNDLED:
@@ -163,6 +167,14 @@ def _share_within(window: Window, attempt: Attempt) -> float:
         return 0.0
     duration_s = attempt.ended_s - attempt.sent_s
     return (ended_s - begun_s) / duration_s if duration_s > 0 else 1.0
+
+
+def goodput_per_s(window: Window, meets: Callable[[Attempt], bool]) -> float | None:
+    """Of what was answered per second, what met something."""
+    if window.duration_s <= 0:
+        return None
+    good = (each for each in window.attempts if each.is_good and meets(each))
+    return sum(_share_within(window, each) for each in good) / window.duration_s
 
 
 def _requests_per_s(window: Window) -> Figure:
@@ -235,10 +247,3 @@ def _finite(figure: Figure) -> dict[str, Any]:
         key: "inf" if isinstance(value, float) and math.isinf(value) else value
         for key, value in figure.as_dict().items()
     }
-
-
-def share_within(window: Window, meets: Callable[[Attempt], bool]) -> tuple[int, int, float, float]:
-    """How many of the requests met something, of how many, and Wilson's interval of the share."""
-    measured = window.measured
-    num = sum(each.is_good and meets(each) for each in measured)
-    return num, len(measured), *wilson(num, len(measured))

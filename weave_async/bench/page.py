@@ -17,9 +17,8 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from weave_async.bench.capacity import Capacity
 from weave_async.bench.metrics import DEFINITIONS, PERCENTILES
-from weave_async.bench.series import Result, is_client_bound, load_of, printable
+from weave_async.bench.series import Result, load_of, printable
 from weave_async.bench.timeline import Row, Timeline, timeline_of
 
 MOST_NAMES_IN_TITLE = 3
@@ -133,6 +132,8 @@ def _client_in_words(client: Mapping[str, float]) -> str:
         told.append(f"late {_ms(client['loop_lag_p99_s'])} ms")
     if "send_delay_p99_s" in client:
         told.append(f"sends {_ms(client['send_delay_p99_s'])} ms")
+    if "connections" in client:
+        told.append(f"{client['connections']:,.0f} connections")
     return ", ".join(told)
 
 
@@ -181,10 +182,8 @@ def _rate(value: float | None) -> str:
 
 
 _FILTERS: Mapping[str, Callable[[Any], Any]] = {
-    "capacity": lambda capacity: str(Capacity(**capacity)),
     "count": lambda value: f"{value:,}",
     "in_words": _client_in_words,
-    "is_client_bound": is_client_bound,
     "latency_name": lambda metric: metric.removesuffix("_s"),
     "load": lambda step: str(load_of(step)),
     "ms": _ms,

@@ -10,16 +10,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Literal
 
 from weave_async.bench.attempt import Attempt
-from weave_async.bench.intervals import wilson
+from weave_async.bench.intervals import Z_95, wilson
 from weave_async.bench.load import Window
 from weave_async.errors import UsageError
 
 Outcome = Literal["met", "missed", "unresolved"]
 
-_TERM = re.compile(r"(?P<metric>\w+?)(?:\.p(?P<percent>\d+(?:\.\d+)?))?\s*<\s*(?P<limit>[\d.]+)\s*")
+_TERM = re.compile(
+    r"(?P<metric>\w+?)(?:\.p(?P<percent>\d+(?:\.\d+)?))?\s*<\s*(?P<limit>\d*\.?\d+)\s*"
+)
 _VALUES: dict[str, Callable[[Attempt], float | None]] = {
     "ttft_s": lambda attempt: attempt.ttft_s,
     "tpot_s": lambda attempt: attempt.tpot_s,
@@ -76,7 +79,15 @@ class Objective:
     @classmethod
     def parse(cls, text: str) -> Objective:
         """Raises ``UsageError`` that says what is wrong with which term."""
-        return cls(tuple(_term(term.strip()) for term in text.split(",") if term.strip()))
+        terms = tuple(_term(term.strip()) for term in text.split(",") if term.strip())
+        if not terms:
+            raise UsageError(f"--slo holds no condition, {_EXAMPLE}")
+        return cls(terms)
+
+    @property
+    def fewest_requests(self) -> int:
+        """With which all terms can be told to be met, a few of them missing."""
+        return max(2 * ceil(Z_95**2 * term.share / (1 - term.share)) for term in self.terms)
 
     def outcome(self, window: Window) -> Outcome:
         outcomes = {term.outcome(window.measured) for term in self.terms}

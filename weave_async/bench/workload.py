@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Protocol
 
-from weave_async.records import Message, Request, SamplingParams
+from weave_async.errors import InputError
+from weave_async.parts import examples_source_of, source_of
+from weave_async.plan import Plan
+from weave_async.recipe import Recipe
+from weave_async.records import Endpoint, Message, Request, SamplingParams
+
+MOST_PROMPTS = 1000
+"""Of a recipe: what is asked again and again, once all of them were."""
 
 WORDS_PER_TOKEN = 0.75
 """Of plain English, roughly: there is no tokenizer for every model, and none is downloaded. What
@@ -72,6 +81,25 @@ class GivenWorkload:
     def request(self, number: int, model: str) -> Request:
         request = self._requests[number % len(self._requests)]
         return _numbered(replace(request, model=model), number)
+
+
+def recipe_workload(
+    recipe: Recipe, name: str, *, output_tokens: int | None = None
+) -> GivenWorkload:
+    """What a run of the recipe would ask first; each backend puts its own model in."""
+    recipe = recipe.with_changes(controller=None)  # it would wait for answers
+    mix = [Endpoint("bench", "bench", "bench") for _ in recipe.generate.mix]
+    with ExitStack() as stack:
+        plan = Plan(recipe, source_of(recipe, stack), mix, examples=examples_source_of(recipe))
+        samples = islice(plan.samples(), MOST_PROMPTS)
+        asked = [sample.request for sample in samples if sample.request is not None]
+    if not asked:
+        raise InputError(f"{name} asks nothing: its source has no rows")
+    if output_tokens is not None:
+        asked = [
+            replace(each, params=replace(each.params, max_tokens=output_tokens)) for each in asked
+        ]
+    return GivenWorkload(asked, name)
 
 
 def _numbered(request: Request, number: int) -> Request:

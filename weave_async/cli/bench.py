@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
 from weave_async.cli import options
-from weave_async.cli.console import print_error, printable, stderr_console
+from weave_async.cli.console import ConsoleLog, print_error, printable, stderr_console
 from weave_async.cli.loop import run_in_loop
-from weave_async.errors import InputError, UsageError, WeaveError
+from weave_async.cli.progress import messages_to
+from weave_async.errors import InputError, ProviderError, UsageError
 
 if TYPE_CHECKING:
-    from weave_async.bench.backend import Backend
-    from weave_async.bench.benchmark import BenchmarkResult, Plan
-    from weave_async.bench.load import Load
+    from weave_async.bench.benchmark import Benchmark, Plan
+    from weave_async.bench.load import Load, Window
     from weave_async.bench.metrics import StepFigures
+    from weave_async.bench.result import BenchmarkResult
     from weave_async.bench.workload import Workload
     from weave_async.settings import Settings
 
 _LOAD, _WORKLOAD, _RESULT = "Load", "Workload", "Result"
 DEFAULT_LADDER = "1,4,16,64"
 DEFAULT_TOP = 512
-NUM_RECIPE_PROMPTS = 1000
-EXIT_WORSE = 1
+DEFAULT_OUTPUT_TOKENS = 64
+EXIT_WORSE, EXIT_INTERRUPTED = 1, 130
+PROGRESS_INTERVAL_S = 0.25
+RESULT = "result.json"
 
 
 def bench(
@@ -185,34 +192,44 @@ def bench(
         seed=seed,
         times=(warm_up, duration, requests, longest),
     )
-    before = _read_result(compare) if compare is not None else None
-    flags = {
-        "provider": provider,
-        "model": model,
-        "base_url": base_url,
-        "rpm": rpm,
-        "tpm": tpm,
-        "options": options.parsed_options(option),
-    }
     workload = _workload(recipe, prompts, input_tokens, output_tokens, seed)
-    result, rows = run_in_loop(_run(backends or [], flags, plan, workload, shows=not json))
-    if output is not None:
-        _write(output, result, rows)
+    before = None
+    if compare is not None:
+        from weave_async.bench.comparing import require_comparable
+        from weave_async.bench.result import read_result
+
+        before = read_result(compare)
+        require_comparable(before, workload.description)
+    settings = options.settings_from(
+        provider=provider, model=model, base_url=base_url, rpm=rpm, tpm=tpm, options=option
+    )
+    with ExitStack() as stack:
+        rows = None if output is None else stack.enter_context(_opened(output))
+        stack.enter_context(messages_to(ConsoleLog(stderr_console())))
+        running = _run(backends or [], settings, plan, workload, rows=rows, shows=not json)
+        result = run_in_loop(running)
     told = result.as_dict()
     if before is not None:
         from weave_async.bench.comparing import compared
 
         told["compared"] = compared(before, told)
+    if output is not None:
+        _write(output, told)
     if json:
         import orjson
 
         print(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
     else:
         _show(result, told.get("compared"))
-    worse = any(change["is_worse"] for change in told.get("compared", ()))
-    if all(each.problem is not None and not each.steps for each in result.backends):
-        raise typer.Exit(69)
-    raise typer.Exit(EXIT_WORSE if worse else 0)
+    raise typer.Exit(_exit_code(result, told.get("compared", ())))
+
+
+def _exit_code(result: BenchmarkResult, compared: Sequence[Mapping[str, Any]]) -> int:
+    if result.interrupted:
+        return EXIT_INTERRUPTED
+    if any(each.problem is not None for each in result.backends):
+        return ProviderError.exit_code
+    return EXIT_WORSE if any(change["is_worse"] for change in compared) else 0
 
 
 def _plan(
@@ -246,10 +263,13 @@ def _plan(
     warm_up_s, min_s, min_requests, max_s = times
     if max_s < min_s:
         raise UsageError(f"--longest {max_s:g} is shorter than --duration {min_s:g}")
+    objective = None if slo is None else Objective.parse(slo)
+    if objective is not None:
+        min_requests = max(min_requests, objective.fewest_requests)
     return Plan(
         loads,
         Duration(warm_up_s, min_s, min_requests, max_s),
-        objective=None if slo is None else Objective.parse(slo),
+        objective=objective,
         searches=searches,
         top=top,
         seed=seed,
@@ -273,124 +293,99 @@ def _workload(
     output_tokens: int | None,
     seed: int,
 ) -> Workload:
-    from weave_async.bench.workload import GivenWorkload, SyntheticWorkload
+    from weave_async.bench.workload import SyntheticWorkload, recipe_workload
 
     if recipe is None and prompts is None:
-        return SyntheticWorkload(input_tokens, output_tokens or 64, seed)
-    from dataclasses import replace
-
-    from weave_async.cli.options import job_from
-    from weave_async.parts import examples_source_of, source_of
-    from weave_async.plan import Plan as PromptPlan
-    from weave_async.records import Endpoint
-
-    job = job_from(recipe, prompts=prompts)
-    mix = [Endpoint("bench", "bench", "bench") for _ in job.recipe.generate.mix]
-    with _closing() as stack:
-        plan = PromptPlan(
-            job.recipe, source_of(job.recipe, stack), mix, examples=examples_source_of(job.recipe)
-        )
-        asked = [
-            sample.request
-            for sample, _ in zip(plan.samples(), range(NUM_RECIPE_PROMPTS), strict=False)
-        ]
-    if output_tokens is not None:
-        asked = [
-            replace(each, params=replace(each.params, max_tokens=output_tokens)) for each in asked
-        ]
-    return GivenWorkload(asked, str(recipe or prompts))
-
-
-def _closing() -> Any:
-    from contextlib import ExitStack
-
-    return ExitStack()
+        return SyntheticWorkload(input_tokens, output_tokens or DEFAULT_OUTPUT_TOKENS, seed)
+    job = options.job_from(recipe, prompts=prompts)
+    return recipe_workload(job.recipe, str(recipe or prompts), output_tokens=output_tokens)
 
 
 async def _run(
     names: list[str],
-    flags: dict[str, Any],
+    settings: Settings,
     plan: Plan,
     workload: Workload,
     *,
+    rows: BinaryIO | None,
     shows: bool,
-) -> tuple[BenchmarkResult, list[dict[str, Any]]]:
-    """The result, and a row for each request; of an interrupted one, what there is."""
+) -> BenchmarkResult:
+    """The result; of one that was interrupted, what there is. Requests go to ``rows`` as their
+    steps end.
+    """
+    import orjson
+
+    from weave_async.bench.backend import backends_of
     from weave_async.bench.benchmark import Benchmark
-    from weave_async.cli.console import ConsoleLog
-    from weave_async.cli.progress import messages_to
-    from weave_async.settings import Settings
+    from weave_async.bench.result import BackendResult
 
-    settings = Settings.from_environment().with_flags(**flags)
-    rows: list[dict[str, Any]] = []
-    with messages_to(ConsoleLog(stderr_console())):
-        async with AsyncExitStack() as stack:
-            backends, problems = await _backends(names, settings, workload, stack)
-            for name, problem in problems.items():
+    def keep(name: str, window: Window) -> None:
+        if rows is None:
+            return
+        for each in window.attempts:
+            row = {"backend": name, "load": str(window.load), **each.as_row(benchmark.begun_s)}
+            rows.write(orjson.dumps(row) + b"\n")
+        rows.flush()
+
+    async with AsyncExitStack() as stack:
+        backends, problems = await backends_of(
+            names, settings, workload, stack, most_in_flight=plan.most_in_flight
+        )
+        if not backends:
+            for name, problem in list(problems.items())[1:]:
                 print_error(f"{name}: {problem}")
-            if not backends:
-                raise next(iter(problems.values()))
+            raise next(iter(problems.values()))
+        benchmark = Benchmark(backends, plan, on_step=_tell if shows else None, on_window=keep)
+        benchmark.result.backends += [
+            BackendResult(name, problem=str(problem)) for name, problem in problems.items()
+        ]
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, _interrupted, benchmark, number)
+        showing = asyncio.create_task(_show_progress(benchmark)) if shows else None
+        try:
+            return await benchmark.run()
+        finally:
+            if showing is not None:
+                showing.cancel()
 
-            def on_window(name: str, window: Any) -> None:
-                rows.extend(
-                    {"backend": name, "load": str(window.load), **each.as_row(benchmark.begun_s)}
-                    for each in window.attempts
+
+def _interrupted(benchmark: Benchmark, number: signal.Signals) -> None:
+    """First signal: end with what there is. Second: leave."""
+    if benchmark.is_interrupted:
+        os._exit(128 + number)
+    print_error("interrupted: what was measured so far follows")
+    benchmark.interrupt()
+
+
+async def _show_progress(benchmark: Benchmark) -> None:
+    """What the step is at, on a terminal, until cancelled."""
+    console = stderr_console()
+    if not console.is_terminal:
+        return
+    with console.status("asking for a first answer") as status:
+        while True:
+            await asyncio.sleep(PROGRESS_INTERVAL_S)
+            backend = benchmark.under_way
+            if backend is not None and (window := backend.window) is not None:
+                num_failed = sum(not each.is_good for each in window.attempts)
+                failed = f", {num_failed:,} failed" if num_failed else ""
+                elapsed_s = monotonic() - window.from_s
+                at = f"{elapsed_s:.0f} s" if elapsed_s >= 0 else "warming up"
+                num_done = len(window.attempts) - num_failed
+                status.update(
+                    printable(f"{backend.name}, {window.load}: {at}, {num_done:,} answered{failed}")
                 )
 
-            benchmark = Benchmark(
-                backends, plan, on_step=_tell if shows else None, on_window=on_window
-            )
-            running = asyncio.ensure_future(benchmark.run())
-            try:
-                await asyncio.shield(running)
-            except asyncio.CancelledError:
-                running.cancel()
-                await asyncio.wait((running,))
-                print_error("interrupted: what was measured so far follows")
-            return benchmark.result, rows
 
-
-async def _backends(
-    names: list[str], settings: Settings, workload: Workload, stack: AsyncExitStack
-) -> tuple[list[Backend], dict[str, WeaveError]]:
-    """Those that could be made ready, and why the others could not."""
-    from weave_async.bench.backend import Backend
-    from weave_async.parts import endpoint_of, prices_of, providers_of, sellers_of
-    from weave_async.recipe import MixEntry
-
-    backends: list[Backend] = []
-    problems: dict[str, WeaveError] = {}
-    for name in dict.fromkeys(names or [""]):
-        endpoint_name, _, model = name.partition(":")
-        entry = MixEntry(model=model or None)
-        if endpoint_name:
-            entry = MixEntry(endpoint=endpoint_name, model=model or None)
-        told = name or settings.default.provider or entry.endpoint
-        try:
-            endpoint = endpoint_of(entry, settings)
-            provider = providers_of([endpoint])[endpoint.name]
-            await stack.enter_async_context(provider)
-            prices = prices_of(sellers_of([endpoint], {endpoint.name: provider}))
-        except WeaveError as error:
-            problems[told] = error
-            continue
-        backends.append(Backend(told, endpoint, provider, workload, prices[endpoint.name]))
-    return backends, problems
-
-
-def _tell(name: str, load: Load, figures: StepFigures | None) -> None:
+def _tell(name: str, load: Load, figures: StepFigures) -> None:
     """One line per step, on the way."""
-    console = stderr_console()
-    if figures is None:
-        console.print(printable(f"{name}, {load}: above the endpoint's own limit, left out"))
-        return
     rate = figures.requests_per_s.value or 0.0
-    console.print(
-        printable(
-            f"{name}, {load}: {rate:.1f} requests/s, {figures.output_tokens_per_s:,.0f} tok/s, "
-            f"{figures.num_failed} failed"
-        )
+    failed = f", {figures.num_failed} failed" if figures.num_failed else ""
+    line = (
+        f"{name}, {load}: {rate:.1f} requests/s, {figures.output_tokens_per_s:,.0f} tok/s{failed}"
     )
+    stderr_console().print(printable(line))
 
 
 def _show(result: BenchmarkResult, compared: list[dict[str, Any]] | None) -> None:
@@ -398,42 +393,39 @@ def _show(result: BenchmarkResult, compared: list[dict[str, Any]] | None) -> Non
 
     from weave_async.cli.bench_table import remarks_of, table_of
 
-    console = Console()
-    console.print(f"{result.machine}; {result.workload}", highlight=False)
-    console.print(table_of(result))
+    console = Console(highlight=False, markup=False)
+    for each in result.backends:
+        if each.model:
+            console.print(printable(f"{each.name}: {each.model} ({each.provider})"))
+    console.print(printable(f"{result.workload}; {result.machine}\n"))
+    if any(each.steps for each in result.backends):
+        console.print(table_of(result))
+        console.print()
     for line in remarks_of(result):
-        console.print(printable(line), highlight=False)
+        console.print(printable(line))
     for change in compared or ():
-        console.print(printable(change["in_words"]), highlight=False)
+        console.print(printable(change["in_words"]))
+    if compared == []:
+        console.print("Nothing to compare: no backend had the same load before, with figures.")
 
 
-def _read_result(path: Path) -> dict[str, Any]:
-    import orjson
-
-    from weave_async.bench.benchmark import FORMAT
-
+def _opened(folder: Path) -> BinaryIO:
+    """The file of requests in a folder that holds no result yet."""
+    if (folder / RESULT).exists():
+        raise UsageError(f"{folder} holds a result already: name another folder for --output")
     try:
-        result: dict[str, Any] = orjson.loads(path.read_bytes())
-        known = result["format"]
+        folder.mkdir(parents=True, exist_ok=True)
+        return (folder / "requests.jsonl").open("wb")
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no result of `weave-async bench -o`: {error}") from error
-    if known != FORMAT:
-        raise InputError(
-            f"{path} has format {known}, and this version reads {FORMAT}: measure anew"
-        )
-    return result
+        raise InputError(f"cannot write to {folder}: {error.strerror}") from error
 
 
-def _write(folder: Path, result: BenchmarkResult, rows: list[dict[str, Any]]) -> None:
+def _write(folder: Path, told: dict[str, Any]) -> None:
     import orjson
 
     from weave_async.bench.page import page_of
 
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "result.json").write_bytes(orjson.dumps(result.as_dict(), option=orjson.OPT_INDENT_2))
-    with (folder / "requests.jsonl").open("wb") as file:
-        for row in rows:
-            file.write(orjson.dumps(row) + b"\n")
-    (folder / "report.html").write_text(page_of(result.as_dict(), rows), encoding="utf-8")
+    (folder / RESULT).write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
+    with (folder / "requests.jsonl").open("rb") as lines:
+        page = page_of(told, map(orjson.loads, lines))
+    (folder / "report.html").write_text(page, encoding="utf-8")

@@ -120,7 +120,6 @@ def job_from(
     from pydantic import ValidationError
 
     from weave_async.recipe import Recipe
-    from weave_async.settings import Settings
 
     if (recipe_path is None) == (prompts is None):
         raise UsageError("name either a RECIPE or --prompts FILE; `weave-async new NAME` makes one")
@@ -151,10 +150,17 @@ def job_from(
         flag = "--" + "-".join(str(step) for step in problem["loc"])
         message = problem["msg"].removeprefix("Value error, ")
         raise UsageError(f"{flag} {problem['input']}: {message}") from None
-    flags["options"] = parsed_options(flags.get("options"))
-    settings = Settings.from_environment().with_flags(**flags)
+    settings = settings_from(**flags)
     refuse_unheeded_address(flags.get("base_url"), recipe.generate.mix, settings)
     return Job(recipe, settings)
+
+
+def settings_from(**flags: Any) -> Settings:
+    """The environment's, with the flags on top."""
+    from weave_async.settings import Settings
+
+    flags["options"] = parsed_options(flags.get("options"))
+    return Settings.from_environment().with_flags(**flags)
 
 
 def refuse_unheeded_address(

@@ -27,8 +27,8 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 MOST_ROWS = 4000
-"""At 300 µs of both meters for an answer of 200 words: a quarter more processor time for a run of
-60,000 rows that waits for no model (``benchmarks/engine.py``), and less for any other. Intervals of
+"""At 300 µs of both meters for an answer of 200 words: of a run of 60,000 rows that waits for no
+model, a fifth of the processor time (``benchmarks/engine.py``), and less of any other. Intervals of
 shares are within 1.6 points.
 """
 MOST_WAITING = 2048
