@@ -203,7 +203,9 @@ def set_value_axis(
     axes[0].set_ylabel(label)
 
 
-def scale(axis: Axes, values: Sequence[float], ends: Sequence[float]) -> None:
+def scale(
+    axis: Axes, values: Sequence[float], ends: Sequence[float], *, most_ticks: int = 9
+) -> None:
     """Logarithmic where values are many times each other; else from 0 on. ``ends`` are those of
     the bars, for which there has to be room as well.
     """
@@ -213,21 +215,21 @@ def scale(axis: Axes, values: Sequence[float], ends: Sequence[float]) -> None:
         low = min(end for end in ends if end >= lowest / 2) / 1.3
         high = max(ends) * 1.3
         axis.set_ylim(low, high)
-        axis.yaxis.set_major_locator(FixedLocator(_round_numbers(low, high)))
+        axis.yaxis.set_major_locator(FixedLocator(_round_numbers(low, high, most_ticks)))
         axis.yaxis.set_minor_locator(NullLocator())
     else:
         axis.set_ylim(0, 1.15 * max(ends, default=0.0) or 1)
-        axis.yaxis.set_major_locator(MaxNLocator(6))
+        axis.yaxis.set_major_locator(MaxNLocator(min(6, most_ticks)))
     axis.yaxis.set_major_formatter(_PLAIN)
 
 
-def _round_numbers(low: float, high: float) -> list[float]:
-    """1, 2, 5, 10 … or, of many, the powers of ten only."""
+def _round_numbers(low: float, high: float, most: int) -> list[float]:
+    """As many as there is room for, of 1, 2, 3, 5, 7, 10 … or 1, 2, 5, 10 … or fewer."""
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in ((1, 2, 5), (1, 3), (1,)):
+    for steps in ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         numbers = [step * 10.0**exponent for exponent in exponents for step in steps]
         numbers = [number for number in numbers if low <= number <= high]
-        if len(numbers) <= 9:
+        if len(numbers) <= most:
             break
     return numbers
 

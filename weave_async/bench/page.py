@@ -132,8 +132,6 @@ def _client_in_words(client: Mapping[str, float]) -> str:
         told.append(f"late {_ms(client['loop_lag_p99_s'])} ms")
     if "send_delay_p99_s" in client:
         told.append(f"sends {_ms(client['send_delay_p99_s'])} ms")
-    if "connections" in client:
-        told.append(f"{client['connections']:,.0f} connections")
     return ", ".join(told)
 
 
