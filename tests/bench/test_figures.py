@@ -161,3 +161,14 @@ def test_more_values_than_are_resampled_make_the_interval_narrower() -> None:
 
 def test_how_many_a_percentile_needs() -> None:
     assert [fewest_for(each) for each in (50, 90, 95, 99, 99.9)] == [10, 50, 100, 500, 5000]
+
+
+def test_random_arrivals_make_the_rate_less_sure_than_even_ones() -> None:
+    attempts = [attempt(0.1 * i) for i in range(96)]
+    random_, even = (
+        figures(*attempts, kind=kind).requests_per_s for kind in ("poisson", "constant")
+    )
+    assert None not in (random_.low, random_.high, even.low, even.high)
+    widths = [each.high - each.low for each in (random_, even)]  # type: ignore[operator]
+    assert widths[0] == pytest.approx(2 * 1.96 * 96**0.5 / 10, rel=0.02)
+    assert widths[1] < widths[0] / 10

@@ -22,13 +22,13 @@ from weave_async.bench.capacity import Capacity
 from weave_async.bench.load import Load, Window
 from weave_async.bench.metrics import DEFINITIONS, figures_of
 from weave_async.bench.page import page_of
-from weave_async.bench.plots import pictures_of, svg_of, write_pngs
+from weave_async.bench.plots import MOST_FAILING_SHOWN, pictures_of, svg_of, write_pngs
+from weave_async.bench.result import BackendResult, BenchmarkResult
 from weave_async.bench.timeline import MOST_POINTS, timeline_of
 
 HTML_BYTES = 1_000_000
 IDLE = {"cpu": 0.1, "loop_lag_p99_s": 0.001}
 BUSY = {"cpu": 0.99, "loop_lag_p99_s": 0.02}
-CAPACITY = Capacity(11.0, 8.0, is_reached=True)
 Row = dict[str, Any]
 
 
@@ -38,15 +38,14 @@ class Bench:
     def __init__(self, *names: str) -> None:
         self.rows: list[Row] = []
         self._now_s = 0.0
-        self.result: dict[str, Any] = {
-            "format": 1,
-            "workload": "made-up prompts of about 64 tokens, 64 out",
-            "objective": None,
-            "seed": 0,
-            "begun_at": 1795409971.466,
-            "machine": "2 cores, x86_64",
-            "backends": [_backend(name) for name in names],
-        }
+        self.result = BenchmarkResult(
+            workload="made-up prompts of about 64 tokens, 64 out",
+            objective=None,
+            seed=0,
+            begun_at=1795409971.466,
+            machine="2 cores, x86_64",
+            backends=[BackendResult(name, "openai_compatible", "exact") for name in names],
+        ).as_dict()
 
     def step(
         self,
@@ -73,8 +72,9 @@ class Bench:
             attempt.ended_s = sent_s + took_s
             window.attempts.append(attempt)
         told = self.result["backends"][backend]
-        figures = figures_of(window, client=client).as_dict()
-        told["steps"].append({**figures, "goodput_per_s": None, "objective": None})
+        measured = BackendResult(told["name"])
+        measured.add(figures_of(window, client=client), None, None)
+        told["steps"] += measured.as_dict()["steps"]
         self.rows += [
             {"backend": told["name"], "load": str(load), **each.as_row(0.0)}
             for each in window.attempts
@@ -89,21 +89,6 @@ class Bench:
     @property
     def pictures(self) -> dict[str, Figure]:
         return pictures_of(self.result, timeline_of(self.rows))
-
-
-def _backend(name: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "provider": "openai_compatible",
-        "model": "exact",
-        "limits": "",
-        "connect": None,
-        "steps": [],
-        "capacity": None,
-        "search": None,
-        "usd_per_million_tokens": None,
-        "problem": None,
-    }
 
 
 def closed(level: float) -> Load:
@@ -132,12 +117,8 @@ def usual() -> Bench:
     for level in (1, 4, 16):
         bench.step(closed(level))
         bench.step(closed(level), backend=1, e2e_s=2.0, failing=0.1 if level == 16 else 0)
-    bench.result["backends"][0]["capacity"] = {
-        "requests_per_s": 12.3,
-        "knee": 8.4,
-        "is_reached": True,
-        "in_words": "12.3 requests/s, from 8 in flight on",
-    }
+    capacity = Capacity(12.3, 8.4, is_reached=True)
+    bench.result["backends"][0]["capacity"] = {**asdict(capacity), "in_words": str(capacity)}
     return bench
 
 
@@ -202,22 +183,51 @@ def test_what_the_result_says_of_itself_and_each_backend_is_told() -> None:
         "connect": {"connect_s": 0.0125, "tls_s": 0.0425},
         "usd_per_million_tokens": {"input": 0.15, "output": 0.6},
         "search": {"in_words": "met at 8, missed at 9"},
-        "capacity": {**asdict(CAPACITY), "in_words": str(CAPACITY)},
+        "capacity": asdict(Capacity(11.0, 8.0, True)) | {"in_words": "11.0 requests/s, from 8"},
+        "left_out": ["64 in flight: its limits do not allow it"],
     }
     text = text_of(bench.page)
 
     for told in (
         *("2026-11-23 04:59:31 UTC", "2 cores, x86_64", "made-up prompts", "ttft_s.p95<0.5"),
         *("missed", "7.25", "1 in flight: beware", "60 requests per minute", "12.50 ms", "42.50"),
-        *("$0.15 in and $0.60 out", "met at 8, missed at 9", str(CAPACITY)),
+        *(
+            "$0.15 in and $0.60 out",
+            "met at 8, missed at 9",
+            "11.0 requests/s, from 8",
+            "64 in flight",
+        ),
     ):
         assert told in text
+
+
+@pytest.mark.parametrize(
+    ("names", "title"),
+    [
+        (["a"], "Benchmark of a"),
+        (["a", "b"], "Benchmark of a and b"),
+        (["a", "b", "c"], "Benchmark of a, b and c"),
+        (["a", "b", "c", "d"], "Benchmark of 4 backends"),
+    ],
+)
+def test_the_title_names_backends_unless_they_are_many(names: list[str], title: str) -> None:
+    page = parsed(Bench(*names).page)
+
+    assert [each.text for each in (*page.iter("title"), *page.iter("h1"))] == [title, title]
 
 
 def test_each_figure_is_defined(usual_page: str) -> None:
     text = text_of(usual_page)
 
     assert all(" ".join(meaning.split()) in text for meaning in DEFINITIONS.values())
+
+
+def test_an_interrupted_benchmark_is_called_so(usual_page: str) -> None:
+    bench = Bench("fast").step(closed(1))
+    bench.result["interrupted"] = True
+
+    assert "Interrupted" in text_of(bench.page)
+    assert "Interrupted" not in text_of(usual_page)
 
 
 def test_a_comparison_is_told_where_the_result_has_one() -> None:
@@ -293,6 +303,15 @@ def test_a_percentile_with_failures_in_it_may_be_never() -> None:
     assert "inf" not in text.replace("in flight", "")
 
 
+def test_a_step_in_which_everything_failed_is_told_with_its_load() -> None:
+    bench = Bench("fast").step(closed(4), failing=1.0)
+    *_, latencies = parsed(bench.page).iter("table")
+
+    rows = [[" ".join("".join(cell.itertext()).split()) for cell in row] for row in latencies[2]]
+    assert rows[0][:4] == ["4 in flight", "ttft, failures for ever", "120", "never"]
+    assert all(len(row) == 6 for row in rows[1:])
+
+
 def test_a_step_in_which_the_client_was_the_bottleneck_is_hollow() -> None:
     bench = Bench("fast").step(closed(1)).step(closed(4), client=BUSY)
     pictures = bench.pictures
@@ -341,6 +360,19 @@ def test_load_is_labelled_as_what_it_is(kind: Any, label: str) -> None:
     assert label in labels_of(pictures["throughput"])
 
 
+def test_what_an_open_loop_has_sent_is_drawn_beside_what_was_answered() -> None:
+    throughput = (
+        Bench("fast").step(Load("poisson", 10)).step(Load("poisson", 50)).pictures["throughput"]
+    )
+    axis = throughput.axes[0]
+    (sent,) = (line for line in axis.lines if line.get_label() == "the load's own rate")
+
+    assert list(sent.get_xdata()) == list(sent.get_ydata())
+    assert (sent.get_xdata()[0], sent.get_xdata()[-1]) == (10, pytest.approx(50))
+    assert axis.get_ylim()[1] > 50
+    assert "the load's own rate" in legend_of(throughput)
+
+
 def test_loads_that_share_no_axis_have_pictures_of_their_own() -> None:
     bench = Bench("fast").step(Load("constant", 5)).step(closed(4)).step(Load("ramp", 5))
     pictures = bench.pictures
@@ -379,6 +411,17 @@ def test_steps_with_failures_are_drawn_by_kind() -> None:
     assert [text.get_text() for text in errors.axes[0].get_yticklabels()] == ["fast, 4 in flight"]
     assert errors.axes[0].patches[0].get_width() == pytest.approx(25.0)
     assert "errors" not in Bench("fast").step(closed(1)).pictures
+
+
+def test_of_very_many_steps_with_failures_it_is_said_how_many_are_shown() -> None:
+    bench = Bench("fast")
+    for level in range(1, MOST_FAILING_SHOWN + 3):
+        bench.step(closed(level), num=10, failing=0.5)
+    axis = bench.pictures["errors"].axes[0]
+
+    assert len(axis.get_yticklabels()) == MOST_FAILING_SHOWN
+    told = f"The first {MOST_FAILING_SHOWN} of {MOST_FAILING_SHOWN + 2} steps with failures"
+    assert axis.get_title("left") == told
 
 
 def test_a_step_in_which_nothing_was_answered_is_marked_on_the_lower_edge() -> None:

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
-from weave_async.bench.series import Bar, Series, Step, is_client_bound
+from weave_async.bench.series import Bar, Series, Step
 
 WIDTH_IN = 8.0
 LEGEND_ROW_IN = 0.19
@@ -27,7 +27,7 @@ DARK = "#0072b2"
 _COLOURS = (DARK, "#d55e00", "#009e73", "#7a3e9d", "#222222", "#b8860b")
 _MARKERS = "os^Dv<>"
 _LINES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (9, 3)))
-_PLAIN = FuncFormatter(lambda value, _: f"{value:,g}")
+_PLAIN = FuncFormatter(lambda value, _: f"{value:,.10g}")
 Legend = tuple[Sequence[Any], Sequence[str]]
 """What is drawn, and what it says."""
 Line = tuple[Series, list[tuple[Step, Bar]]]
@@ -52,7 +52,7 @@ def legend_of(named: Sequence[tuple[Series, str]], references: Sequence[Line2D] 
         for each, _ in named
     ]
     names = [name for _, name in named]
-    if any(is_client_bound(step) for each, _ in named for step in each.steps):
+    if any(step["is_client_bound"] for each, _ in named for step in each.steps):
         hollow = Line2D([], [], color="#444444", marker="o", mfc="white", ls="none", ms=5)
         handles.append(hollow)
         names.append("hollow: this client was the bottleneck")
@@ -106,7 +106,7 @@ def draw_lines(axis: Axes, lines: Sequence[Line]) -> None:
             **style,
         )
         for is_hollow in (False, True):
-            shown = [(step, bar) for step, bar in points if is_client_bound(step) == is_hollow]
+            shown = [(step, bar) for step, bar in points if step["is_client_bound"] == is_hollow]
             axis.plot(
                 [step["load"]["level"] for step, _ in shown],
                 [bar.value for _, bar in shown],
@@ -190,15 +190,22 @@ def _spread(levels: Sequence[float], places: Sequence[float]) -> list[float]:
     return [levels[number] for number in dict.fromkeys((*shown, len(levels) - 1))]
 
 
-def set_value_axis(axes: Sequence[Axes], lines: Sequence[Line], label: str) -> None:
-    """Of axes that are read side by side: one scale, and the label on the first."""
+def set_value_axis(
+    axes: Sequence[Axes], lines: Sequence[Line], label: str, *, also: Sequence[float] = ()
+) -> None:
+    """Of axes that are read side by side: one scale, and the label on the first. There is room
+    for the values ``also``.
+    """
     bars = [bar for _, points in lines for _, bar in points]
     for axis in axes:
-        scale(axis, [bar.value for bar in bars], [end for bar in bars for end in bar])
+        ends = [end for bar in bars for end in bar]
+        scale(axis, [*(bar.value for bar in bars), *also], [*ends, *also])
     axes[0].set_ylabel(label)
 
 
-def scale(axis: Axes, values: Sequence[float], ends: Sequence[float]) -> None:
+def scale(
+    axis: Axes, values: Sequence[float], ends: Sequence[float], *, most_ticks: int = 9
+) -> None:
     """Logarithmic where values are many times each other; else from 0 on. ``ends`` are those of
     the bars, for which there has to be room as well.
     """
@@ -208,21 +215,21 @@ def scale(axis: Axes, values: Sequence[float], ends: Sequence[float]) -> None:
         low = min(end for end in ends if end >= lowest / 2) / 1.3
         high = max(ends) * 1.3
         axis.set_ylim(low, high)
-        axis.yaxis.set_major_locator(FixedLocator(_round_numbers(low, high)))
+        axis.yaxis.set_major_locator(FixedLocator(_round_numbers(low, high, most_ticks)))
         axis.yaxis.set_minor_locator(NullLocator())
     else:
         axis.set_ylim(0, 1.15 * max(ends, default=0.0) or 1)
-        axis.yaxis.set_major_locator(MaxNLocator(6))
+        axis.yaxis.set_major_locator(MaxNLocator(min(6, most_ticks)))
     axis.yaxis.set_major_formatter(_PLAIN)
 
 
-def _round_numbers(low: float, high: float) -> list[float]:
-    """1, 2, 5, 10 … or, of many, the powers of ten only."""
+def _round_numbers(low: float, high: float, most: int) -> list[float]:
+    """As many as there is room for, of 1, 2, 3, 5, 7, 10 … or 1, 2, 5, 10 … or fewer."""
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in ((1, 2, 5), (1, 3), (1,)):
+    for steps in ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         numbers = [step * 10.0**exponent for exponent in exponents for step in steps]
         numbers = [number for number in numbers if low <= number <= high]
-        if len(numbers) <= 9:
+        if len(numbers) <= most:
             break
     return numbers
 

@@ -243,7 +243,7 @@ class _Loading:
 def _times(load: Load, duration_s: float, seed: int) -> Iterator[float]:
     """Seconds from the beginning at which to send."""
     if load.kind == "poisson":
-        rng, at_s = random.Random(seed), 0.0  # noqa: S311 - not for secrets
+        rng, at_s = random.Random(f"{seed} {load.level}"), 0.0  # noqa: S311 - not for secrets
         while True:
             at_s += rng.expovariate(load.level)
             yield at_s

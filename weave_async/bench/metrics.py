@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from weave_async.bench.attempt import Attempt
-from weave_async.bench.intervals import Figure, percentile
+from weave_async.bench.intervals import Z_95, Figure, percentile
 from weave_async.bench.load import MOST_OUT, Load, Window
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0)
@@ -182,17 +182,19 @@ def _requests_per_s(window: Window) -> Figure:
         return Figure(None, None, None, 0)
     shares = [_share_within(window, each) for each in window.attempts if each.is_good]
     num = sum(shares)
-    # Of the time that answers took, which varies, and not of their number alone.
-    half = 1.96 * math.sqrt(num) * _variation(window)
+    half = Z_95 * math.sqrt(num) * _variation(window)
     low, high = max(0.0, num - half), num + half
     n = sum(share > 0 for share in shares)
     return Figure(num / window.duration_s, low / window.duration_s, high / window.duration_s, n)
 
 
 def _variation(window: Window) -> float:
-    """Of answers' times beside their mean: a renewal process counts with that much noise (Cox,
-    1962).
+    """Of what lies between two answers, beside its mean: a renewal process counts with that much
+    noise (Cox, 1962). In a closed loop it is the time that answers take; where requests come at
+    random, it is theirs.
     """
+    if window.load.kind == "poisson":
+        return 1.0
     times = [each.e2e_s for each in window.attempts if each.is_good]
     if len(times) < 2:
         return 1.0

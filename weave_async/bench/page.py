@@ -18,9 +18,10 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from weave_async.bench.metrics import DEFINITIONS, PERCENTILES
-from weave_async.bench.series import Result, is_client_bound, load_of, printable
+from weave_async.bench.series import Result, load_of, printable
 from weave_async.bench.timeline import Row, Timeline, timeline_of
 
+MOST_NAMES_IN_TITLE = 3
 _TITLES = {
     "latency": "Latency against load",
     "throughput": "Throughput against load",
@@ -75,11 +76,15 @@ def _plots(result: Result, rows: Iterable[Row]) -> list[Plot] | None:
     from weave_async.bench.plots import pictures_of, svg_of
 
     timeline = timeline_of(rows)
+    steps = [step for backend in result["backends"] for step in backend["steps"]]
+    is_open = all(step["load"]["kind"] != "closed" for step in steps)
     plots = []
     for name, figure in pictures_of(result, timeline).items():
         kind = name.removesuffix("-open")
         title = _TITLES[kind] + (", open loop" if kind != name else "")
         words = _timeline_in_words(timeline) if kind == "timeline" else _HOW_TO_READ[kind]
+        if kind == "latency" and (kind != name or is_open):
+            words += " Due is when the load meant a request to be sent."
         plots.append(Plot(title, words, base64.b64encode(svg_of(figure)).decode()))
     return plots
 
@@ -96,14 +101,19 @@ def _timeline_in_words(timeline: Timeline) -> str:
             "request that was meant to be sent within one, the dot is the median, and a cross on "
             "the upper edge says that some failed. "
         )
-    return told + (
+    told += (
         "Above each step stands the number of its load; its warm-up and what was in flight at its "
-        "end are shown, too. Time in which other backends had their turn is left out."
+        "end are shown, too."
     )
+    if len(timeline.tracks) > 1:
+        told += " Time in which other backends had their turn is left out."
+    return told
 
 
 def _title(result: Result) -> str:
     names = [backend["name"] for backend in result["backends"]]
+    if len(names) > MOST_NAMES_IN_TITLE:
+        return f"Benchmark of {len(names)} backends"
     if len(names) < 2:
         return f"Benchmark of {names[0] if names else 'nothing'}"
     return f"Benchmark of {', '.join(names[:-1])} and {names[-1]}"
@@ -172,7 +182,6 @@ def _rate(value: float | None) -> str:
 _FILTERS: Mapping[str, Callable[[Any], Any]] = {
     "count": lambda value: f"{value:,}",
     "in_words": _client_in_words,
-    "is_client_bound": is_client_bound,
     "latency_name": lambda metric: metric.removesuffix("_s"),
     "load": lambda step: str(load_of(step)),
     "ms": _ms,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -50,6 +51,8 @@ from weave_async.bench.timeline_plot import timeline_figure
 PNG_DPI = 150
 MOST_FAILING_SHOWN = 40
 MOST_KINDS_SHOWN = 6
+STEADY = ("constant", "poisson")
+"""Kinds of load whose level is what was sent per second, all the time."""
 _KINDS = (
     *(("#444444", ""), ("#dddddd", "//"), ("#999999", "||"), ("#f4f4f4", "xx")),
     *(("#bbbbbb", "\\\\"), ("#ffffff", "++"), ("#ffffff", "")),
@@ -62,7 +65,7 @@ _CAPACITY: Mapping[str, Any] = {
     "zorder": 1.5,
 }
 _AS_SENT: Mapping[str, Any] = {
-    "label": "as many as were sent",
+    "label": "the load's own rate",
     "color": "#888888",
     "linewidth": 0.8,
     "zorder": 1,
@@ -140,7 +143,7 @@ def _latency(series: Sequence[Series], family: Family) -> Figure:
     tail = tail_of(series)
     percentiles = ["p50"] if tail is None else ["p50", tail]
     # An open loop's latency counts from the intended send: what waits for us is late as well.
-    whole = ("e2e_s", "Last byte") if family == "closed" else ("latency_s", "Last byte, from due")
+    whole = ("e2e_s", "Last byte") if family == "closed" else ("latency_s", "From due to last byte")
     legend = legend_of([(each, each.name) for each in series])
     figure = figure_for(6.0, legend[1])
     axes = figure.subplots(2, len(percentiles), sharey="row", squeeze=False)
@@ -164,31 +167,35 @@ def _latency_ms(metric: str, percentile: str) -> Callable[[Step], Bar | None]:
 
 
 def _throughput(series: Sequence[Series]) -> Figure:
-    references, levels = [], [step["load"]["level"] for each in series for step in each.steps]
-    as_sent = Line2D([min(levels), max(levels)], [min(levels), max(levels)], **_AS_SENT)
+    sent = _rates_sent(series)
+    references = []
     if any(each.knee is not None for each in series):
         references.append(Line2D([], [], color="#666666", **_CAPACITY))
-    if any(each.kind in ("constant", "poisson") for each in series):
-        references.append(as_sent)
+    if sent:
+        references.append(Line2D([], [], **_AS_SENT))
     legend = legend_of([(each, _with_capacity(each)) for each in series], references)
     figure = figure_for(3.6, legend[1])
-    axes = figure.subplots(1, 2)
-    told = (
-        ("Requests answered", "Answered (requests/s)", _requests_per_s),
-        ("Output tokens", "Output (tokens/s)", _tokens_per_s),
-    )
-    for axis, (title, label, of) in zip(axes, told, strict=True):
-        lines = lines_of(series, of)
-        axis.set_title(title)
-        set_value_axis([axis], lines, label)
+    requests, tokens = figure.subplots(1, 2)
+    requests.set_title("Requests answered")
+    tokens.set_title("Output tokens")
+    of_requests, of_tokens = lines_of(series, _requests_per_s), lines_of(series, _tokens_per_s)
+    set_value_axis([requests], of_requests, "Answered (requests/s)", also=sent)
+    set_value_axis([tokens], of_tokens, "Output (tokens/s)")
+    for axis, lines in ((requests, of_requests), (tokens, of_tokens)):
         set_level_axis(axis, series)
         draw_lines(axis, lines)
     for each in series:
-        _draw_capacity(axes[0], each)
-    if as_sent in references:
-        axes[0].add_line(as_sent)
+        _draw_capacity(requests, each)
+    requests.plot(sent, sent, **_AS_SENT)
     place_legend(figure, legend)
     return figure
+
+
+def _rates_sent(series: Sequence[Series]) -> list[float]:
+    """From the lowest to the highest, in steps that draw a curve where axes are of two kinds."""
+    steps = [step for each in series if each.kind in STEADY for step in each.steps]
+    levels = [step["load"]["level"] for step in steps]
+    return [] if not levels else [float(x) for x in np.geomspace(min(levels), max(levels), 30)]
 
 
 def _requests_per_s(step: Step) -> Bar | None:
@@ -218,12 +225,12 @@ def _with_capacity(series: Series) -> str:
     if series.knee is None:
         return series.name
     knee, capacity = series.knee
-    return f"{series.name}: {capacity:,.3g}/s from {knee:,.0f} in flight on"
+    return f"{series.name}: {capacity:,.1f}/s from {knee:,.0f} in flight on"
 
 
 def _errors(failed: Sequence[tuple[str, Step]]) -> Figure:
     """A bar per step, in parts by kind."""
-    shown = list(failed)[:MOST_FAILING_SHOWN]
+    shown = failed[:MOST_FAILING_SHOWN]
     counted: Counter[str] = Counter()
     for _, step in shown:
         counted.update(step["errors"])
@@ -254,6 +261,8 @@ def _errors(failed: Sequence[tuple[str, Step]]) -> Figure:
     axis.xaxis.set_major_locator(FixedLocator(ticks))
     axis.grid(axis="y", visible=False)
     axis.set_xlabel("Requests that failed (% of the step's)")
+    if len(shown) < len(failed):
+        axis.set_title(f"The first {len(shown)} of {len(failed)} steps with failures")
     place_legend(figure, ([Patch(**look) for look in looks], names))
     return figure
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from weave_async.bench.client import complaints
 from weave_async.bench.load import Kind, Load
 
 Result = Mapping[str, Any]
@@ -112,12 +111,6 @@ def bar_of(figure: Mapping[str, Any] | None) -> Bar | None:
 
 def load_of(step: Step) -> Load:
     return Load(step["load"]["kind"], step["load"]["level"])
-
-
-def is_client_bound(step: Step) -> bool:
-    """Whether its figures are the client's."""
-    ttft_s = step["latencies"].get("ttft_s", {}).get("p50", {}).get("value")
-    return bool(complaints(step["client"], ttft_s))
 
 
 def failing(result: Result) -> Iterator[tuple[str, Step]]:

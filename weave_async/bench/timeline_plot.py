@@ -18,7 +18,7 @@ def timeline_figure(timeline: Timeline) -> Figure:
     axes = figure.subplots(len(tracks), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     latencies_ms = [1000 * value for track in tracks for value in track.latency_s]
     for axis, track in zip(axes, tracks, strict=True):
-        scale(axis, latencies_ms, latencies_ms)
+        scale(axis, latencies_ms, latencies_ms, most_ticks=5 if len(tracks) > 1 else 9)
         axis.grid(axis="x", visible=False)
         axis.set_ylabel("Latency (ms)")
         _draw_spans(axis, track, timeline)
