@@ -495,7 +495,8 @@ class Run:
         """For each sample, ``RECALLED`` where an earlier run has its answer, else 0.
 
         While nothing has changed that shapes requests, a sample's id tells; a look into the
-        journal, and at the row, is needed only where something has.
+        journal, and at the row, is needed only where something has; or where a controller may have
+        decided anew what had been decided otherwise.
         """
         places = bytearray(self.plan.num_samples)
         if not journal.num_recalled:
@@ -507,7 +508,8 @@ class Run:
                 elif journal.asked_alike:
                     self._refuse_lost_decisions()
         self._num_known = self.plan.num_samples - places.count(0)
-        if not journal.asked_alike:
+        may_be_anew = self._accept_changes and self.plan.steering is not None
+        if may_be_anew or not journal.asked_alike:
             for sample in self.plan.samples(places.__getitem__):
                 if journal.recall(sample) is None:
                     places[sample.ordinal] = 0
