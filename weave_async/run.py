@@ -256,12 +256,13 @@ class Run:
             )
             stack.callback(pipeline.selection.close)
             await pipeline.selection.prepare()
-            most_written = self.plan.num_samples * most_variants(stages)
+            most_samples = self.plan.num_samples * most_variants(stages)
+            most_written = [most_samples, self.recipe.accept, pipeline.selection.most_written]
             self._measuring = measuring_of(
                 self.recipe,
                 source,
                 mix=self.plan.described_mix(),
-                most_expected=min(most_written, self.recipe.accept or most_written),
+                most_expected=min(filter(None, most_written)),
                 ledger=self.metrics,
             )
             if self._measuring is not None:

@@ -206,3 +206,38 @@ def test_time_is_told_by_selector(samples: Callable[..., Any]) -> None:
     asyncio.run(Selection(stages, times).select(samples("a", "b")))
     assert times["selection:one"].num_samples == 2
     assert times["selection:one"].wall_s > 0
+
+
+def test_whoever_leaves_while_a_selector_prepares_waits_for_nothing() -> None:
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    class Preparing(Remembering):
+        def prepare(self) -> None:
+            has_begun.set()
+            may_end.wait()
+
+    async def leave() -> None:
+        selection = Selection([SelectingStage("slow", Preparing())], StageTimes())
+        preparing = asyncio.create_task(selection.prepare())
+        while not has_begun.is_set():
+            await asyncio.sleep(0.001)
+        preparing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await preparing
+
+    try:
+        left = threading.Thread(target=asyncio.run, args=(leave(),))  # it closes its executor, too
+        left.start()
+        left.join(timeout=10)
+        assert not left.is_alive()
+    finally:
+        may_end.set()
+
+
+def test_what_keeps_a_selector_from_preparing_is_raised() -> None:
+    class Broken(Remembering):
+        def prepare(self) -> None:
+            raise RecipeError("no such rows")
+
+    with pytest.raises(RecipeError, match="no such rows"):
+        asyncio.run(Selection([SelectingStage("broken", Broken())], StageTimes()).prepare())

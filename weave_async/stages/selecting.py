@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any, Literal
@@ -95,10 +97,18 @@ class Selection:
         """How many samples a final selector has yet to decide about."""
         return 0 if self._held is None else self._held.num_samples
 
+    @property
+    def most_written(self) -> int | None:
+        """How many samples a final selector lets through at most, if it says."""
+        return None if self._final is None else getattr(self._final.rule, "most_written", None)
+
     async def prepare(self) -> None:
-        """Have selectors read what they compare with. Raises ``WeaveError`` where they cannot."""
+        """Have selectors read what they compare with. Raises ``WeaveError`` where they cannot.
+
+        Whoever is cancelled meanwhile leaves at once: a large file may take minutes.
+        """
         for stage in self.stages:
-            await asyncio.to_thread(stage.prepare)
+            await _left_at_will(stage.prepare)
 
     def close(self) -> None:
         """Let go of what was held back."""
@@ -196,6 +206,24 @@ def _begun(verdicts: Callable[[], Iterable[Verdict]]) -> Iterator[Verdict]:
     """
     each = iter(verdicts())
     return chain(list(islice(each, 1)), each)
+
+
+async def _left_at_will(work: Callable[[], None]) -> None:
+    """Like ``asyncio.to_thread``, but no executor waits for the thread when the process ends."""
+    future = Future[None]()
+
+    def run() -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            work()
+        except Exception as error:  # it is raised again where the future is awaited
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    threading.Thread(target=run, name="preparing a selector", daemon=True).start()
+    await asyncio.wrap_future(future)
 
 
 class HeldSamples:
