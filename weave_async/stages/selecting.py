@@ -16,12 +16,16 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any, Literal
 
+from weave_async.errors import StorageError
 from weave_async.metrics.stage_times import StageTime, StageTimes
 from weave_async.records import ACCEPTED, Sample, Verdict
+from weave_async.rundir import storage_errors
 from weave_async.stages.guard import Guard, has_ended, rejected, storable
 from weave_async.wire import SampleWriter, sample_in
 
@@ -177,6 +181,8 @@ class Selection:
             started = time.perf_counter(), time.thread_time()
             try:
                 verdict = stage.verdict(sample, features[number])
+            except StorageError:  # no fault of the sample, and the next one would fare alike
+                raise
             except Exception as error:
                 return stage.guard.rejected(sample, error)
             finally:
@@ -187,6 +193,8 @@ class Selection:
             started = time.perf_counter(), time.thread_time()
             try:
                 stage.keep(sample, features[number])
+            except StorageError:  # no fault of the sample, and the next one would fare alike
+                raise
             except Exception as error:
                 return stage.guard.rejected(sample, error)
             finally:
@@ -227,7 +235,10 @@ async def _left_at_will(work: Callable[[], None]) -> None:
 
 
 class HeldSamples:
-    """Samples that no stage has ended, in a file without a name: memory stays flat."""
+    """Samples that no stage has ended, in a file without a name: memory stays flat.
+
+    Where the disk refuses, appending and iterating raise ``StorageError``.
+    """
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="weave-async-")  # noqa: SIM115 - see ``close``
@@ -238,14 +249,17 @@ class HeldSamples:
         return f"<HeldSamples {self.num_samples}>"
 
     def append(self, sample: Sample) -> None:
-        self._file.write(self._writer.line(sample) + b"\n")
+        with storage_errors(Path(tempfile.gettempdir())):
+            self._file.write(self._writer.line(sample) + b"\n")
         self.num_samples += 1
 
     def __iter__(self) -> Iterator[Sample]:
         """From the first one on, in the order in which they were appended."""
-        self._file.seek(0)
+        with storage_errors(Path(tempfile.gettempdir())):  # what is buffered is written now
+            self._file.seek(0)
         for line in self._file:
             yield sample_in(line.rstrip(b"\n"), self._writer.schemas)
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # what the disk does not take any more
+            self._file.close()
