@@ -109,3 +109,11 @@ def test_what_a_disk_takes_in_parts_is_whole(monkeypatch: pytest.MonkeyPatch) ->
     write = os.write
     monkeypatch.setattr("os.write", lambda fd, content: write(fd, content[:7]))
     assert written(3) == whole
+
+
+def test_a_file_that_somebody_has_removed_is_written_again() -> None:
+    log = DecisionLog(PATH, SHAPE)
+    log.append(decision(2))
+    PATH.unlink()
+    log.append(decision(3))
+    assert DecisionLog(PATH, SHAPE).decisions == [decision(2), decision(3)]

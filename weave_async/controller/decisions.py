@@ -60,7 +60,7 @@ class DecisionLog:
         """Return once it is durable. Raises ``StorageError`` where it cannot be."""
         self.decisions.append(decision)
         with storage_errors(self._path):
-            if self._is_begun:
+            if self._is_begun and self._path.exists():  # else all that we know is written again
                 self._append(_line_of(decision))
             else:
                 self._begin()
