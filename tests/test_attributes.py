@@ -132,6 +132,9 @@ BAD = {
     "person: en_MS": "Faker has no people for 'en_MS'",
     "some_of: [a], num: 2": "2 of 1 different values cannot be drawn",
     "tree: {a: [b]}, weights: {a: 0}": "a branch's weight is above 0",
+    "tree: {a: [b]}, weights: {a: 1.0e+308}": "weights are from 1e-100 to 1e+100",
+    "choice: [a, b], weights: [1.0e+308, 1.0e+308]": "weights are 0, or from 1e-100 to 1e+100",
+    "choice: [a, b], weights: [5.0e-324, 5.0e-324]": "weights are 0, or from 1e-100 to 1e+100",
     "person: en_UK": "unknown locale 'en_UK'; did you mean 'en_US'",
     "evolve: [deeper]": "unknown evolution 'deeper'; did you mean 'deepen'",
     "when: {other: {x: {choice: [1]}}}": "'it': unknown attribute above it 'other'",
@@ -156,6 +159,7 @@ def test_what_cannot_be_drawn_is_refused_with_its_line(written: str, why: str) -
     [
         ("people.jsonl", '{"job": 1}\nno', "people.jsonl:2"),
         ("people.csv", "job,weight\nx,heavy\n", "weight must be a number"),
+        ("people.csv", "job,weight\nx,1e308\ny,1e308\n", "people.csv:2: weight must be a number"),
         ("people.csv", "job\n", "has no rows to choose from"),
         ("people.csv", "job,weight\nx,0\n", "every row has weight 0"),
         ("voices.txt", "\n \n", "has no lines to choose from"),
@@ -179,6 +183,8 @@ NESTED_ANCHORS = "a0: &a0 [x]\n" + "".join(
     [
         ("a: []", "a branch has nothing below it"),
         ("- {a: [b], c: [d]}", "one name with what is below it"),
+        ("- [a, b]", "one name with what is below it"),
+        ("a: &x [b, *x]", "one name with what is below it"),
         ("only a text", "holds no tree"),
         ("a: [", "cannot read"),
         ("a: &x\n  b: *x\n", "does a branch contain itself"),

@@ -35,6 +35,10 @@ def test_parts_may_be_names_or_names_with_options() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
+        (
+            MINIMAL + "generate: {mix: [{endpoint: simulated, weight: 1.0e+308}]}\n",
+            "generate.mix.0.weight: a weight is from 1e-100 to 1e+100",
+        ),
         ("sed: 7\n" + MINIMAL, "r.yaml:1: unknown key 'sed'; did you mean 'seed'?"),
         (
             MINIMAL + "generate:\n  params:\n    temprature: 1\n",

@@ -170,3 +170,10 @@ def test_measuring_is_off_by_one_line(text: str) -> None:
     recipe = Recipe.parse(f"prompts: {{source: seeds.jsonl}}\n{text}\n")
     assert recipe.measure is None
     assert Recipe.model_validate(recipe.resolved()).measure is None
+
+
+def test_few_that_are_chosen_of_many_are_all_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weave_async.metrics.live.MOST_ROWS", 20)
+    choose = {"choose": {"k": 20, "embedder": "ngrams"}}
+    make(recipe_of(60, selection=[choose]))
+    assert metrics_of()["diversity"]["num_rows"] == 20

@@ -38,6 +38,8 @@ PATH_JOINER = " > "
 MOST_NAMES = 100_000
 MOST_LEVELS = 30
 """Of a tree: one that contains itself has no end."""
+LEAST_WEIGHT, MOST_WEIGHT = 1e-100, 1e100
+"""Sums of others are infinite, or too small to be divided."""
 
 
 class _Shape(BaseModel):
@@ -64,6 +66,8 @@ class Choice(_Shape):
             raise ValueError(f"{len(self.weights)} weights for {len(self.choice)} choices")
         if self.weights is not None and (min(self.weights) < 0 or not sum(self.weights)):
             raise ValueError("weights must not be negative, nor all be zero")
+        if self.weights is not None and not all(map(can_be_drawn_by, self.weights)):
+            raise ValueError(f"weights are 0, or from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}")
         return self
 
     @cached_property
@@ -212,6 +216,8 @@ class Tree(_Shape):
     def _weights_are_positive(cls, weights: dict[str, float]) -> dict[str, float]:
         if any(weight <= 0 for weight in weights.values()):
             raise ValueError("a branch's weight is above 0: leave out what is not wanted")
+        if not all(map(can_be_drawn_by, weights.values())):
+            raise ValueError(f"weights are from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}")
         return weights
 
     def draw(self, fraction: float) -> DrawnParts:
@@ -459,9 +465,16 @@ def _weight_of(value: Any, origin: str) -> float:
         weight = float(value)
     except (TypeError, ValueError):
         weight = -1.0
-    if not 0 <= weight < float("inf"):
-        raise InputError(f"{origin}: weight must be a number, 0 or more, and is {value!r}")
+    if not can_be_drawn_by(weight):
+        raise InputError(
+            f"{origin}: weight must be a number, 0 or from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}, "
+            f"and is {value!r}"
+        )
     return weight
+
+
+def can_be_drawn_by(weight: float) -> bool:
+    return weight == 0 or LEAST_WEIGHT <= weight <= MOST_WEIGHT
 
 
 def _names_in(branch: Any, where: str, levels: int) -> Iterator[str]:
@@ -473,7 +486,7 @@ def _names_in(branch: Any, where: str, levels: int) -> Iterator[str]:
     if not levels:
         raise InputError(f"{where}: more than {MOST_LEVELS} levels: does a branch contain itself?")
     for place, each in enumerate(branch):
-        if isinstance(each, dict) and len(each) != 1:
+        if isinstance(each, list) or (isinstance(each, dict) and len(each) != 1):
             raise InputError(f"{where}: in a list, a branch is one name with what is below it")
         yield _name_of(each)
         below = _below(branch, place)

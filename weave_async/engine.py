@@ -279,10 +279,19 @@ class Engine:
     def _recall(self, sample: Sample) -> Sample:
         answered = self._journal.recall(sample)
         if answered is None:
-            raise RunFolderError(f"the journal has lost its answer to {sample.sample_id}")
+            raise self._lost(sample)
         if self._places[sample.ordinal] == RECALLED:
             self._count_earlier_success(answered.endpoint)
         return answered
+
+    def _lost(self, sample: Sample) -> RunFolderError:
+        if self._controller is None:
+            return RunFolderError(f"the journal has lost its answer to {sample.sample_id}")
+        return RunFolderError(
+            f"the journal's answer to {sample.sample_id} is to another request than "
+            "decisions.jsonl leads to: restore that file from a copy, or pass --accept-changes to "
+            "ask for what changed"
+        )
 
     def _count_earlier_success(self, endpoint: str) -> None:
         """An endpoint that has answered before is waited for longer. It may be in no mix now."""

@@ -262,7 +262,10 @@ class Selector(Protocol):
 
 
 class FinalSelector(Protocol):
-    """A rule that decides once it has seen all samples; it comes last, and there is one of it."""
+    """A rule that decides once it has seen all samples; it comes last, and there is one of it.
+
+    ``most_written``, if there is such an attribute, is how many it lets through at most.
+    """
 
     def features_of(self, samples: Sequence[Sample]) -> Sequence[Any]: ...
 

@@ -42,7 +42,7 @@ from weave_async.plan import Plan
 from weave_async.pricing import Price, price_of
 from weave_async.recipe import MixEntry, Part, Recipe
 from weave_async.records import Consulted, Endpoint, Row
-from weave_async.rundir import RunFolder
+from weave_async.rundir import OUTPUTS, RunFolder
 from weave_async.settings import ProviderTraits, Settings
 from weave_async.sources.files import format_of, open_bytes, spool
 from weave_async.sources.openai_batch import is_batch_line
@@ -733,16 +733,30 @@ def source_of(recipe: Recipe, stack: AsyncExitStack | ExitStack) -> Source:
 
 def refuse_own_source(recipe: Recipe, folder: RunFolder) -> None:
     """A run that read what it writes would never be the same again."""
-    examples = recipe.prompts.examples
-    named = [recipe.prompts.source, *([examples.source] if examples else [])]
-    for source in named:
-        if (
-            source not in (None, "-")
-            and (recipe.folder / source).resolve() == folder.path.resolve()
-        ):
+    ours = folder.path.resolve()
+    for name in _read_by(recipe):
+        try:
+            path = (recipe.folder / name).resolve()
+        except (OSError, RuntimeError, ValueError):  # a loop of links, say: whoever reads it tells
+            continue
+        if path == ours:
             raise RecipeError(
-                f"{source} is the folder that this run writes: choose another one with -o"
+                f"{name} is the folder that this run writes: choose another one with -o"
             )
+        if path.parent == ours and path.stem in OUTPUTS:
+            raise RecipeError(f"{name} is a file that this run writes: choose another -o")
+
+
+def _read_by(recipe: Recipe) -> Iterator[str]:
+    """The files and folders whose rows a recipe names."""
+    examples = recipe.prompts.examples
+    if recipe.prompts.source != "-":
+        yield recipe.prompts.source
+    if examples is not None and examples.source is not None:
+        yield examples.source
+    for kind, parts in (("validator", recipe.validation), ("selector", recipe.selection)):
+        for part in parts:
+            yield from registry.paths_in(kind, part.name, part.options)
 
 
 def model_of_source(recipe: Recipe) -> str | None:

@@ -29,9 +29,12 @@ from pydantic import (
 
 from weave_async import recipe_file, registry
 from weave_async.attributes import (
+    LEAST_WEIGHT,
+    MOST_WEIGHT,
     Attribute,
     TaggedChoice,
     TaggedUniform,
+    can_be_drawn_by,
     located,
     require_in_order,
     tag_of,
@@ -203,6 +206,13 @@ class MixEntry(_Model):
         description="live (the default), or batch: requests go out as files to the endpoint's "
         "batch API, and come back within a day, at half the price with most services.",
     )
+
+    @field_validator("weight")
+    @classmethod
+    def _can_be_drawn_by(cls, weight: float) -> float:
+        if not can_be_drawn_by(weight):
+            raise ValueError(f"a weight is from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}")
+        return weight
 
 
 class BatchLimits(_Model):

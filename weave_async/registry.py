@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -113,15 +113,26 @@ def located(kind: str, name: str, options: Mapping[str, Any], folder: Path) -> d
     colon behind a file's name, ``rules.py:no_links``, the file is the path; ``package.rules:name``
     is none.
     """
+    paths = _path_options(kind, name, options)
+    return {
+        key: _absolute(value, folder) if key in paths else value for key, value in options.items()
+    }
+
+
+def paths_in(kind: str, name: str, options: Mapping[str, Any]) -> Iterator[str]:
+    """The paths among the options, as they stand there."""
+    for key in _path_options(kind, name, options):
+        named = options[key] if isinstance(options[key], list) else [options[key]]
+        yield from (path for path in named if isinstance(path, str))
+
+
+def _path_options(kind: str, name: str, options: Mapping[str, Any]) -> list[str]:
     part = load(kind, name)
     paths = getattr(part, "paths", ())
     if not paths:
-        return dict(options)
+        return []
     first = next((field.name for field in fields(part) if field.init), "")
-    return {
-        key: _absolute(value, folder) if (first if key == "" else key) in paths else value
-        for key, value in options.items()
-    }
+    return [key for key in options if (first if key == "" else key) in paths]
 
 
 def _absolute(value: Any, folder: Path) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 
 from weave_async.asking.consulting import Advisor, Consultations
 from weave_async.engine import BATCH
-from weave_async.errors import ConsultationNeeded, RecipeError, Unsent
+from weave_async.errors import ConsultationNeeded, RecipeError, RunFolderError, Unsent
 from weave_async.interfaces import Consult
 from weave_async.journal.journal import Journal
 from weave_async.metrics.ledger import RunMetrics
@@ -114,6 +114,7 @@ async def replaying(path: Path, changed: Recipe | None = None) -> AsyncIterator[
         decisions_of(plan, folder)
         journal = Journal(folder.journal, asks=plan.asks())
         stack.callback(journal.close)
+        _refuse_lost_decisions(plan, journal, folder)
         workers = workers_of(recipe, spec, stages)
         if workers is not None:
             await stack.enter_async_context(workers)
@@ -131,6 +132,18 @@ async def replaying(path: Path, changed: Recipe | None = None) -> AsyncIterator[
         stack.callback(pipeline.selection.close)
         await pipeline.selection.prepare()
         yield Replay(folder, recipe, most_variants(stages), _answers(plan, journal), pipeline)
+
+
+def _refuse_lost_decisions(plan: Plan, journal: Journal, folder: RunFolder) -> None:
+    """Answers that nobody can draw the prompts of any more would silently be left out."""
+    if not journal.asked_alike:
+        return
+    for ordinal, sample_id in enumerate(plan.sample_ids()):
+        if not plan.is_decided(ordinal) and journal.may_hold(sample_id):
+            raise RunFolderError(
+                f"the journal in {folder.path} holds answers to what {folder.decisions} does not "
+                "tell of: restore it from a copy, or run again with --accept-changes"
+            )
 
 
 def _with_stages_of(recipe: Recipe, changed: Recipe | None) -> Recipe:

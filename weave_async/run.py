@@ -256,12 +256,13 @@ class Run:
             )
             stack.callback(pipeline.selection.close)
             await pipeline.selection.prepare()
-            most_written = self.plan.num_samples * most_variants(stages)
+            most_samples = self.plan.num_samples * most_variants(stages)
+            most_written = [most_samples, self.recipe.accept, pipeline.selection.most_written]
             self._measuring = measuring_of(
                 self.recipe,
                 source,
                 mix=self.plan.described_mix(),
-                most_expected=min(most_written, self.recipe.accept or most_written),
+                most_expected=min(filter(None, most_written)),
                 ledger=self.metrics,
             )
             if self._measuring is not None:
@@ -495,7 +496,8 @@ class Run:
         """For each sample, ``RECALLED`` where an earlier run has its answer, else 0.
 
         While nothing has changed that shapes requests, a sample's id tells; a look into the
-        journal, and at the row, is needed only where something has.
+        journal, and at the row, is needed only where something has; or where a controller may have
+        decided anew what had been decided otherwise.
         """
         places = bytearray(self.plan.num_samples)
         if not journal.num_recalled:
@@ -507,7 +509,8 @@ class Run:
                 elif journal.asked_alike:
                     self._refuse_lost_decisions()
         self._num_known = self.plan.num_samples - places.count(0)
-        if not journal.asked_alike:
+        may_be_anew = self._accept_changes and self.plan.steering is not None
+        if may_be_anew or not journal.asked_alike:
             for sample in self.plan.samples(places.__getitem__):
                 if journal.recall(sample) is None:
                     places[sample.ordinal] = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -61,11 +62,22 @@ def test_damage_in_the_middle_is_told_with_its_line() -> None:
         DecisionLog(PATH, SHAPE)
 
 
-@pytest.mark.parametrize("weights", [{}, {"mix": [1]}, {"mix": [0, 0]}, {"mix": ["a", "b"]}, None])
+@pytest.mark.parametrize(
+    "weights",
+    [{}, {"mix": [1]}, {"mix": [0, 0]}, {"mix": ["a", "b"]}, {"mix": [1e308, 1e308]}, None],
+)
 def test_weights_that_cannot_be_are_damage(weights: object) -> None:
     lines = written(2).splitlines(keepends=True)
     entry = json.dumps({**json.loads(lines[1]), "weights": weights}).encode()
     PATH.write_bytes(lines[0] + entry + b"\n" + lines[2])
+    with pytest.raises(RunFolderError, match=r"decisions.jsonl:2 is damaged"):
+        DecisionLog(PATH, SHAPE)
+
+
+def test_a_shape_that_cannot_be_is_damage() -> None:
+    lines = written(1).splitlines(keepends=True)
+    opening = json.dumps({"version": 1, "shape": {**SHAPE, "dimensions": None}}).encode()
+    PATH.write_bytes(opening + b"\n" + lines[1])
     with pytest.raises(RunFolderError, match=r"decisions.jsonl:2 is damaged"):
         DecisionLog(PATH, SHAPE)
 
@@ -89,3 +101,19 @@ def test_a_disk_that_refuses_is_told() -> None:
     log = DecisionLog(Path("no such folder/decisions.jsonl"), SHAPE)
     with pytest.raises(StorageError, match="cannot write"):
         log.append(decision(2))
+
+
+def test_what_a_disk_takes_in_parts_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = written(3)
+    PATH.unlink()
+    write = os.write
+    monkeypatch.setattr("os.write", lambda fd, content: write(fd, content[:7]))
+    assert written(3) == whole
+
+
+def test_a_file_that_somebody_has_removed_is_written_again() -> None:
+    log = DecisionLog(PATH, SHAPE)
+    log.append(decision(2))
+    PATH.unlink()
+    log.append(decision(3))
+    assert DecisionLog(PATH, SHAPE).decisions == [decision(2), decision(3)]

@@ -237,6 +237,42 @@ def test_lost_decisions_are_no_reason_to_buy_again() -> None:
     assert asyncio.run(finished(run_of(recipe_of(100)))).asked_now == 0
 
 
+def test_lost_decisions_leave_no_answers_out_of_a_replay_in_silence() -> None:
+    asyncio.run(finished(run_of(recipe_of(100))))
+    Path("out/decisions.jsonl").unlink()
+    with pytest.raises(RunFolderError, match="restore it from a copy"):
+        asyncio.run(revalidate(Path("out")))
+
+
+def test_what_was_decided_anew_can_be_interrupted_and_continued() -> None:
+    asyncio.run(finished(run_of(recipe_of(100))))
+    Path("out/decisions.jsonl").unlink()
+    anew = recipe_of(100, validation=[])
+
+    async def interrupted() -> None:
+        async with run_of(anew, concurrency=2, accept_changes=True) as run:
+            run._on_sample = lambda _: run.interrupt() if run.metrics.ended > 40 else None
+            await run.finish()
+
+    asyncio.run(interrupted())
+    summary = asyncio.run(finished(run_of(anew, accept_changes=True)))
+    assert (summary.written + summary.rejected, summary.pending) == (100, 0)
+    assert asyncio.run(finished(run_of(anew))).asked_now == 0
+
+
+def test_decisions_that_were_edited_are_told_of_and_there_is_a_way_on() -> None:
+    asyncio.run(finished(run_of(recipe_of(100))))
+    log = Path("out/decisions.jsonl")
+    opening, first, *others = log.read_text().splitlines(keepends=True)
+    edited = {**json.loads(first), "weights": {**json.loads(first)["weights"], "mix": [0, 1]}}
+    log.write_text("".join([opening, json.dumps(edited) + "\n", *others]))
+    with pytest.raises(RunFolderError, match=r"another request than decisions\.jsonl leads to"):
+        asyncio.run(finished(run_of(recipe_of(100))))
+    summary = asyncio.run(finished(run_of(recipe_of(100), accept_changes=True)))
+    assert summary.asked_now > 0
+    assert (summary.written + summary.rejected, summary.pending) == (100, 0)
+
+
 def test_another_controller_is_another_question() -> None:
     asyncio.run(finished(run_of(recipe_of(100), samples=60)))
     with pytest.raises(RunFolderError, match=r"changed since: controller\.floor"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import io
 import os
 import tempfile
 from pathlib import Path
@@ -10,6 +12,7 @@ from random import Random
 
 import pytest
 
+from weave_async.errors import StorageError
 from weave_async.selection.spool import Spool
 
 
@@ -34,3 +37,13 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     del spool
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) == num_open
+
+
+def test_a_disk_that_is_full_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Full())
+    with pytest.raises(StorageError, match=f"cannot write {tempfile.gettempdir()}: No space left"):
+        Spool().append(b"x" * 1_000_000)

@@ -18,13 +18,12 @@ from weave_async.summary import RunSummary
 
 
 def made(source: str, output: str, *, n: int | None = None, **prompts: Any) -> RunSummary:
-    recipe = Recipe.model_validate(
-        {
-            "prompts": {"source": source, **prompts},
-            "generate": {"mix": [{"endpoint": "simulated", "options": {"latency_s": 0}}]},
-            "measure": "off",
-        }
-    )
+    return made_by({"prompts": {"source": source, **prompts}}, output, n=n)
+
+
+def made_by(changes: dict[str, Any], output: str, *, n: int | None = None) -> RunSummary:
+    generate = {"mix": [{"endpoint": "simulated", "options": {"latency_s": 0}}]}
+    recipe = Recipe.model_validate({"generate": generate, "measure": "off", **changes})
 
     async def run() -> RunSummary:
         async with Run(recipe, output_dir=output, samples=n) as running:
@@ -86,6 +85,31 @@ def test_examples_count_as_ancestors_too(first: str) -> None:
 def test_a_run_is_not_its_own_source(first: str) -> None:
     with pytest.raises(RecipeError, match="is the folder that this run writes"):
         made(first, first)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"source": "first/samples.jsonl"},
+        {"source": "first/rejected.jsonl"},
+        {"selection": [{"exact": {"against": "first"}}]},
+        {"selection": [{"near_duplicates": {"against": ["seeds.jsonl", "first/samples.jsonl"]}}]},
+        {"validation": [{"decontamination": ["first/samples.jsonl"]}]},
+    ],
+)
+def test_a_run_reads_nothing_that_it_writes(first: str, changes: dict[str, Any]) -> None:
+    before = Path(first, "samples.jsonl").read_bytes()
+    prompts = {"source": changes.pop("source", "seeds.jsonl"), "template": "{{ text }}"}
+    with pytest.raises(RecipeError, match="that this run writes"):
+        made_by({"prompts": prompts, **changes}, first)
+    assert Path(first, "samples.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("source", ["no\0name.jsonl", "loop.jsonl"])
+def test_a_path_that_leads_nowhere_is_told_so(first: str, source: str) -> None:
+    Path("loop.jsonl").symlink_to("loop.jsonl")
+    with pytest.raises(InputError):
+        made(source, "out")
 
 
 def test_a_run_can_be_where_examples_come_from(first: str) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import io
+import os
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from weave_async.errors import RecipeError
+from weave_async.errors import RecipeError, StorageError
 from weave_async.metrics.stage_times import StageTimes
 from weave_async.records import ACCEPTED, Rejection, Sample, Verdict
 from weave_async.stages.building import PartSpec, selectors_of
@@ -206,3 +210,68 @@ def test_time_is_told_by_selector(samples: Callable[..., Any]) -> None:
     asyncio.run(Selection(stages, times).select(samples("a", "b")))
     assert times["selection:one"].num_samples == 2
     assert times["selection:one"].wall_s > 0
+
+
+def test_whoever_leaves_while_a_selector_prepares_waits_for_nothing() -> None:
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    class Preparing(Remembering):
+        def prepare(self) -> None:
+            has_begun.set()
+            may_end.wait()
+
+    async def leave() -> None:
+        selection = Selection([SelectingStage("slow", Preparing())], StageTimes())
+        preparing = asyncio.create_task(selection.prepare())
+        while not has_begun.is_set():
+            await asyncio.sleep(0.001)
+        preparing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await preparing
+
+    try:
+        left = threading.Thread(target=asyncio.run, args=(leave(),))  # it closes its executor, too
+        left.start()
+        left.join(timeout=10)
+        assert not left.is_alive()
+    finally:
+        may_end.set()
+
+
+def test_what_keeps_a_selector_from_preparing_is_raised() -> None:
+    class Broken(Remembering):
+        def prepare(self) -> None:
+            raise RecipeError("no such rows")
+
+    with pytest.raises(RecipeError, match="no such rows"):
+        asyncio.run(Selection([SelectingStage("broken", Broken())], StageTimes()).prepare())
+
+
+class FullFile(io.BytesIO):
+    """On a disk that takes nothing more, as each call on it finds."""
+
+    def write(self, _: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def close(self) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_temporary_folder_that_is_full_is_named(
+    samples: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: FullFile())
+    selection = Selection([SelectingStage("longest", Longest())], StageTimes())
+    with pytest.raises(StorageError, match=f"cannot write {tempfile.gettempdir()}: No space left"):
+        asyncio.run(selection.select(samples("a", "b")))
+    selection.close()
+
+
+def test_a_disk_that_refuses_a_selector_costs_no_sample(samples: Callable[..., Any]) -> None:
+    class Spooling(Remembering):
+        def keep(self, sample: Sample, text: str) -> None:
+            raise StorageError("cannot write /tmp")
+
+    selection = Selection([SelectingStage("spooling", Spooling())], StageTimes())
+    with pytest.raises(StorageError, match="cannot write /tmp"):
+        asyncio.run(selection.select(samples("a", "b")))

@@ -6,6 +6,7 @@ a crash asks what it would have asked, and whoever reads the run later can draw 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -59,7 +60,7 @@ class DecisionLog:
         """Return once it is durable. Raises ``StorageError`` where it cannot be."""
         self.decisions.append(decision)
         with storage_errors(self._path):
-            if self._is_begun:
+            if self._is_begun and self._path.exists():  # else all that we know is written again
                 self._append(_line_of(decision))
             else:
                 self._begin()
@@ -79,7 +80,9 @@ class DecisionLog:
     def _append(self, line: bytes) -> None:
         fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            os.write(fd, line)
+            left = memoryview(line)
+            while left:  # a disk that is nearly full takes a part, and says so by its length
+                left = left[os.write(fd, left) :]
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -115,7 +118,7 @@ def read(path: Path) -> tuple[dict[str, Any] | None, list[Decision]]:
     for number, line in enumerate(lines, 2):
         try:
             decisions.append(_decision_in(orjson.loads(line), shape, decisions))
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise _damaged(path, number, error) from error
     return opening, decisions
 
@@ -127,7 +130,7 @@ def _decision_in(
     decision = Decision(entry["round"], entry["first_ordinal"], entry["weights"], entry["evidence"])
     for name, num_arms in shape["dimensions"].items():
         weights = decision.weights[name]
-        if len(weights) != num_arms or min(weights) < 0 or not sum(weights) > 0:
+        if len(weights) != num_arms or min(weights) < 0 or not 0 < sum(weights) < math.inf:
             raise ValueError(f"weights of {name}: {weights}")
     if decision.round != 1 + shape["lag"] + len(before):
         raise ValueError(f"round {decision.round} stands where another should")

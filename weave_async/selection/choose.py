@@ -66,6 +66,10 @@ class ChooseSelector:
     def rules_read(self) -> list[str]:
         return rules_read_for(self.quality)
 
+    @property
+    def most_written(self) -> int:
+        return self.k
+
     def features_of(self, samples: Sequence[Sample]) -> list[tuple[Codes, float]]:
         qualities = [quality_of(sample, self.quality) for sample in samples]
         codes = codes_of_samples(samples, self.on, self._embedder)

@@ -6,6 +6,9 @@ import os
 import tempfile
 import weakref
 from io import FileIO
+from pathlib import Path
+
+from weave_async.rundir import storage_errors
 
 _BLOCK_BYTES = 1 << 18
 
@@ -13,7 +16,8 @@ _BLOCK_BYTES = 1 << 18
 class Spool:
     """Records one behind the other in a file without a name, which is gone with its owner.
 
-    What was appended last is still in memory: most is written, and little is read again.
+    What was appended last is still in memory: most is written, and little is read again. Where the
+    disk refuses, ``append`` raises ``StorageError``: no offset can be trusted any more.
     """
 
     def __init__(self) -> None:
@@ -29,7 +33,8 @@ class Spool:
         offset = self._num_written + len(self._block)
         self._block += record
         if len(self._block) >= _BLOCK_BYTES:
-            self._write()
+            with storage_errors(Path(tempfile.gettempdir())):
+                self._write()
         return offset
 
     def read(self, offset: int, num_bytes: int) -> bytes:

@@ -42,6 +42,8 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
         file = path.open("rb")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:  # a NUL in its name
+        raise InputError(f"cannot read {path}: {error}") from error
     with file:
         if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
             file.seek(0)

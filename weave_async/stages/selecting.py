@@ -12,14 +12,20 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any, Literal
 
+from weave_async.errors import StorageError
 from weave_async.metrics.stage_times import StageTime, StageTimes
 from weave_async.records import ACCEPTED, Sample, Verdict
+from weave_async.rundir import storage_errors
 from weave_async.stages.guard import Guard, has_ended, rejected, storable
 from weave_async.wire import SampleWriter, sample_in
 
@@ -95,10 +101,18 @@ class Selection:
         """How many samples a final selector has yet to decide about."""
         return 0 if self._held is None else self._held.num_samples
 
+    @property
+    def most_written(self) -> int | None:
+        """How many samples a final selector lets through at most, if it says."""
+        return None if self._final is None else getattr(self._final.rule, "most_written", None)
+
     async def prepare(self) -> None:
-        """Have selectors read what they compare with. Raises ``WeaveError`` where they cannot."""
+        """Have selectors read what they compare with. Raises ``WeaveError`` where they cannot.
+
+        Whoever is cancelled meanwhile leaves at once: a large file may take minutes.
+        """
         for stage in self.stages:
-            await asyncio.to_thread(stage.prepare)
+            await _left_at_will(stage.prepare)
 
     def close(self) -> None:
         """Let go of what was held back."""
@@ -167,6 +181,8 @@ class Selection:
             started = time.perf_counter(), time.thread_time()
             try:
                 verdict = stage.verdict(sample, features[number])
+            except StorageError:  # no fault of the sample, and the next one would fare alike
+                raise
             except Exception as error:
                 return stage.guard.rejected(sample, error)
             finally:
@@ -177,6 +193,8 @@ class Selection:
             started = time.perf_counter(), time.thread_time()
             try:
                 stage.keep(sample, features[number])
+            except StorageError:  # no fault of the sample, and the next one would fare alike
+                raise
             except Exception as error:
                 return stage.guard.rejected(sample, error)
             finally:
@@ -198,8 +216,29 @@ def _begun(verdicts: Callable[[], Iterable[Verdict]]) -> Iterator[Verdict]:
     return chain(list(islice(each, 1)), each)
 
 
+async def _left_at_will(work: Callable[[], None]) -> None:
+    """Like ``asyncio.to_thread``, but no executor waits for the thread when the process ends."""
+    future = Future[None]()
+
+    def run() -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            work()
+        except Exception as error:  # it is raised again where the future is awaited
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    threading.Thread(target=run, name="preparing a selector", daemon=True).start()
+    await asyncio.wrap_future(future)
+
+
 class HeldSamples:
-    """Samples that no stage has ended, in a file without a name: memory stays flat."""
+    """Samples that no stage has ended, in a file without a name: memory stays flat.
+
+    Where the disk refuses, appending and iterating raise ``StorageError``.
+    """
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="weave-async-")  # noqa: SIM115 - see ``close``
@@ -210,14 +249,17 @@ class HeldSamples:
         return f"<HeldSamples {self.num_samples}>"
 
     def append(self, sample: Sample) -> None:
-        self._file.write(self._writer.line(sample) + b"\n")
+        with storage_errors(Path(tempfile.gettempdir())):
+            self._file.write(self._writer.line(sample) + b"\n")
         self.num_samples += 1
 
     def __iter__(self) -> Iterator[Sample]:
         """From the first one on, in the order in which they were appended."""
-        self._file.seek(0)
+        with storage_errors(Path(tempfile.gettempdir())):  # what is buffered is written now
+            self._file.seek(0)
         for line in self._file:
             yield sample_in(line.rstrip(b"\n"), self._writer.schemas)
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # what the disk does not take any more
+            self._file.close()
