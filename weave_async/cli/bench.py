@@ -16,7 +16,6 @@ import typer
 from weave_async.cli import options
 from weave_async.cli.console import ConsoleLog, print_error, printable, stderr_console
 from weave_async.cli.loop import run_in_loop
-from weave_async.cli.progress import messages_to
 from weave_async.errors import InputError, ProviderError, UsageError
 
 if TYPE_CHECKING:
@@ -211,6 +210,8 @@ def bench(
     settings = options.settings_from(
         provider=provider, model=model, base_url=base_url, rpm=rpm, tpm=tpm, options=option
     )
+    from weave_async.cli.progress import messages_to
+
     with ExitStack() as stack:
         rows = None if output is None else stack.enter_context(_opened(output))
         stack.enter_context(messages_to(ConsoleLog(stderr_console())))
