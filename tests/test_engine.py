@@ -16,7 +16,6 @@ from doubles import CountingProvider, StragglerProvider, SuspiciousProvider
 from weave_async import Recipe, Run, RunSummary, Settings
 from weave_async.engine import RECALLED, Reordering
 from weave_async.records import Message, Prompt, Request, Sample, SamplingParams
-from weave_async.run import SMALLEST_WINDOW
 
 
 @pytest.fixture(autouse=True)
@@ -51,8 +50,15 @@ def test_calls_and_answers_are_in_the_journal_before_the_next_request_goes_out()
     assert SuspiciousProvider.missing == []
 
 
-def test_one_slow_answer_holds_up_no_other_and_memory_stays_bounded() -> None:
-    num_rows = 2 * SMALLEST_WINDOW
+@pytest.fixture
+def window(monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many samples may be on their way: far fewer than usual, so that a run is short."""
+    monkeypatch.setattr("weave_async.run.SMALLEST_WINDOW", 1000)
+    return 1000
+
+
+def test_one_slow_answer_holds_up_no_other_and_memory_stays_bounded(window: int) -> None:
+    num_rows = 2 * window
     StragglerProvider.others = num_rows - 100
     run = run_of(recipe_of(num_rows, "doubles:StragglerProvider"))
     most_waiting = 0
@@ -72,7 +78,7 @@ def test_one_slow_answer_holds_up_no_other_and_memory_stays_bounded() -> None:
     StragglerProvider.others = 1
     even = asyncio.run(finished(run_of(recipe_of(num_rows, "doubles:StragglerProvider"), "even")))
     assert slow.written == even.written == num_rows
-    assert most_waiting <= SMALLEST_WINDOW
+    assert most_waiting <= window
     slow_rows, even_rows = (
         [json.loads(line)["messages"] for line in Path(f, "samples.jsonl").read_text().splitlines()]
         for f in ("out", "even")
@@ -80,8 +86,8 @@ def test_one_slow_answer_holds_up_no_other_and_memory_stays_bounded() -> None:
     assert slow_rows == even_rows
 
 
-def test_a_slow_reader_slows_the_asking_and_loses_nothing() -> None:
-    num_rows = 2 * SMALLEST_WINDOW
+def test_a_slow_reader_slows_the_asking_and_loses_nothing(window: int) -> None:
+    num_rows = 2 * window
     run = run_of(recipe_of(num_rows))
 
     async def read_slowly() -> tuple[int, int]:
@@ -95,7 +101,7 @@ def test_a_slow_reader_slows_the_asking_and_loses_nothing() -> None:
             return asked_meanwhile, seen
 
     asked_meanwhile, seen = asyncio.run(read_slowly())
-    assert asked_meanwhile <= SMALLEST_WINDOW + 16 + 128
+    assert asked_meanwhile <= window + 16 + 128
     assert seen == num_rows
 
 

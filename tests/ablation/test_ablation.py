@@ -32,7 +32,7 @@ def test_rows_with_wrong_labels_cost_what_they_cost() -> None:
         {"all of it": rows(120), "without validation": rows(120, wrong=0.45, seed=1)},
         rows(150, seed=2),
         label="topic",
-        num_trainings=8,
+        num_trainings=5,
     )
     whole, without = found.variants
     assert whole.score is not None

@@ -53,7 +53,7 @@ def num_sent_again(killed: Ended, refused: set[str], later: list[Ended]) -> int:
 @pytest.mark.parametrize(
     ("num_kills", "num_rows"),
     [
-        pytest.param(25, 3000),
+        pytest.param(15, 2000),
         pytest.param(200, 20_000, marks=[pytest.mark.torture, pytest.mark.timeout(900)]),
     ],
 )
