@@ -14,6 +14,7 @@ import pytest
 from weave_async.metrics.ledger import RunMetrics
 from weave_async.metrics.live import (
     CHUNK,
+    LEAST_ROWS,
     MOST_ROWS,
     MOST_WAITING,
     Measuring,
@@ -116,20 +117,20 @@ def test_which_rows_of_a_large_run_are_measured_depends_on_the_rows_alone(
         diversity, bias = Ordinals(), Ordinals()
 
         async def measure() -> dict[str, Any]:
-            measuring = measuring_with(diversity, bias, most_expected=4 * MOST_ROWS)
+            measuring = measuring_with(diversity, bias, most_expected=2 * MOST_ROWS)
             for start in range(0, len(of), batch):
                 await measuring.count(of[start : start + batch])
             return await measuring.figures()
 
         figures = asyncio.run(measure())
-        assert figures["diversity"]["share_of_rows"] == 0.25
+        assert figures["diversity"]["share_of_rows"] == len(diversity.seen) / len(of)
         assert bias.seen == diversity.seen
         return diversity.seen
 
     chosen = measured(64, samples)
     assert chosen == measured(1000, samples)
-    assert measured(64, samples[1000:]) == [n for n in chosen if n >= 1000]
-    assert 600 < len(chosen) < 900
+    assert measured(64, samples[500:]) == [n for n in chosen if n >= 500]
+    assert 1350 < len(chosen) < 1650
 
 
 @pytest.mark.parametrize(
@@ -189,3 +190,24 @@ def test_nothing_is_loaded_before_there_is_something_to_measure() -> None:
         await measuring.close()
 
     asyncio.run(measure())
+
+
+@pytest.mark.parametrize("batch", [1, 7, 500])
+def test_of_few_rows_where_many_were_expected_more_than_a_share_is_measured(
+    samples: list[Sample], batch: int
+) -> None:
+    async def measure(num: int) -> tuple[list[int], float]:
+        diversity = Ordinals()
+        measuring = measuring_with(diversity, most_expected=100 * MOST_ROWS)
+        for start in range(0, num, batch):
+            await measuring.count(samples[start : min(start + batch, num)])
+        told = await measuring.figures()
+        return diversity.seen, told["diversity"]["share_of_rows"]
+
+    seen, share = asyncio.run(measure(600))
+    assert (sorted(seen), share) == (list(range(600)), 1.0)
+    seen, share = asyncio.run(measure(3000))
+    assert len(set(seen)) == len(seen) == LEAST_ROWS
+    assert share == pytest.approx(1 / 3)
+    again, _ = asyncio.run(measure(3000))
+    assert seen == again

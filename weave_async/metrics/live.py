@@ -6,12 +6,14 @@ an interruption the figures are those of a run without one.
 
 A run that may write more than ``MOST_ROWS`` rows is measured in a share of them, chosen by a hash
 of each row's id, so that about as many are looked at. So measuring costs a run a second or two of
-processor time, whatever its size.
+processor time, whatever its size. Where most of those that might have been written are rejected,
+that share is of few rows: then those whose hashes come next are added, up to ``LEAST_ROWS``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 import math
 import time
@@ -31,6 +33,8 @@ MOST_ROWS = 4000
 model, a fifth of the processor time (``benchmarks/engine.py``), and less of any other. Intervals of
 shares are within 1.6 points.
 """
+LEAST_ROWS = 1000
+"""So many are kept aside, in case that the share is of fewer."""
 MOST_WAITING = 2048
 """Samples in line, before the run waits for the thread."""
 CHUNK = 32
@@ -75,6 +79,8 @@ class Measuring:
         self._ledger = ledger
         self._meters: tuple[LiveMeter, Meter] | None = None
         self._waiting: list[Sample] = []
+        self._spare: list[tuple[float, int, Sample]] = []  # a heap, the highest hash at its top
+        self._num_seen = self._num_taken = 0
         self._counting: asyncio.Task[None] | None = None
         self._next_look_s = 0.0
         self.broken_by: str | None = None
@@ -86,7 +92,8 @@ class Measuring:
         """Take samples that were just written. Waits where the thread is far behind."""
         if self.broken_by is not None:
             return
-        self._waiting += filter(self._is_in_share, samples)
+        for sample in samples:
+            self._take(sample)
         if self._counting is not None and not self._counting.done():
             if len(self._waiting) < MOST_WAITING:
                 return
@@ -100,6 +107,7 @@ class Measuring:
         """``diversity`` and ``bias``, of all that was written; at the end of the run."""
         if self._counting is not None:
             await self._counting
+        self._take_spare()
         told = await self._guarded(self._figures, self._waiting)
         if told is None:
             told = {name: {"note": f"not measured: {self.broken_by}"} for name in SECTIONS}
@@ -107,7 +115,7 @@ class Measuring:
 
     async def close(self) -> None:
         """Wait for the thread; what it has not been given yet is let go."""
-        self._waiting = []
+        self._waiting, self._spare = [], []
         if self._counting is not None:
             await self._counting
 
@@ -124,7 +132,7 @@ class Measuring:
 
     def _break(self, error: Exception) -> None:
         self.broken_by = f"{type(error).__name__}: {error}"
-        self._waiting, self._ledger.diversity = [], {}
+        self._waiting, self._spare, self._ledger.diversity = [], [], {}
         logger.warning(
             "diversity and bias are not measured any more: %s. The dataset is not touched by that; "
             "`measure: off` leaves measuring out",
@@ -155,20 +163,35 @@ class Measuring:
         with self._ledger.stage_times.timed("measure:bias", 0):
             of_bias = finite(bias.figures())
         told = {"diversity": of_diversity, "bias": of_bias}
-        return {name: {"share_of_rows": self.share, **figures} for name, figures in told.items()}
+        share = self._num_taken / self._num_seen if self._num_seen else self.share
+        return {name: {"share_of_rows": share, **figures} for name, figures in told.items()}
 
     def _both(self) -> tuple[LiveMeter, Meter]:
         if self._meters is None:
             self._meters = self._new_meters()
         return self._meters
 
-    def _is_in_share(self, sample: Sample) -> bool:
-        if self.share == 1:
-            return True
-        prompt = sample.prompt
-        purpose = f"measure:{sample.copy}"
-        drawn = fraction_for(self._seed, prompt.prompt_id, prompt.sample_index, purpose)
-        return drawn < self.share
+    def _take(self, sample: Sample) -> None:
+        self._num_seen += 1
+        if self.share < 1:
+            prompt = sample.prompt
+            purpose = f"measure:{sample.copy}"
+            drawn = fraction_for(self._seed, prompt.prompt_id, prompt.sample_index, purpose)
+            if drawn >= self.share:
+                heapq.heappush(self._spare, (-drawn, self._num_seen, sample))
+                if len(self._spare) > LEAST_ROWS:
+                    heapq.heappop(self._spare)
+                return
+        self._num_taken += 1
+        self._waiting.append(sample)
+
+    def _take_spare(self) -> None:
+        """Those of the lowest hashes, in the order in which they came."""
+        num_missing = max(0, LEAST_ROWS - self._num_taken)
+        taken = heapq.nlargest(num_missing, self._spare)
+        self._waiting += [sample for _, _, sample in sorted(taken, key=lambda each: each[1])]
+        self._num_taken += len(taken)
+        self._spare = []
 
 
 def finite(figures: Any) -> Any:
