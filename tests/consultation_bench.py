@@ -13,14 +13,9 @@ from weave_async.dispatch import Dispatcher
 from weave_async.interfaces import Consult
 from weave_async.journal.journal import Journal
 from weave_async.metrics.ledger import RunMetrics
-from weave_async.parts import (
-    advisors_of,
-    consultation_journal_of,
-    consultations_of,
-    dispatchers_of,
-    endpoints_of,
-    providers_of,
-)
+from weave_async.parts.consulting import advisors_of, consultation_journal_of, consultations_of
+from weave_async.parts.endpoints import endpoints_of, providers_of
+from weave_async.parts.sending import dispatchers_of
 from weave_async.recipe import Recipe
 from weave_async.records import Consulted, Sample
 from weave_async.rundir import RunFolder

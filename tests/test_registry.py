@@ -14,7 +14,7 @@ import pytest
 from weave_async import registry
 from weave_async.errors import RecipeError
 from weave_async.noise.typos import TyposNoise
-from weave_async.parts import endpoint_of
+from weave_async.parts.endpoints import endpoint_of
 from weave_async.recipe import MixEntry
 from weave_async.settings import Settings
 from weave_async.sources.jsonl import JsonlSource

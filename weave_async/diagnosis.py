@@ -32,7 +32,7 @@ from weave_async.errors import (
 from weave_async.guard import is_listed
 from weave_async.interfaces import Provider
 from weave_async.log_redaction import SHORTEST_CHARS
-from weave_async.parts import prices_of, providers_of, sellers_of
+from weave_async.parts.endpoints import prices_of, providers_of, sellers_of
 from weave_async.probing import TOKENS_PER_REQUEST, Probe
 from weave_async.records import Endpoint, EndpointFacts, RateLimits
 

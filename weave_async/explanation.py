@@ -15,7 +15,7 @@ import orjson
 from weave_async.errors import InputError, RecipeError, UsageError
 from weave_async.journal import entries
 from weave_async.journal.segments import Segment, list_segments, not_ours
-from weave_async.parts import selectors_of, stage_spec_of
+from weave_async.parts.staging import selectors_of, stage_spec_of
 from weave_async.recipe import Recipe
 from weave_async.rundir import OUTPUTS, RunFolder
 from weave_async.stages.building import stages_of

@@ -15,13 +15,9 @@ from weave_async.batch.requests import custom_id_of
 from weave_async.errors import InputError, RecipeError, UsageError
 from weave_async.interfaces import BatchApi
 from weave_async.noise.edits import undone
-from weave_async.parts import (
-    decisions_of,
-    endpoints_asked,
-    examples_source_of,
-    num_samples_asked,
-    source_of,
-)
+from weave_async.parts.endpoints import endpoints_asked
+from weave_async.parts.reading import examples_source_of, num_samples_asked, source_of
+from weave_async.parts.steering import decisions_of
 from weave_async.plan import Plan
 from weave_async.recipe import Recipe
 from weave_async.records import Endpoint, Sample, TextChange

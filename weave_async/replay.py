@@ -20,20 +20,12 @@ from weave_async.interfaces import Consult
 from weave_async.journal.journal import Journal
 from weave_async.metrics.ledger import RunMetrics
 from weave_async.metrics.stage_times import StageTimes
-from weave_async.parts import (
-    advisors_of,
-    columns_read_by,
-    consulted_by,
-    decisions_of,
-    endpoints_asked,
-    examples_source_of,
-    num_samples_asked,
-    repair_of,
-    selectors_of,
-    source_of,
-    stage_spec_of,
-    workers_of,
-)
+from weave_async.parts.consulting import advisors_of, consulted_by
+from weave_async.parts.endpoints import endpoints_asked
+from weave_async.parts.reading import examples_source_of, num_samples_asked, source_of
+from weave_async.parts.sending import repair_of
+from weave_async.parts.staging import columns_read_by, selectors_of, stage_spec_of, workers_of
+from weave_async.parts.steering import decisions_of
 from weave_async.plan import Plan
 from weave_async.recipe import Recipe
 from weave_async.records import Consulted, Message, Response, Sample

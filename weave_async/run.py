@@ -26,33 +26,30 @@ from weave_async.metrics.headlines import cautions_of, figure_of, headlines_of
 from weave_async.metrics.ledger import RunMetrics
 from weave_async.metrics.live import Measuring
 from weave_async.metrics.rule_watch import RuleWatch
-from weave_async.parts import (
+from weave_async.parts.consulting import (
     advisors_of,
-    asker_of,
-    batching_of,
-    columns_read_by,
     consultation_journal_of,
     consultations_of,
     consulted_by,
-    controller_of,
-    decisions_of,
+)
+from weave_async.parts.endpoints import (
     described_sellers,
-    dispatchers_of,
     endpoints_of,
-    examples_source_of,
-    measuring_of,
     prices_of,
     providers_of,
-    refuse_own_source,
-    repair_of,
-    selectors_of,
     sellers_of,
-    sinks_of,
-    source_of,
-    stage_spec_of,
     usual_concurrency,
+)
+from weave_async.parts.reading import examples_source_of, refuse_own_source, source_of
+from weave_async.parts.sending import asker_of, batching_of, dispatchers_of, repair_of
+from weave_async.parts.staging import (
+    columns_read_by,
+    selectors_of,
+    sinks_of,
+    stage_spec_of,
     workers_of,
 )
+from weave_async.parts.steering import controller_of, decisions_of, measuring_of
 from weave_async.plan import Plan
 from weave_async.recipe import Recipe
 from weave_async.records import Endpoint, Sample

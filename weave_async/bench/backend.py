@@ -20,7 +20,7 @@ from weave_async.errors import ProviderError, WeaveError
 from weave_async.estimate import TokenEstimate
 from weave_async.flow.bucket import Bucket
 from weave_async.interfaces import Provider
-from weave_async.parts import endpoint_of, prices_of, providers_of, sellers_of
+from weave_async.parts.endpoints import endpoint_of, prices_of, providers_of, sellers_of
 from weave_async.pricing import Price
 from weave_async.recipe import MixEntry
 from weave_async.records import Endpoint, Request

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Protocol
 
 from weave_async.errors import InputError
-from weave_async.parts import examples_source_of, source_of
+from weave_async.parts.reading import examples_source_of, source_of
 from weave_async.plan import Plan
 from weave_async.recipe import Recipe
 from weave_async.records import Endpoint, Message, Request, SamplingParams

@@ -95,7 +95,8 @@ def _endpoints(
     """Each endpoint and model once; or what is wrong with one that cannot be told in full."""
     from weave_async.diagnosis import NO_MODEL
     from weave_async.errors import WeaveError
-    from weave_async.parts import endpoint_of, model_of_source
+    from weave_async.parts.endpoints import endpoint_of
+    from weave_async.parts.reading import model_of_source
     from weave_async.recipe import MixEntry, Recipe
     from weave_async.settings import Settings
 

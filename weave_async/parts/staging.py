@@ -1,0 +1,96 @@
+"""What judges and writes: stages with their workers, selectors, sinks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from weave_async import registry
+from weave_async.errors import RecipeError
+from weave_async.interfaces import Sink
+from weave_async.recipe import Part, Recipe
+from weave_async.stages import building
+from weave_async.stages.building import AnyStage, PartSpec, StageSpec, cost_of
+from weave_async.stages.selecting import SelectingStage
+from weave_async.workers.pool import WorkerPool
+
+MOST_WORKERS = 8
+"""Unless a recipe says otherwise: each holds its parts, and maybe their models, in memory."""
+
+
+def stage_spec_of(recipe: Recipe, *, explains_all: bool = False) -> StageSpec:
+    """What noise and validation are built from, here and in the workers."""
+    return StageSpec(
+        seed=recipe.seed,
+        noise=_specs(recipe, "noise", recipe.noise),
+        validation=_specs(recipe, "validator", recipe.validation),
+        schema=recipe.answer_schema,
+        explains_all=explains_all,
+    )
+
+
+def workers_of(recipe: Recipe, spec: StageSpec, stages: Sequence[AnyStage]) -> WorkerPool | None:
+    """Where what the event loop would suffer from runs; ``None`` if there can be no such thing.
+
+    Where all stages are light, only long samples come here: the workers start with the first one.
+    """
+    if not (spec.noise or spec.validation or spec.schema):
+        return None
+    limits = recipe.stages
+    return WorkerPool(
+        building.BUILD,
+        spec.as_dict(),
+        num_workers=limits.workers or min(MOST_WORKERS, max(1, len(os.sched_getaffinity(0)) - 1)),
+        deadline_s=limits.deadline,
+        memory_bytes=limits.memory_mb << 20,
+        starts_late=all(cost_of(stage) != building.IN_WORKERS for stage in stages),
+    )
+
+
+def selectors_of(recipe: Recipe) -> list[SelectingStage]:
+    stages = building.selectors_of(_specs(recipe, "selector", recipe.selection))
+    rules = [part.name for part in recipe.validation]
+    for stage in stages:
+        for name in getattr(stage.rule, "rules_read", ()):
+            if name.partition("#")[0] not in rules:
+                unknown = registry.unknown("rule", name, rules, where=" in 'validation'")
+                raise RecipeError(f"{stage.kind} '{stage.name}': {unknown}")
+    if recipe.accept is not None and any(stage.is_final for stage in stages):
+        raise RecipeError(
+            f"accept: {recipe.accept} ends the asking at so many written samples, and "
+            f"'{stages[-1].name}' writes none before it has seen all: give `candidates` instead"
+        )
+    return stages
+
+
+def _specs(recipe: Recipe, kind: str, parts: Sequence[Part]) -> list[PartSpec]:
+    return [
+        PartSpec(part.name, registry.located(kind, part.name, part.options, recipe.folder))
+        for part in parts
+    ]
+
+
+def columns_read_by(stages: Iterable[Any]) -> dict[str, list[str]]:
+    """The columns and attributes of prompts that stages need, by the name of the stage."""
+    needed = {}
+    for stage in stages:
+        part = getattr(stage, "rule", None)
+        names = [*getattr(part, "columns_read", ())]
+        if (options := getattr(stage, "options", None)) is not None:
+            names += options.protect_fields
+        if names:
+            needed[f"{stage.kind} '{stage.name}'"] = names
+    return needed
+
+
+def sinks_of(recipe: Recipe) -> list[Sink]:
+    """The writers of the dataset's formats."""
+    return [_new_sink(name) for name in recipe.output.to]
+
+
+def _new_sink(name: str) -> Sink:
+    sink: Sink = registry.build("sink", name, {})
+    if not isinstance(getattr(sink, "suffix", None), str) or not hasattr(sink, "encode"):
+        raise RecipeError(f"sink '{name}' needs a suffix and an encode: see interfaces.Sink")
+    return sink
