@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from weave_async.errors import InputError
+from weave_async.foreign_rows import SUFFIXES, rows_in
 from weave_async.records import Message
 from weave_async.selection.compared import Compared, turns_of
 
@@ -46,15 +44,10 @@ def rows_of(file: Path, on: Compared) -> Iterator[tuple[list[str], Place]]:
     turns count; of another the columns ``prompt`` and ``completion``, as far as they are compared;
     else ``text``, or the only text that there is.
     """
-    try:
-        for line, row in _READERS[file.suffix.lower()](file):
-            sample_id = row.get("sample_id") if isinstance(row, Mapping) else None
-            turns = _turns_in(row, on, f"{file}:{line}")
-            yield turns, Place(file, line, sample_id if isinstance(sample_id, str) else None)
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file} is not UTF-8 text: {error.reason}") from error
+    for line, row in rows_in(file):
+        sample_id = row.get("sample_id") if isinstance(row, Mapping) else None
+        turns = _turns_in(row, on, f"{file}:{line}")
+        yield turns, Place(file, line, sample_id if isinstance(sample_id, str) else None)
 
 
 def _file_of(path: Path) -> Path:
@@ -67,46 +60,10 @@ def _file_of(path: Path) -> Path:
         return rows
     if not path.is_file():
         raise ValueError(f"against: there is no {path}: name a run folder or a file of rows")
-    if path.suffix.lower() not in _READERS:
-        known = ", ".join(sorted(_READERS))
+    if path.suffix.lower() not in SUFFIXES:
+        known = ", ".join(sorted(SUFFIXES))
         raise ValueError(f"against: {path} is no file of rows: they end with one of {known}")
     return path
-
-
-def _jsonl(path: Path) -> Iterator[tuple[int, Any]]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-            if not line.strip():
-                continue
-            try:
-                yield number, orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                raise InputError(f"{path}:{number}: not JSON: {error.msg}") from error
-
-
-def _csv(path: Path) -> Iterator[tuple[int, Any]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file, strict=True)
-        line = 2  # where the row begins: it may have several lines
-        try:
-            for row in rows:
-                if None in row:
-                    raise InputError(f"{path}:{line}: more cells than the header has")
-                yield line, row
-                line = rows.line_num + 1
-        except csv.Error as error:
-            raise InputError(f"{path}:{line}: not CSV: {error}") from error
-
-
-def _text(path: Path) -> Iterator[tuple[int, Any]]:
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield number, line
-
-
-_READERS = {".jsonl": _jsonl, ".ndjson": _jsonl, ".csv": _csv, ".txt": _text}
 
 
 def _turns_in(row: Any, on: Compared, where: str) -> list[str]:
