@@ -1,17 +1,16 @@
 """Runs the benchmarks one after the other, and writes what they print with the machine above it.
 
-    python benchmarks                    the default ones, into benchmarks/RESULTS.md: about half an hour
-    python benchmarks --quick            all of them with tiny numbers: that they run, no figures
-    python benchmarks --only sse limiter --output out/results.md
+    python benchmarks                       into benchmarks/RESULTS.md, in about half an hour
+    python benchmarks --quick               with tiny numbers, in a minute: that they run
+    python benchmarks --only sse limiter    these alone; --only controller: one of the long ones
 
-Each is a process of its own. One that fails is said to have, with its last words, and the others go
-on; the exit code is 1 then. A ``.json`` beside the output is not needed: most print JSON themselves.
+Each is a process of its own. Of one that fails the page has the last words, and the others go on;
+the exit code is 1 then.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
 import os
 import shlex
 import signal
@@ -23,111 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from about_machine import about_machine
+from questions import BENCHMARKS, HERE, Benchmark
 
-HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
 LONGEST_S = 3600.0
 LAST_LINES = 15
-
-
-@dataclass(frozen=True, slots=True)
-class Benchmark:
-    """A program and its words. ``takes`` is the time of the whole one on two cores, as people say
-    it; ``is_long`` is run only when named, or quickly. No ``quick`` words: it has no quick mode.
-    """
-
-    name: str
-    words: str
-    quick: str | None
-    takes: str
-    is_long: bool = False
-
-    @property
-    def program(self) -> Path:
-        return HERE / self.words.split()[0]
-
-    def command(self, *, quick: bool) -> list[str]:
-        words = self.quick if quick and self.quick is not None else self.words
-        return shlex.split(words)
-
-    @property
-    def question(self) -> str:
-        return (ast.get_docstring(ast.parse(self.program.read_text())) or "").partition("\n")[0]
-
-
-BENCHMARKS = (
-    Benchmark("simulated", "simulated.py", "simulated.py --samples 300 --repeats 1", "1 min"),
-    Benchmark(
-        "engine",
-        "engine.py",
-        "engine.py --rows 500 --repeats 1 --seconds 0.3 --in-flight 16",
-        "5 min",
-    ),
-    Benchmark(
-        "engine-latency",
-        "engine.py --latency-ms 500 --in-flight 2000 --stacks ''",
-        "engine.py --latency-ms 50 --in-flight 64 --rows 500 --repeats 1 --stacks ''",
-        "2 min",
-    ),
-    Benchmark("sse", "sse.py", "sse.py --chunks 500 --repeats 1", "1 min"),
-    Benchmark("limiter", "limiter.py", "limiter.py --requests 500 --repeats 1 --minutes 3", "15 s"),
-    Benchmark(
-        "backends",
-        "backends.py",
-        "backends.py --repeats 1 --seconds 1.5 --streams 16",
-        "2 min",
-    ),
-    Benchmark(
-        "stages-validation",
-        "stages.py validation",
-        "stages.py validation --num-texts 20 --repeats 1",
-        "1 min",
-    ),
-    Benchmark(
-        "stages-noise",
-        "stages.py noise",
-        "stages.py noise --num-texts 50 --repeats 1 --noise typos casing",
-        "3 min",
-    ),
-    Benchmark(
-        "selection",
-        "selection.py --memory-rows 1000000",
-        "selection.py --num-rows 200 --num-pairs 50 --repeats 1",
-        "10 min",
-    ),
-    Benchmark(
-        "choosing",
-        "choosing.py noise_texts.txt -k 10",
-        "choosing.py noise_texts.txt -k 10",
-        "1 min",
-    ),
-    Benchmark(
-        "controller",
-        "controller.py",
-        "controller.py --seeds 2 --tokens 12000 --round 40 --repeats 1 --rows 100 "
-        "--latency-ms 5 --in-flight 16",
-        "15 min",
-        is_long=True,
-    ),
-    Benchmark(
-        "local-server",
-        "local_server.py",
-        "local_server.py --quick",
-        "1 h",
-        is_long=True,
-    ),
-    Benchmark("diversity", "diversity.py", None, "1 h", is_long=True),
-    Benchmark("downstream", "downstream.py --draws 3", None, "2 h", is_long=True),
-)
-PARTS = frozenset(
-    {
-        *("about_machine", "command_line", "cpu_sampler", "downstream_data", "downstream_parts"),
-        *("exact_timing", "loopback_server", "processes", "scenarios", "selection_tools", "stacks"),
-        *("stages_datatrove", "stages_noise", "stages_noise_peers", "stages_validation", "tables"),
-        *("throughput", "uneven_endpoint"),
-    }
-)
-"""Modules that answer no question by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +43,7 @@ class Outcome:
 
 def main() -> None:
     given = parse_arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     chosen = [each for each in BENCHMARKS if is_chosen(each, given)]
     given.output.parent.mkdir(parents=True, exist_ok=True)
     outcomes: list[Outcome] = []
@@ -173,6 +73,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help=f"[{RESULTS.name}, or out/ if quick]")
     parser.add_argument("--longest-s", type=float, default=LONGEST_S, help="of each [3600]")
     given = parser.parse_args()
+    if given.quick and given.only:
+        for each in BENCHMARKS:
+            if each.name in given.only and each.quick is None:
+                parser.error(f"{each.name} cannot be had quickly")
     if given.output is None:
         quick = HERE.parent / "out" / "benchmarks-quick.md"
         given.output = quick if given.quick else RESULTS
@@ -225,12 +129,11 @@ def environment() -> dict[str, str]:
 
 
 def page(heading: str, outcomes: Iterable[Outcome], given: argparse.Namespace) -> str:
-    words = [word for word in sys.argv[1:] if word]
     lines = [
         "# Results",
         "",
-        f"Written by `{shlex.join(['python', 'benchmarks', *words])}`. What is asked, under which "
-        "conditions, and how to read the tables: [README](README.md).",
+        f"Written by `{shlex.join(['python', 'benchmarks', *sys.argv[1:]])}`. What is "
+        "asked, under which conditions, and how to read the tables: [README](README.md).",
         "",
         heading,
     ]
@@ -246,8 +149,10 @@ def section(outcome: Outcome) -> Iterator[str]:
     yield ""
     yield outcome.benchmark.question
     yield ""
-    yield f"`python benchmarks/{shlex.join(outcome.command)}`: {outcome.took_s:.0f} s, load at the "
-    yield f"beginning {outcome.load:.1f}"
+    yield (
+        f"`python benchmarks/{shlex.join(outcome.command)}`: {outcome.took_s:.0f} s, "
+        f"load {outcome.load:.1f} at the beginning"
+    )
     if outcome.problem:
         reason, _, told = outcome.problem.partition("\n")
         yield ""
@@ -261,7 +166,8 @@ def section(outcome: Outcome) -> Iterator[str]:
 def fenced(text: str) -> Iterator[str]:
     yield ""
     yield "```text"
-    yield from (line.rstrip() for line in text.strip("\n").splitlines())
+    for line in text.strip("\n").splitlines():
+        yield line.rstrip().replace(f"{HERE.parent}/", "")  # of no use elsewhere
     yield "```"
 
 

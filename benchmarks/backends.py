@@ -11,10 +11,9 @@ how many streamed requests per second the client can read; `server core` says ho
 was meanwhile, and near 1 that it was the slower one.
 
 The command line is started as users start it, on one core, the server on another (Linux only).
-Figures are medians over the repeats, a fresh server for each, [least–most]. Of other tools, which
-run with their own options (``--peer``, in turns with ours), only what the server and the kernel saw
-is compared (the log for as long as {seconds}, up to their last request); what they say themselves is
-printed below, of the last turn.
+Figures are medians over the repeats, a fresh server for each, [least–most]. Other tools
+(``--peer``) run in turns with ours: compared is what the server and the kernel saw of them, in the
+{seconds} up to their last request; what they say themselves is printed below, of the last turn.
 """
 
 from __future__ import annotations
