@@ -182,8 +182,6 @@ def turn_of(name: str, given: argparse.Namespace, server: ExactServer, folder: P
     remarks = [*step["remarks"]]
     if step["failed"]:
         remarks.append(f"{step['failed']} requests failed")
-    if step["is_client_bound"]:
-        remarks.append("it takes itself for the bottleneck")
     duration_s = step["duration_s"]
     return _turn(said_by(step), log, finished, server_cpu_s, duration_s, remarks=remarks)
 
