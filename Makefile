@@ -4,7 +4,7 @@
 # make peers  the tests against real servers of other makes
 # make check  format, lint, types, import order
 # make fmt    format the code
-# make bench  the benchmarks, half an hour, into benchmarks/RESULTS.md; BENCH_OPTIONS=--quick tries them
+# make bench  the benchmarks that take minutes, into benchmarks/RESULTS.md (BENCH_OPTIONS=--quick: a try)
 # make docs   write the generated pages of docs/ again
 
 PYTHON ?= python3

@@ -1,7 +1,7 @@
 """Runs the benchmarks one after the other, and writes what they print with the machine above it.
 
-    python benchmarks                       into benchmarks/RESULTS.md, in about half an hour
-    python benchmarks --quick               with tiny numbers, in a minute: that they run
+    python benchmarks                       those that take minutes, into benchmarks/RESULTS.md
+    python benchmarks --quick               with tiny numbers, in a minute or two: that they run
     python benchmarks --only sse limiter    these alone; --only controller: one of the long ones
 
 Each is a process of its own. Of one that fails the page has the last words, and the others go on;

@@ -1,4 +1,4 @@
-"""The benchmark of the benchmark command, with tiny numbers: that shown and logged are of one run."""
+"""The benchmark of ``weave-async bench``, with tiny numbers: shown beside logged, of one run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_what_is_shown_stands_beside_what_the_server_logged(tmp_path: Path) -> N
     peer.write_text(ASK)
     told: dict[str, Any] = json.loads(
         benchmark(
-            *(*ONCE, "--seconds", "1.5", "--streams", "16", "--json"),
+            *(*ONCE, "--seconds", "1", "--streams", "16", "--json"),
             *("--peer", f"plain={sys.executable} {peer} {{url}} {{seconds}}"),
             *("--peer", "broken=/nonexistent/tool {url}"),
         ).stdout
@@ -47,12 +47,12 @@ def test_what_is_shown_stands_beside_what_the_server_logged(tmp_path: Path) -> N
     ours = exact["tools"]["weave-async bench"]
     assert ours["logged"]["e2e_s.p50"]["median"] == pytest.approx(0.73, rel=0.05)
     assert ours["said"]["e2e_s.p50"]["median"] >= ours["logged"]["e2e_s.p50"]["median"]
-    assert ours["logged"]["requests_per_s"]["median"] == pytest.approx(16 / 0.73, rel=0.2)
-    assert ours["said"]["requests_per_s"]["median"] == pytest.approx(16 / 0.73, rel=0.2)
+    assert ours["logged"]["requests_per_s"]["median"] == pytest.approx(16 / 0.73, rel=0.3)
+    assert ours["said"]["requests_per_s"]["median"] == pytest.approx(16 / 0.73, rel=0.3)
     assert 16 <= ours["took"]["connections"]["median"] <= 16 + 7
     assert ours["took"]["first_request_s"]["median"] > 0
     plain = exact["tools"]["plain"]
-    assert plain["took"]["requests_per_s"]["median"] == pytest.approx(1 / 0.73, rel=0.2)
+    assert plain["took"]["requests_per_s"]["median"] == pytest.approx(1 / 0.73, rel=0.3)
     assert plain["said"]["requests_per_s"] is None
     assert plain["stdout"] == "I was quick\n"
     assert "No such file" in exact["left_out"]["broken"]

@@ -1,4 +1,4 @@
-"""The benchmark of limiters, with tiny numbers: that it tells who keeps to a limit and who does not."""
+"""The benchmark of limiters, with tiny numbers: it tells who keeps to a limit and who does not."""
 
 from __future__ import annotations
 
