@@ -4,8 +4,7 @@
 # make peers  the tests against real servers of other makes
 # make check  format, lint, types, import order
 # make fmt    format the code
-# make bench  rows per second and their cost, simulated and over loopback; chunks of a stream, rules,
-#             near-duplicates
+# make bench  the benchmarks that take minutes, into benchmarks/RESULTS.md (BENCH_OPTIONS=--quick: a try)
 # make docs   write the generated pages of docs/ again
 
 PYTHON ?= python3
@@ -63,12 +62,7 @@ $(BENCH_READY): $(READY)
 	@touch $@
 
 bench: $(BENCH_READY)
-	@$(BIN)/python benchmarks/simulated.py
-	@$(BIN)/python benchmarks/engine.py
-	@$(BIN)/python benchmarks/sse.py
-	@$(BIN)/python benchmarks/stages.py validation
-	@$(BIN)/python benchmarks/stages.py noise
-	@$(BIN)/python benchmarks/selection.py --memory-rows 1000000
+	@$(BIN)/python benchmarks $(BENCH_OPTIONS)
 
 docs: $(READY)
 	@$(BIN)/python -m typer weave_async.cli.main utils docs --name weave-async --output docs/cli.md

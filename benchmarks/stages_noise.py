@@ -33,7 +33,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tables import shown, spread, table
+from tables import NOTHING, shown, spread, table
 from weave_async import registry
 from weave_async.errors import RecipeError
 from weave_async.noise.edits import Passage, applied
@@ -248,7 +248,9 @@ def as_table(rows: Sequence[dict[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    return table(("noise", "locked/s", "alone/s", f"× {first}", "changed", "broken"), lines)
+    return table(
+        ("noise", "locked/s", "alone/s", f"× {first or NOTHING}", "changed", "broken"), lines
+    )
 
 
 def percent(share: float | None) -> str:

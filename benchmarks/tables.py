@@ -31,13 +31,13 @@ class Latencies:
         """``e2e_s`` in the order of the answers, of which the first two per connection settle."""
         settled_s = e2e_s[2 * in_flight :]
         return cls(
-            p50_s=_percentile(e2e_s, 50),
-            p99_s=_percentile(e2e_s, 99),
-            settled_p99_s=_percentile(settled_s, 99) if settled_s else None,
+            p50_s=percentile(e2e_s, 50),
+            p99_s=percentile(e2e_s, 99),
+            settled_p99_s=percentile(settled_s, 99) if settled_s else None,
         )
 
 
-def _percentile(values: Sequence[float], percentile: int) -> float:
+def percentile(values: Sequence[float], percentile: int) -> float:
     return quantiles([*values, values[0]], n=100, method="inclusive")[percentile - 1]
 
 
