@@ -130,3 +130,8 @@ def test_a_run_that_has_nothing_to_read_is_told_so(first: str, remove: str, why:
 def test_a_folder_without_a_run_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no run"):
         list(RunSource(tmp_path).rows())
+
+
+def test_a_run_that_was_not_made_yet_is_told_so(first: str) -> None:
+    with pytest.raises(InputError, match="there is no .*later: a source is a file of rows, or the"):
+        made("later", "second", template="{{ prompt }}")

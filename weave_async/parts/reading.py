@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 from weave_async import registry
-from weave_async.errors import RecipeError, WeaveError
+from weave_async.errors import InputError, RecipeError, WeaveError
 from weave_async.interfaces import Source
 from weave_async.recipe import Recipe
 from weave_async.rundir import OUTPUTS, RunFolder
@@ -84,6 +84,10 @@ def _format_of(path: Path) -> str:
     """By its name; a batch file is JSON Lines by name, and told by its first line."""
     if path.is_dir():
         return "run"
+    if not path.suffix and not path.exists():
+        raise InputError(
+            f"there is no {path}: a source is a file of rows, or the folder of a run that has ended"
+        )
     by_name = format_of(path)
     if by_name != "jsonl" or not path.is_file():
         return by_name
