@@ -133,5 +133,5 @@ def test_a_folder_without_a_run_is_told_so(tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_not_made_yet_is_told_so(first: str) -> None:
-    with pytest.raises(InputError, match="there is no .*later: a source is a file of rows, or the"):
+    with pytest.raises(InputError, match=r"there is no .*later: a source is a file of rows, or"):
         made("later", "second", template="{{ prompt }}")
