@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import pytest
 
 from weave_async.bench.attempt import Attempt
-from weave_async.bench.intervals import fewest_for, percentile, wilson
+from weave_async.bench.intervals import fewest_for, percentile
 from weave_async.bench.load import Load, Window
 from weave_async.bench.metrics import StepFigures, figures_of, goodput_per_s
+from weave_async.metrics.wilson import wilson
 
 
 def attempt(

@@ -16,7 +16,7 @@ from weave_async.bench.client import ClientWatch
 from weave_async.bench.load import Duration, Load, Window, apply
 from weave_async.bench.metrics import StepFigures, figures_of
 from weave_async.bench.workload import Workload
-from weave_async.errors import ProviderError, WeaveError
+from weave_async.errors import ProviderError, RateLimitError, WeaveError
 from weave_async.estimate import TokenEstimate
 from weave_async.flow.bucket import Bucket
 from weave_async.interfaces import Provider
@@ -145,9 +145,11 @@ class Backend:
         return ConnectTime(median(connects), median(handshakes) if has_tls else None)
 
     async def require_answer(self) -> None:
-        """Raises ``ProviderError`` where a first request is not answered at all."""
+        """Raises ``ProviderError`` where a first request is not answered at all; that it comes too
+        soon is an answer.
+        """
         attempt = await self.ask(0)
-        if not attempt.is_good:
+        if not attempt.is_good and attempt.error != RateLimitError.__name__:
             raise ProviderError(f"{attempt.error}: {attempt.message}")
 
 

@@ -1,4 +1,4 @@
-"""How sure a figure is: bootstrap intervals of percentiles, Wilson's of shares."""
+"""How sure a figure is: bootstrap intervals of percentiles."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Z_95 = 1.959964
-"""Of a normal distribution, 95 % lie within so many standard deviations."""
 NUM_RESAMPLES = 400
 MOST_RESAMPLED = 5000
 """Values of one resample; of more, the interval of so many is scaled by the root of the ratio."""
@@ -66,23 +64,3 @@ def fewest_for(percent: float) -> int:
 def _percentile(values: NDArray[np.float64], percent: float) -> float:
     """The nearest rank: a value that was measured, and no mean of two, one of which is infinite."""
     return float(values[min(len(values) - 1, int(percent / 100 * len(values)))])
-
-
-def mean(values: Sequence[float], *, seed: int = 0) -> Figure:
-    n = len(values)
-    if n < 2:
-        return Figure(values[0] if n else None, None, None, n)
-    array = np.asarray(values, float)
-    half = Z_95 * float(array.std(ddof=1)) / sqrt(n)
-    middle = float(array.mean())
-    return Figure(middle, middle - half, middle + half, n)
-
-
-def wilson(num: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share, ``num`` of ``n`` (Wilson, 1927)."""
-    if n == 0:
-        return 0.0, 1.0
-    share, z2 = num / n, Z_95 * Z_95
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z_95 * sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return max(0.0, middle - half), min(1.0, middle + half)

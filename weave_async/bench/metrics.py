@@ -14,8 +14,9 @@ from statistics import median
 from typing import Any
 
 from weave_async.bench.attempt import Attempt
-from weave_async.bench.intervals import Z_95, Figure, percentile
+from weave_async.bench.intervals import Figure, percentile
 from weave_async.bench.load import MOST_OUT, Load, Window
+from weave_async.metrics.wilson import Z_975
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0)
 DEFINITIONS = {
@@ -182,7 +183,7 @@ def _requests_per_s(window: Window) -> Figure:
         return Figure(None, None, None, 0)
     shares = [_share_within(window, each) for each in window.attempts if each.is_good]
     num = sum(shares)
-    half = Z_95 * math.sqrt(num) * _variation(window)
+    half = Z_975 * math.sqrt(num) * _variation(window)
     low, high = max(0.0, num - half), num + half
     n = sum(share > 0 for share in shares)
     return Figure(num / window.duration_s, low / window.duration_s, high / window.duration_s, n)

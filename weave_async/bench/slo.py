@@ -14,9 +14,9 @@ from math import ceil
 from typing import Literal
 
 from weave_async.bench.attempt import Attempt
-from weave_async.bench.intervals import Z_95, wilson
 from weave_async.bench.load import Window
 from weave_async.errors import UsageError
+from weave_async.metrics.wilson import Z_975, wilson
 
 Outcome = Literal["met", "missed", "unresolved"]
 
@@ -87,7 +87,7 @@ class Objective:
     @property
     def fewest_requests(self) -> int:
         """With which all terms can be told to be met, a few of them missing."""
-        return max(2 * ceil(Z_95**2 * term.share / (1 - term.share)) for term in self.terms)
+        return max(2 * ceil(Z_975**2 * term.share / (1 - term.share)) for term in self.terms)
 
     def outcome(self, window: Window) -> Outcome:
         outcomes = {term.outcome(window.measured) for term in self.terms}

@@ -28,13 +28,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weave_async.features.ngrams import mixed
+from weave_async.metrics.wilson import wilson
 
 MAX_GROUPS, MIN_GROUPS = 20, 10
 JACKKNIFE = "delete-a-group jackknife"
 WILSON = "Wilson score interval"
 TOO_FEW = f"no interval: fewer than {MIN_GROUPS} rows"
 _STEP = np.uint64(0x9E3779B97F4A7C15)
-_Z_975 = 1.95996
 # The 97.5 % quantiles of Student's t, from 9 degrees of freedom to 19.
 _T_975 = (2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093)
 
@@ -105,11 +105,8 @@ def share_estimate(count: int, total: int, *, num_words: int) -> Estimate:
     """How many of so many rows, with Wilson's score interval (1927). The jackknife would see no
     spread in the largest of many small shares.
     """
-    share, z2_n = count / total, _Z_975**2 / total
-    centre = (share + z2_n / 2) / (1 + z2_n)
-    margin = math.sqrt(z2_n * (share * (1 - share) + z2_n / 4)) / (1 + z2_n)
-    low, high = max(0.0, centre - margin), min(1.0, centre + margin)
-    return Estimate(share, low, high, total, num_words, WILSON)
+    low, high = wilson(count, total)
+    return Estimate(count / total, low, high, total, num_words, WILSON)
 
 
 def jackknifed(

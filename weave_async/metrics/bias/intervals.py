@@ -14,8 +14,8 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-_Z = 1.959963984540054
-"""The normal distribution's 97.5 % point."""
+from weave_async.metrics.wilson import Z_975, wilson
+
 NUM_RESAMPLES = 400
 """Enough for percentiles near 2.5 and 97.5 to be right in their first two digits."""
 _MAX_CELLS = 4_000_000
@@ -51,17 +51,9 @@ class Estimate:
 
 
 def share(num_hits: float, num_rows: int) -> Estimate:
-    """The share of rows that are hits, by Wilson's score interval (Wilson, 1927), which holds for
-    few rows and for shares near 0 and 1. Needs one row. A row may be a hit in part: that varies
-    less than a whole one, so that the interval is then rather too wide.
-    """
-    fraction, z2 = min(1.0, num_hits / num_rows), _Z * _Z
-    scale = 1 + z2 / num_rows
-    middle = (fraction + z2 / (2 * num_rows)) / scale
-    reach = _Z * sqrt(fraction * (1 - fraction) / num_rows + z2 / (4 * num_rows**2)) / scale
-    low = 0.0 if num_hits == 0 else max(0.0, middle - reach)
-    high = 1.0 if num_hits == num_rows else min(1.0, middle + reach)
-    return Estimate(fraction, low, high, num_rows)
+    """The share of rows that are hits, with Wilson's interval. Needs one row."""
+    low, high = wilson(num_hits, num_rows)
+    return Estimate(min(1.0, num_hits / num_rows), low, high, num_rows)
 
 
 def difference(one: Estimate, other: Estimate) -> Estimate:
@@ -105,7 +97,7 @@ class PerAccepted:
             self._squares - 2 * value * self._taken_by_accepted + value**2 * self.num_accepted
         )
         spare = max(1, self.num_rows - 1)
-        reach = _Z * sqrt(max(0.0, residuals) * self.num_rows / spare) / self.num_accepted
+        reach = Z_975 * sqrt(max(0.0, residuals) * self.num_rows / spare) / self.num_accepted
         return Estimate(value, max(0.0, value - reach), value + reach, self.num_rows)
 
 
@@ -162,7 +154,7 @@ def _student_over_normal(num_rows: int) -> float:
     """The factor of the two half-widths, by the expansion of Student's t at the normal's point
     (Fisher and Cornish, 1960); right to 1 % from 5 rows on.
     """
-    spare, z = max(1, num_rows - 1), _Z
+    spare, z = max(1, num_rows - 1), Z_975
     t = (
         z
         + (z**3 + z) / (4 * spare)
