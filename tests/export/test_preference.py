@@ -10,17 +10,17 @@ import pytest
 from export.made_runs import changed, make_run, row
 from weave_async.errors import UsageError
 from weave_async.export.making import Export, Wanted
-from weave_async.export.preference import Pairing
+from weave_async.export.preference import Pairing, Pairs
+from weave_async.export.rows import RunRows
 
 
 def paired(
     folder: Path, rows: list[dict[str, Any]], pairing: Pairing
 ) -> tuple[list[tuple[str, str]], dict[str, int]]:
     """The ids of each pair, and the counts of what was left out."""
-    export = Export(make_run(folder, rows), Wanted("preference", pairing))
-    records = [record for _, record in export.records()]
-    pairs = [(record["chosen_id"], record["rejected_id"]) for record in records]
-    return pairs, dict(+export.left_out)
+    pairs = Pairs(RunRows(make_run(folder, rows)), pairing)
+    told = [(record["chosen_id"], record["rejected_id"]) for _, record in pairs.records()]
+    return told, dict(+pairs.unpaired)
 
 
 def rejected(sample_id: str, answer: str, **options: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any, Protocol
+from uuid import uuid4
 
 import orjson
 
@@ -71,7 +72,7 @@ class CsvWriter:
 
 
 class TextWriter:
-    """A row a line, its own line breaks as spaces: what `datasets` reads as ``text``."""
+    """A row a line, with one space for whatever space is in it, as `datasets` reads ``text``."""
 
     def __init__(self, file: IO[bytes], columns: Columns) -> None:
         self._file = file
@@ -112,13 +113,18 @@ def require_free(path: Path, *, force: bool) -> None:
         raise RunFolderError(f"{path} is there already: name another with -o, or pass --force")
 
 
+def part_of(path: Path) -> Path:
+    """A name beside it that nobody else writes to."""
+    return path.with_name(f"{path.name}.{uuid4().hex[:8]}.part")
+
+
 @contextmanager
 def whole_file(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
     """A file to write that appears under its name at the end, synced; not at all on an error."""
     require_free(path, force=force)
     if path.is_dir():
         raise RunFolderError(f"{path} is a folder: name a file with -o")
-    part = path.with_name(path.name + ".part")
+    part = part_of(path)
     with writing_errors(path):
         file = open_private(part)
         try:

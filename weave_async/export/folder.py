@@ -19,13 +19,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
-from uuid import uuid4
 
 import orjson
 
 from weave_async.errors import RunFolderError
 from weave_async.export.card import card
-from weave_async.export.files import RowWriter, require_free, writing_errors
+from weave_async.export.files import RowWriter, part_of, require_free, writing_errors
 from weave_async.export.making import Export, To
 from weave_async.rundir import open_private, sync_folder
 
@@ -87,7 +86,7 @@ def to_folder(export: Export, path: Path, to: To) -> None:
     if os.path.lexists(path) and not _is_export(path):
         raise RunFolderError(f"{path} is there and is no export of ours: name another with -o")
     make = export.writer_of(to)
-    part = path.with_name(f"{path.name}.{uuid4().hex[:8]}.part")
+    part = part_of(path)
     with writing_errors(path):
         try:
             (part / DATA).mkdir(parents=True, mode=0o700)

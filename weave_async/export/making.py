@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from weave_async.errors import RecipeError, UsageError
+from weave_async.errors import InputError, RecipeError, UsageError
 from weave_async.export.files import WRITERS, json_line, whole_file
 from weave_async.export.formats import FORMATS, PREFERENCE_COLUMNS, Column
 from weave_async.export.preference import UNDECIDED, Pairing, Pairs, Record
@@ -81,15 +81,25 @@ class Export:
         if seed is None:
             seed = int(self.rows.manifest.get("seed", 0))
         rejected = self.rows.rejected() if self.with_rejected else ()
-        rows = chain(self.rows.written(), rejected)
-        self.split = split(rows, fraction=self.wanted.validation, seed=seed)
+        self.split = split(
+            chain(self.rows.written(), rejected),
+            fraction=self.wanted.validation,
+            seed=seed,
+            written_of=Export(self.rows.folder.path, self.wanted)._prompt_ids,
+        )
+
+    def _prompt_ids(self) -> Iterator[str]:
+        return (prompt_id for prompt_id, _ in self._all_records())
 
     def records(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Each with the name of its split."""
+        """Each with the name of its split. Raises ``InputError`` where there is none."""
         for prompt_id, record in self._all_records():
             name = self.split.name_of(prompt_id) if self.split else "train"
             self.num_rows[name] += 1
             yield name, record
+        if not self.num_rows:
+            why = ", ".join(f"{count} {reason}" for reason, count in (+self.left_out).items())
+            raise InputError(f"nothing to write: {why or 'the run has written no rows'}")
 
     def _all_records(self) -> Iterator[Record]:
         if self.wanted.format == "preference":

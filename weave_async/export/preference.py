@@ -74,19 +74,8 @@ class Pairing:
             if row.model not in self.prefer:
                 return None, "of a model that --prefer does not name"
             return float(len(self.prefer) - list(self.prefer).index(row.model)), ""
-        return self._judged(row)
-
-    def _judged(self, row: ExportRow) -> tuple[float | None, str]:
-        evidence: Any = None
-        if row.rejection is not None and row.rejection["rule"] == self.judge:
-            evidence = row.rejection["evidence"]
-        for verdict in row.verdicts:
-            if verdict["rule"] == self.judge and evidence is None:
-                evidence = orjson.loads(verdict["evidence"])
-        score = evidence.get("score") if isinstance(evidence, dict) else None
-        if isinstance(score, bool) or not isinstance(score, int | float):
-            return None, f"without a score of the rule {self.judge}"
-        return float(score), ""
+        score = row.score_by(self.judge)
+        return score, "" if score is not None else f"without a score of the rule {self.judge}"
 
 
 @dataclass(slots=True)

@@ -48,6 +48,9 @@ class ExportRow:
         for text in (row["sample_id"], lineage["prompt_id"], lineage["model"]):
             if not isinstance(text, str):
                 raise TypeError(f"{text!r} is no name")
+        rejection = None
+        if "stage" in row:
+            rejection = {name: row[name] for name in ("stage", "rule", "reason", "evidence")}
         return cls(
             sample_id=row["sample_id"],
             prompt_id=lineage["prompt_id"],
@@ -56,7 +59,7 @@ class ExportRow:
             turns=turns,
             noise=lineage["noise"],
             verdicts=lineage["verdicts"],
-            rejection=row if "stage" in row else None,
+            rejection=rejection,
             place=place,
         )
 
@@ -76,6 +79,12 @@ class ExportRow:
         """The turns as they were before noise. One that a rule has mended since stays as it is:
         what noise had replaced in it is not known any more.
         """
+        try:
+            return self._undone()
+        except ROW_ERRORS as error:
+            raise not_ours(f"sample {self.sample_id}", error) from error
+
+    def _undone(self) -> list[Turn]:
         turns = list(self.turns)
         for edit in reversed(self.noise):
             if edit["changes"]:
@@ -84,6 +93,22 @@ class ExportRow:
                 content = undone(turn["content"], changes)
                 turns[edit["message_index"]] = {"role": turn["role"], "content": content}
         return turns
+
+    def score_by(self, rule: str) -> float | None:
+        """The score in a rule's evidence: in its verdict, or in its rejection."""
+        try:
+            evidence: Any = None
+            if self.rejection is not None and self.rejection["rule"] == rule:
+                evidence = self.rejection["evidence"]
+            for verdict in self.verdicts if evidence is None else ():
+                if verdict["rule"] == rule:
+                    evidence = orjson.loads(verdict["evidence"])
+            score = evidence["score"] if isinstance(evidence, dict) else None
+        except ROW_ERRORS:  # a rule of another kind
+            return None
+        if isinstance(score, bool) or not isinstance(score, int | float):
+            return None
+        return float(score)
 
 
 class RunRows:

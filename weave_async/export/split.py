@@ -8,7 +8,7 @@ prompt in an earlier run. Such a group is held out as a whole, or not at all.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -22,7 +22,7 @@ KEYS_PER_ROW = 3
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Which prompts are held out, by a digest of their ids."""
+    """Which prompts are held out, by a digest of their ids; among digests of other things."""
 
     held_out: frozenset[int]
     num_groups: int
@@ -31,26 +31,35 @@ class Split:
         return "validation" if prompt_key(prompt_id) in self.held_out else "train"
 
 
-def split(rows: Iterable[ExportRow], *, fraction: float, seed: int) -> Split:
-    """Hold out groups of rows, drawn by seed, until the next would make more than ``fraction``.
+def split(
+    rows: Iterable[ExportRow],
+    *,
+    fraction: float,
+    seed: int,
+    written_of: Callable[[], Iterable[str]],
+) -> Split:
+    """Hold out groups of rows, drawn by seed, as many as are together no more than ``fraction`` of
+    what will be written; one at least. ``written_of`` tells the prompts' ids of that.
 
-    Raises ``InputError`` where all rows are one group. Takes some hundred bytes a row.
+    Raises ``InputError`` where all is one group. Takes some hundred bytes a row.
     """
     keys = array("Q")
     for row in rows:
         keys.extend(keys_of(row))
     names, groups = _groups_of(keys)
-    sizes = np.bincount(groups[::KEYS_PER_ROW], minlength=len(names))
-    members = [int(group) for group in np.flatnonzero(sizes)]
-    if len(members) < 2:
+    written = array("Q", map(prompt_key, written_of()))
+    places = np.searchsorted(names, np.frombuffer(written, np.uint64))
+    sizes = np.bincount(groups[places], minlength=len(names))
+    members = np.flatnonzero(sizes).tolist()
+    if not members:
+        return Split(frozenset(), 0)
+    if len(members) == 1:
         raise InputError(
             "no validation rows can be held out: all rows come from one prompt, directly or by way "
             "of others; leave --validation"
         )
     chosen = _drawn({group: int(sizes[group]) for group in members}, names, fraction, seed)
-    is_held_out = np.isin(groups[::KEYS_PER_ROW], chosen)
-    prompts = np.frombuffer(keys, np.uint64)[::KEYS_PER_ROW][is_held_out]
-    return Split(frozenset(np.unique(prompts).tolist()), len(members))
+    return Split(frozenset(names[np.isin(groups, chosen)].tolist()), len(members))
 
 
 def keys_of(row: ExportRow) -> tuple[int, int, int]:
@@ -74,7 +83,7 @@ def _digest(kind: str, text: str) -> int:
 
 
 def _groups_of(keys: array[int]) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct keys in order, and for each of ``keys`` its group: the place of one of them."""
+    """The distinct keys in order, and for each the place of the one that its group is called by."""
     names, nodes = np.unique(np.frombuffer(keys, np.uint64), return_inverse=True)
     leaders = array("I", range(len(names)))
 
@@ -92,7 +101,7 @@ def _groups_of(keys: array[int]) -> tuple[np.ndarray, np.ndarray]:
             low, high = min(first, second), max(first, second)
             leaders[high], first = low, low
     settled = np.fromiter(map(leader_of, range(len(names))), np.int64, len(names))
-    return names, settled[nodes]
+    return names, settled
 
 
 def _drawn(sizes: Mapping[int, int], names: np.ndarray, fraction: float, seed: int) -> list[int]:
@@ -104,4 +113,4 @@ def _drawn(sizes: Mapping[int, int], names: np.ndarray, fraction: float, seed: i
         if taken + sizes[group] <= room:
             chosen.append(group)
             taken += sizes[group]
-    return chosen or [min(order, key=sizes.__getitem__)]
+    return chosen or sorted(order, key=sizes.__getitem__)[:1]
