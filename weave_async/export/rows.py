@@ -24,8 +24,8 @@ ROW_ERRORS = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 class ExportRow:
     """A row of ``samples`` or ``rejected``. ``turns`` are what a trainer sees, the completion last.
 
-    ``rejection`` is the stage, rule, reason and evidence of a rejected one. ``place`` is where its
-    line begins in the file, in bytes.
+    ``rejection`` is the stage, rule, reason and evidence of a rejected one. Its line
+    begins at ``place`` in the file, and has ``num_bytes``.
     """
 
     sample_id: str
@@ -37,10 +37,12 @@ class ExportRow:
     verdicts: Sequence[Mapping[str, Any]]
     rejection: Mapping[str, Any] | None = None
     place: int = 0
+    num_bytes: int = 0
 
     @classmethod
-    def of(cls, row: Mapping[str, Any], place: int) -> ExportRow:
+    def of(cls, line: bytes, place: int) -> ExportRow:
         """Raises one of ``ROW_ERRORS`` where the row is not as a run writes them."""
+        row = orjson.loads(line)
         lineage, turns = row["lineage"], row["messages"]
         for turn in turns:
             if not isinstance(turn["role"], str) or not isinstance(turn["content"], str):
@@ -61,6 +63,7 @@ class ExportRow:
             verdicts=lineage["verdicts"],
             rejection=rejection,
             place=place,
+            num_bytes=len(line),
         )
 
     @property
@@ -147,7 +150,7 @@ class RunRows:
             for number, line in enumerate(lines, 1):
                 digest.update(line)
                 try:
-                    row = ExportRow.of(orjson.loads(line), place)
+                    row = ExportRow.of(line, place)
                 except ROW_ERRORS as error:
                     raise not_ours(f"{path}:{number}", error) from error
                 if stem == "samples" and not row.is_answered:
