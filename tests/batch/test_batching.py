@@ -15,7 +15,7 @@ from batch_bench import NUM_ROWS, Bench
 from invariants import check_secret_is_in_no_file, read_rows
 from providers.batch_api import OpenAIBatchApi
 from weave_async.errors import RecipeError, RunFolderError
-from weave_async.export import openai_batch
+from weave_async.export.requests import openai_batch
 from weave_async.records import Request, Response
 from weave_async.run import Run
 from weave_async.testing.scripted_endpoint import (

@@ -134,3 +134,91 @@ def test_pairs_of_pending_samples_are_refused(weave_async: Program, recipe_file:
     weave_async("run", str(recipe_file), "-n", "2", "-o", "out")
     told = weave_async("export", "out", "--format", "noise-pairs", "--only", "pending")
     assert told.exit_code == 2
+
+
+def test_a_run_becomes_a_folder_with_splits_and_a_card(
+    weave_async: Program, recipe_file: Path
+) -> None:
+    weave_async("run", str(recipe_file), "-n", "10", "-o", "out")
+    options = ("--to", "jsonl", "--validation", "0.25", "-o", "data")
+    told = weave_async("export", "out", "--format", "messages", *options)
+    assert told.exit_code == 0, told.err
+    files = sorted(path.name for path in Path("data/data").iterdir())
+    assert files == ["train-00000-of-00001.jsonl", "validation-00000-of-00001.jsonl"]
+    rows = [lines_in((Path("data/data") / name).read_text()) for name in files]
+    assert told.err == f"{len(rows[0])} train and {len(rows[1])} validation rows in data\n"
+    written = lines_in(Path("out/samples.jsonl").read_text())
+    assert {row["sample_id"] for part in rows for row in part} == {
+        row["sample_id"] for row in written
+    }
+    assert "name: t" in Path("data/README.md").read_text()
+
+
+def test_the_ending_of_a_file_says_what_is_in_it(weave_async: Program, recipe_file: Path) -> None:
+    weave_async("run", str(recipe_file), "-n", "4", "-o", "out")
+    assert weave_async("export", "out", "--format", "alpaca", "-o", "a.csv").exit_code == 0
+    assert Path("a.csv").read_text().startswith("instruction,input,output,system,history\n")
+    assert weave_async("export", "out", "--format", "text", "-o", "a.txt").exit_code == 0
+    assert len(Path("a.txt").read_text().splitlines()) == len(
+        lines_in(Path("out/samples.jsonl").read_text())
+    )
+
+
+def test_what_was_left_out_of_pairs_is_counted(weave_async: Program, recipe_file: Path) -> None:
+    recipe = recipe_file.read_text().replace("prompts:", "prompts:\n  draws: 8")
+    recipe_file.write_text(recipe)
+    weave_async("run", str(recipe_file), "-n", "80", "-o", "out")
+    told = weave_async("export", "out", "--format", "preference", "-o", "pairs.jsonl")
+    assert told.exit_code == 0, told.err
+    for pair in lines_in(Path("pairs.jsonl").read_text()):
+        chosen, rejected = pair["chosen"][0]["content"], pair["rejected"][0]["content"]
+        assert len(chosen.split()) >= 20 > len(rejected.split())
+    assert "left out" in told.err
+
+
+def test_what_is_there_is_not_replaced_unasked(weave_async: Program, recipe_file: Path) -> None:
+    weave_async("run", str(recipe_file), "-n", "4", "-o", "out")
+    arguments = ("export", "out", "-o", "rows.jsonl", "--format")
+    for format in ("messages", "openai-batch"):
+        Path("rows.jsonl").write_text("mine")
+        told = weave_async(*arguments, format)
+        assert told.exit_code == 73
+        assert "--force" in told.err
+        assert Path("rows.jsonl").read_text() == "mine"
+        assert weave_async(*arguments, format, "--force").exit_code == 0
+    told = weave_async("export", "out", "--format", "messages", "-o", "out", "--to", "jsonl")
+    assert told.exit_code == 73
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--format", "messages", "--only", "pending"),
+        ("--format", "messages", "--validation", "0.1"),
+        ("--format", "messages", "--validation", "0.1", "-o", "rows.jsonl"),
+        ("--format", "messages", "--validation", "1.5", "-o", "folder"),
+        ("--format", "messages", "--to", "csv"),
+        ("--format", "messages", "-o", "rows.txt"),
+        ("--format", "preference", "--pair-by", "model"),
+        ("--format", "preference", "--prefer", "a,b"),
+        ("--format", "openai-batch", "--to", "csv"),
+    ],
+    ids=" ".join,
+)
+def test_options_that_do_not_go_together_are_refused(
+    weave_async: Program, recipe_file: Path, arguments: tuple[str, ...]
+) -> None:
+    weave_async("run", str(recipe_file), "-n", "2", "-o", "out")
+    told = weave_async("export", "out", *arguments)
+    assert told.exit_code == 2
+    assert told.err.count("\n") == 1
+    assert not list(Path().glob("rows*"))
+
+
+def test_an_unfinished_run_is_told_as_such(weave_async: Program, recipe_file: Path) -> None:
+    weave_async("run", str(recipe_file), "-n", "4", "-o", "out")
+    manifest = json.loads(Path("out/manifest.json").read_text())
+    Path("out/manifest.json").write_text(json.dumps({**manifest, "pending": 3}))
+    told = weave_async("export", "out", "--format", "messages")
+    assert told.exit_code == 0
+    assert told.err == "out is not finished: 3 samples are pending\n"

@@ -13,7 +13,7 @@ from uneven_arms import UnevenProvider
 from weave_async import Recipe, Run, Settings
 from weave_async.audit import audit
 from weave_async.errors import RecipeError, RequestRefusedError, RunFolderError
-from weave_async.export import openai_batch
+from weave_async.export.requests import openai_batch
 from weave_async.records import Request, Response, Sample, Verdict
 from weave_async.revalidation import revalidate
 

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from weave_async.cli import options
 from weave_async.cli.console import printable, write_to_stderr
-from weave_async.errors import RunFolderError, WeaveError
+from weave_async.errors import UsageError
+
+if TYPE_CHECKING:
+    from weave_async.export.making import Export, Wanted
+
+_PAIRS, _FILES = "Pairs", "Files"
 
 
 class Format(StrEnum):
+    messages = "messages"
+    prompt_completion = "prompt-completion"
+    preference = "preference"
+    kto = "kto"
+    alpaca = "alpaca"
+    sharegpt = "sharegpt"
+    openai = "openai"
+    text = "text"
     openai_batch = "openai-batch"
     noise_pairs = "noise-pairs"
 
@@ -26,6 +39,20 @@ class Only(StrEnum):
     written = "written"
 
 
+class PairBy(StrEnum):
+    accepted = "accepted"
+    noise = "noise"
+    model = "model"
+    judge = "judge"
+
+
+class To(StrEnum):
+    jsonl = "jsonl"
+    parquet = "parquet"
+    csv = "csv"
+    txt = "txt"
+
+
 def export(
     run: options.RunArgument,
     format: Annotated[
@@ -33,54 +60,209 @@ def export(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="`openai-batch`: its requests, as batch APIs and `vllm run-batch` take them. "
-            "`noise-pairs`: the texts that noise has changed, each beside its clean one.",
+            help="For trainers: `messages` (SFT), `prompt-completion`, `preference` (DPO), `kto`, "
+            "`alpaca`, `sharegpt`, `openai` (its fine-tuning), `text`. Besides: `openai-batch`, "
+            "the run's requests, as batch APIs and `vllm run-batch` take them; `noise-pairs`, the "
+            "texts that noise has changed, each beside its clean one.",
         ),
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The file to write. Default: standard output."),
+        typer.Option(
+            "--output",
+            "-o",
+            rich_help_panel=_FILES,
+            help="A file, by its ending (.jsonl, .parquet, .csv, .txt), or a folder: shards with a "
+            "card, as `datasets` loads them. Default: JSON Lines on standard output.",
+        ),
     ] = None,
+    to: Annotated[
+        To | None,
+        typer.Option(
+            "--to",
+            rich_help_panel=_FILES,
+            help="What is in the files. Default: by the file's ending; in a folder Parquet.",
+        ),
+    ] = None,
+    validation: Annotated[
+        float,
+        typer.Option(
+            "--validation",
+            metavar="SHARE",
+            rich_help_panel=_FILES,
+            help="Share of the rows to hold out, as 0.1. What comes of one row of the source, or "
+            "asks the same, is never in both parts.",
+        ),
+    ] = 0.0,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", rich_help_panel=_FILES, help="Draws them. Default: the run's."),
+    ] = None,
+    license: Annotated[
+        str | None,
+        typer.Option("--license", rich_help_panel=_FILES, help="For the card, as `cc-by-4.0`."),
+    ] = None,
+    raw_csv: Annotated[
+        bool,
+        typer.Option(
+            "--raw-csv",
+            rich_help_panel=_FILES,
+            help="Leave cells that a spreadsheet would run as formulas without a ' in front.",
+        ),
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", rich_help_panel=_FILES, help="Replace what is there already."),
+    ] = False,
+    pair_by: Annotated[
+        PairBy,
+        typer.Option(
+            "--pair-by",
+            rich_help_panel=_PAIRS,
+            help="What is better in a `preference` pair: `accepted` than rejected by a rule, the "
+            "clean answer than its `noise`, one `model` than another, or the higher score of the "
+            "`judge`.",
+        ),
+    ] = PairBy.accepted,
+    prefer: Annotated[
+        str | None,
+        typer.Option(
+            "--prefer",
+            metavar="MODEL,MODEL",
+            rich_help_panel=_PAIRS,
+            help="With --pair-by model: the models, the best first.",
+        ),
+    ] = None,
+    judge: Annotated[
+        str,
+        typer.Option("--judge", rich_help_panel=_PAIRS, help="The rule whose score counts."),
+    ] = "judge",
+    min_gap: Annotated[
+        float,
+        typer.Option(
+            "--min-gap", min=0, rich_help_panel=_PAIRS, help="How far two scores must lie apart."
+        ),
+    ] = 0.0,
+    pairs_per_prompt: Annotated[
+        int,
+        typer.Option("--pairs-per-prompt", min=1, rich_help_panel=_PAIRS, help="At most so many."),
+    ] = 1,
     only: Annotated[
         Only,
         typer.Option(
             "--only",
-            help="Which samples: all that the run asks for, those that have not ended, or those "
-            "in the dataset.",
+            help="With `openai-batch`, which samples: all that the run asks for, those that have "
+            "not ended, or those in the dataset.",
         ),
     ] = Only.all,
 ) -> None:
-    """Write what a run asks, or has made, in the format of others.
+    """Write what a run has made in the format of a trainer, or what it asks in that of a batch API.
 
-    Reads the run's folder and its source. No request is sent, and no key is needed.
+    Reads the run's folder, and for `openai-batch` its source. No request is sent, and no key is
+    needed. Files appear whole or not at all.
 
     Examples:
 
-    `weave-async export out/demo --format openai-batch -o demo.batch.jsonl`
+    `weave-async export out/demo --format messages -o data --validation 0.1`
 
-    `weave-async export out/demo --format noise-pairs -o pairs.jsonl`
+    `weave-async export out/demo --format preference --pair-by judge --min-gap 1 -o pairs.parquet`
+
+    `weave-async export out/demo --format alpaca -o alpaca.jsonl`
+
+    `weave-async export out/demo --format openai-batch -o demo.batch.jsonl`
 
     `weave-async run --prompts demo.batch.jsonl -p openai_compatible -o out/again`
     """
-    from weave_async.export import FORMATS
-
-    rows = FORMATS[format.value](run, only.value)
-    if output is None:
-        for row in rows:
-            sys.stdout.buffer.write(row)
+    if format in (Format.openai_batch, Format.noise_pairs):
+        _refuse_other_files(format, to, validation)
+        _write_lines(_lines_of(format, run, only), output, format, force=force)
         return
+    if only is Only.pending:
+        raise UsageError(f"{format.value} is of rows in the dataset: leave --only")
+    from weave_async.export.making import Wanted
+    from weave_async.export.preference import Pairing
+
+    models = [name.strip() for name in (prefer or "").split(",") if name.strip()]
+    wanted = Wanted(
+        format=format.value,
+        pairing=Pairing(pair_by.value, models, judge, min_gap, pairs_per_prompt),
+        validation=validation,
+        seed=seed,
+        license=license,
+        raw_csv=raw_csv,
+        force=force,
+    )
+    _write_dataset(run, wanted, output, to)
+
+
+def _write_dataset(run: Path, wanted: Wanted, output: Path | None, to: To | None) -> None:
+    from weave_async.export import making
+    from weave_async.export.folder import to_folder
+
+    export = making.Export(run, wanted)
+    if pending := export.rows.manifest.get("pending"):
+        _say(f"{run} is not finished: {pending} samples are pending")
+    if output is None:
+        if to not in (None, To.jsonl):
+            raise UsageError(f"{to} needs a file: name it with -o")
+        for line in making.lines(export):
+            sys.stdout.buffer.write(line)
+        return
+    kind = making.SUFFIXES.get(output.suffix.lower())
+    export.divide()
+    is_file, default = kind is not None, kind or "parquet"
+    chosen: making.To = to.value if to is not None else default
+    if is_file:
+        making.to_file(export, output, chosen)
+    else:
+        to_folder(export, output, chosen)
+    _say(_told(export, output))
+
+
+def _told(export: Export, output: Path) -> str:
+    """Counts, and of what was left out why."""
+    counts = export.num_rows
+    rows = " and ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    rows = rows if len(counts) > 1 else f"{counts.total()}"
+    lines = [f"{rows} rows in {output}"]
+    lines += [f"  left out {count:>7}  {why}" for why, count in (+export.left_out).items()]
+    return "\n".join(lines)
+
+
+def _refuse_other_files(format: Format, to: To | None, validation: float) -> None:
+    if validation or to not in (None, To.jsonl):
+        raise UsageError(f"{format.value} is JSON Lines: leave --to and --validation")
+
+
+def _lines_of(format: Format, run: Path, only: Only) -> Iterator[bytes]:
+    if format is Format.openai_batch:
+        from weave_async.export.requests import openai_batch
+
+        return openai_batch(run, only.value)
+    if only is Only.pending:
+        raise UsageError("pairs of clean and noisy texts are of rows in the dataset: leave --only")
+    from weave_async.export.noise_pairs import noise_pairs
+
+    return noise_pairs(run)
+
+
+def _write_lines(
+    lines: Iterator[bytes], output: Path | None, format: Format, *, force: bool
+) -> None:
+    if output is None:
+        for line in lines:
+            sys.stdout.buffer.write(line)
+        return
+    from weave_async.export.files import whole_file
+
     num_rows = 0
-    part = output.with_name(output.name + ".part")
-    try:
-        with part.open("wb") as file:
-            for row in rows:
-                file.write(row)
-                num_rows += 1
-        os.replace(part, output)
-    except WeaveError:
-        part.unlink()
-        raise
-    except OSError as error:
-        raise RunFolderError(f"cannot write {output}: {error.strerror}") from error
+    with whole_file(output, force=force) as file:
+        for line in lines:
+            file.write(line)
+            num_rows += 1
     why = "" if num_rows or format is not Format.noise_pairs else ": no noise has changed a text"
-    write_to_stderr(printable(f"{num_rows} rows in {output}{why}\n"))
+    _say(f"{num_rows} rows in {output}{why}")
+
+
+def _say(text: str) -> None:
+    write_to_stderr(printable(text + "\n"))
