@@ -186,8 +186,6 @@ def test_what_is_there_is_not_replaced_unasked(weave_async: Program, recipe_file
         assert "--force" in told.err
         assert Path("rows.jsonl").read_text() == "mine"
         assert weave_async(*arguments, format, "--force").exit_code == 0
-    told = weave_async("export", "out", "--format", "messages", "-o", "out", "--to", "jsonl")
-    assert told.exit_code == 73
 
 
 @pytest.mark.parametrize(
@@ -222,3 +220,22 @@ def test_an_unfinished_run_is_told_as_such(weave_async: Program, recipe_file: Pa
     told = weave_async("export", "out", "--format", "messages")
     assert told.exit_code == 0
     assert told.err == "out is not finished: 3 samples are pending\n"
+
+
+@pytest.mark.parametrize("place", ["out", "out/samples.jsonl", "out/new.jsonl", "out/new", "."])
+@pytest.mark.parametrize("format", ["messages", "openai-batch"])
+def test_the_folder_of_a_run_is_no_place_for_its_export(
+    weave_async: Program, recipe_file: Path, place: str, format: str
+) -> None:
+    weave_async("run", str(recipe_file), "-n", "2", "-o", "out")
+    before = {path: path.read_bytes() for path in Path("out").iterdir() if path.is_file()}
+    told = weave_async("export", "out", "--format", format, "-o", place, "--force")
+    assert told.exit_code == 2, told.err
+    assert {path: path.read_bytes() for path in Path("out").iterdir() if path.is_file()} == before
+
+
+def test_a_dash_is_standard_output(weave_async: Program, recipe_file: Path) -> None:
+    weave_async("run", str(recipe_file), "-n", "2", "-o", "out")
+    for format in ("messages", "openai-batch"):
+        told = weave_async("export", "out", "--format", format, "-o", "-")
+        assert told.out == weave_async("export", "out", "--format", format).out != ""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import os
+import resource
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from export.made_runs import changed, make_run, row
-from weave_async.errors import InputError, RunFolderError, UsageError
-from weave_async.export.making import Export, Wanted, lines, to_file
+from weave_async.errors import InputError, RunFolderError, StorageError, UsageError
+from weave_async.export.making import Export, To, Wanted, lines, to_file
 
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://x","y")']
 
@@ -80,15 +82,17 @@ def test_what_is_there_is_replaced_only_by_force(tmp_path: Path) -> None:
     ],
     ids=["torn", "changed", "shortened", "foreign", "keys"],
 )
+@pytest.mark.parametrize("to", ["jsonl", "csv", "parquet"])
 def test_a_damaged_run_is_told_in_one_line_and_leaves_no_file(
-    tmp_path: Path, damage: object, told: str
+    tmp_path: Path, damage: Callable[[bytes], bytes], told: str, to: To
 ) -> None:
-    assert callable(damage)
+    if to == "parquet":
+        pytest.importorskip("pyarrow")
     run = run_of(tmp_path / "run", "So.", "Well.")
     samples = run / "samples.jsonl"
     samples.write_bytes(damage(samples.read_bytes()))
     with pytest.raises(InputError, match=told) as raised:
-        to_file(Export(run, Wanted("messages")), tmp_path / "a.jsonl", "jsonl")
+        to_file(Export(run, Wanted("messages")), tmp_path / "a", to)
     assert "\n" not in str(raised.value)
     assert os.listdir(tmp_path) == ["run"]
 
@@ -112,3 +116,17 @@ def test_a_run_without_rows_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no rows"):
         to_file(Export(run, Wanted("messages")), tmp_path / "a.jsonl", "jsonl")
     assert not (tmp_path / "a.jsonl").exists()
+
+
+def test_a_full_disk_is_told_and_leaves_no_file(tmp_path: Path) -> None:
+    """The file may not grow past what the process is allowed."""
+    run = run_of(tmp_path / "run", *["x" * 1_000] * 1_000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        for to in ("jsonl", "csv"):
+            with pytest.raises(StorageError, match="cannot write"):
+                to_file(Export(run, Wanted("text")), tmp_path / "a", to)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert os.listdir(tmp_path) == ["run"]

@@ -28,7 +28,6 @@ def run_of(path: Path, num_rows: int = 6, **options: Any) -> Path:
 
 def exported(run: Path, path: Path, **wanted: Any) -> Export:
     export = Export(run, Wanted(**{"format": "messages", **wanted}))
-    export.divide()
     to_folder(export, path, "jsonl")
     return export
 
@@ -115,11 +114,11 @@ def test_force_replaces_an_export_and_nothing_else(tmp_path: Path) -> None:
         exported(run, tmp_path / "d")
     exported(run, tmp_path / "d", format="text", force=True)
     assert json.loads((tmp_path / "d/export.json").read_text())["format"] == "text"
-    (tmp_path / "d/notes.txt").write_text("mine")
-    with pytest.raises(RunFolderError, match="no export of ours"):
-        exported(run, tmp_path / "d", force=True)
-    with pytest.raises(RunFolderError, match="no export of ours"):
-        exported(run, run, force=True)
+    for name in ("notes.txt", "data/mine.jsonl"):
+        (tmp_path / "d" / name).write_text("mine")
+        with pytest.raises(RunFolderError, match="no export of ours"):
+            exported(run, tmp_path / "d", force=True)
+        (tmp_path / "d" / name).unlink()
     assert sorted(os.listdir(tmp_path)) == ["d", "run"]
 
 
@@ -133,3 +132,11 @@ def test_a_failed_export_leaves_what_was_there(tmp_path: Path) -> None:
         exported(run, tmp_path / "d", format="text", force=True)
     assert (tmp_path / "d/README.md").read_text() == before
     assert sorted(os.listdir(tmp_path)) == ["d", "run"]
+
+
+def test_a_template_that_begins_with_a_slash_stays_whole_in_the_card(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run")
+    recipe = "name: d\nprompts: {source: seeds.jsonl, template: '/no_think {{ a }}/{{ b }}'}\n"
+    (run / "recipe.yaml").write_text(recipe)
+    exported(run, tmp_path / "d")
+    assert "/no_think {{ a }}/{{ b }}" in (tmp_path / "d/README.md").read_text()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from weave_async.export.making import Export, Wanted
 
 _PAIRS, _FILES = "Pairs", "Files"
+_STDOUT = Path("-")
 
 
 class Format(StrEnum):
@@ -73,7 +74,7 @@ def export(
             "-o",
             rich_help_panel=_FILES,
             help="A file, by its ending (.jsonl, .parquet, .csv, .txt), or a folder: shards with a "
-            "card, as `datasets` loads them. Default: JSON Lines on standard output.",
+            "card, as `datasets` loads them. Default, or -: JSON Lines on standard output.",
         ),
     ] = None,
     to: Annotated[
@@ -175,7 +176,7 @@ def export(
     """
     if format in (Format.openai_batch, Format.noise_pairs):
         _refuse_other_files(format, to, validation)
-        _write_lines(_lines_of(format, run, only), output, format, force=force)
+        _write_lines(run, _lines_of(format, run, only), output, format, force=force)
         return
     if only is Only.pending:
         raise UsageError(f"{format.value} is of rows in the dataset: leave --only")
@@ -202,14 +203,13 @@ def _write_dataset(run: Path, wanted: Wanted, output: Path | None, to: To | None
     export = making.Export(run, wanted)
     if pending := export.rows.manifest.get("pending"):
         _say(f"{run} is not finished: {pending} samples are pending")
-    if output is None:
+    if output is None or output == _STDOUT:
         if to not in (None, To.jsonl):
             raise UsageError(f"{to} needs a file: name it with -o")
         for line in making.lines(export):
             sys.stdout.buffer.write(line)
         return
     kind = making.SUFFIXES.get(output.suffix.lower())
-    export.divide()
     is_file, default = kind is not None, kind or "parquet"
     chosen: making.To = to.value if to is not None else default
     if is_file:
@@ -247,14 +247,15 @@ def _lines_of(format: Format, run: Path, only: Only) -> Iterator[bytes]:
 
 
 def _write_lines(
-    lines: Iterator[bytes], output: Path | None, format: Format, *, force: bool
+    run: Path, lines: Iterator[bytes], output: Path | None, format: Format, *, force: bool
 ) -> None:
-    if output is None:
+    if output is None or output == _STDOUT:
         for line in lines:
             sys.stdout.buffer.write(line)
         return
-    from weave_async.export.files import whole_file
+    from weave_async.export.files import require_place, whole_file
 
+    require_place(run, output)
     num_rows = 0
     with whole_file(output, force=force) as file:
         for line in lines:

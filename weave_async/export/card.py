@@ -27,6 +27,8 @@ SIZES = (  # the Hub's own categories
     (100_000_000, "10M<n<100M"),
 )
 MOST_REASONS = 20
+_PLACE = re.compile(r"/[^/\n{}]+/[^\n{}]+")
+"""An absolute path, and not a template that begins with a slash."""
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -162,7 +164,7 @@ def _without_places(value: Any) -> Any:
         return {key: _without_places(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_without_places(each) for each in value]
-    if isinstance(value, str) and value.startswith("/") and "\n" not in value:
+    if isinstance(value, str) and _PLACE.fullmatch(value):
         return Path(value).name
     return value
 
@@ -171,7 +173,7 @@ def _limits(export: Export) -> Iterator[str]:
     manifest = export.rows.manifest
     yield "## Limits\n"
     yield "- Models wrote this: it may be wrong, and it carries the biases that they have learned."
-    yield "- Rules have checked its form; whether it is true, nobody has."
+    yield "- What rules and judges have let pass need not be true, and no person has read it all."
     if manifest.get("pending"):
         yield (
             f"- The run is not finished: {manifest['pending']} samples are pending, and what came "

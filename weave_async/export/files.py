@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import orjson
 
-from weave_async.errors import RunFolderError, StorageError, WeaveError
+from weave_async.errors import RunFolderError, StorageError, UsageError, WeaveError
 from weave_async.export.formats import Column
 from weave_async.rundir import open_private, sync_folder
 
@@ -31,6 +31,9 @@ class RowWriter(Protocol):
     def finish(self) -> None:
         """Write what is held back; the file stays open."""
 
+    def abandon(self) -> None:
+        """Let go of the file, whatever becomes of it."""
+
 
 class JsonlWriter:
     def __init__(self, file: IO[bytes], columns: Columns) -> None:
@@ -41,6 +44,9 @@ class JsonlWriter:
 
     def finish(self) -> None:
         """Nothing is held back."""
+
+    def abandon(self) -> None:
+        """Nothing is held."""
 
 
 class CsvWriter:
@@ -70,6 +76,11 @@ class CsvWriter:
         self._text.flush()
         self._text.detach()
 
+    def abandon(self) -> None:
+        # Left to itself, the wrapper would write into a file that is closed by then.
+        with suppress(OSError):
+            self._text.detach()
+
 
 class TextWriter:
     """A row a line, with one space for whatever space is in it, as `datasets` reads ``text``."""
@@ -82,6 +93,9 @@ class TextWriter:
 
     def finish(self) -> None:
         """Nothing is held back."""
+
+    def abandon(self) -> None:
+        """Nothing is held."""
 
 
 def _parquet(file: IO[bytes], columns: Columns) -> RowWriter:
@@ -111,6 +125,14 @@ def require_free(path: Path, *, force: bool) -> None:
     """Raises ``RunFolderError`` where something is in the way and ``force`` does not allow it."""
     if not force and os.path.lexists(path):
         raise RunFolderError(f"{path} is there already: name another with -o, or pass --force")
+
+
+def require_place(run: Path, path: Path) -> None:
+    """Raises ``UsageError`` where an export would go into the folder of its own run, among files
+    that it may be reading.
+    """
+    if not path.name or run.resolve() in (path.resolve(), *path.resolve().parents):
+        raise UsageError(f"{path} is no place for an export of {run}: name one beside it with -o")
 
 
 def part_of(path: Path) -> Path:

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -24,13 +25,14 @@ import orjson
 
 from weave_async.errors import RunFolderError
 from weave_async.export.card import card
-from weave_async.export.files import RowWriter, part_of, require_free, writing_errors
+from weave_async.export.files import RowWriter, part_of, require_free, require_place, writing_errors
 from weave_async.export.making import Export, To
 from weave_async.rundir import open_private, sync_folder
 
 SHARD_ROWS = 100_000
 """Rows in one file: some 100 MB of short conversations, which a viewer can still open."""
 CARD, COUNTS, DATA = "README.md", "export.json", "data"
+_SHARD = re.compile(r"(train|validation)-\d{5}-of-\d{5}\.[a-z]+")
 
 
 class Shards:
@@ -67,6 +69,8 @@ class Shards:
 
     def close(self) -> None:
         """Stop where it is; what was written is of no use."""
+        if self._writer is not None:
+            self._writer.abandon()
         if self._file is not None:
             with suppress(OSError):
                 self._file.close()
@@ -82,10 +86,12 @@ def to_folder(export: Export, path: Path, to: To) -> None:
     is in its place; ``force`` replaces an export, and nothing else.
     """
     force = export.wanted.force
+    require_place(export.rows.folder.path, path)
     require_free(path, force=force)
     if os.path.lexists(path) and not _is_export(path):
         raise RunFolderError(f"{path} is there and is no export of ours: name another with -o")
     make = export.writer_of(to)
+    export.divide()
     part = part_of(path)
     with writing_errors(path):
         try:
@@ -139,7 +145,9 @@ def _is_export(path: Path) -> bool:
         path.is_dir()
         and not path.is_symlink()
         and (path / COUNTS).is_file()
+        and (path / DATA).is_dir()
         and set(os.listdir(path)) <= {CARD, COUNTS, DATA}
+        and all(map(_SHARD.fullmatch, os.listdir(path / DATA)))
     )
 
 

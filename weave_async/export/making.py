@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from weave_async.errors import InputError, RecipeError, UsageError
-from weave_async.export.files import WRITERS, json_line, whole_file
+from weave_async.export.files import WRITERS, RowWriter, json_line, require_place, whole_file
 from weave_async.export.formats import FORMATS, PREFERENCE_COLUMNS, Column
 from weave_async.export.preference import UNDECIDED, Pairing, Pairs, Record
 from weave_async.export.rows import ExportRow, RunRows
@@ -74,8 +74,8 @@ class Export:
         return FORMATS[self.wanted.format].with_rejected
 
     def divide(self) -> None:
-        """Draw the rows to hold out, where some are wanted."""
-        if not self.wanted.validation:
+        """Draw the rows to hold out, once, where some are wanted."""
+        if not self.wanted.validation or self.split is not None:
             return
         seed = self.wanted.seed
         if seed is None:
@@ -129,7 +129,7 @@ class Export:
             else:
                 yield row
 
-    def writer_of(self, to: To) -> Callable[[IO[bytes]], Any]:
+    def writer_of(self, to: To) -> Callable[[IO[bytes]], RowWriter]:
         """Raises ``UsageError`` where this format cannot be written as such a file."""
         if to == "txt" and self.wanted.format != "text":
             raise UsageError("only --format text is written as .txt: name a .jsonl file")
@@ -144,10 +144,15 @@ def to_file(export: Export, path: Path, to: To) -> None:
     make = export.writer_of(to)
     if export.wanted.validation:
         raise UsageError("--validation writes a file for each split: name a folder with -o")
+    require_place(export.rows.folder.path, path)
     with whole_file(path, force=export.wanted.force) as file:
         writer = make(file)
-        for _, record in export.records():
-            writer.write(record)
+        try:
+            for _, record in export.records():
+                writer.write(record)
+        except BaseException:
+            writer.abandon()
+            raise
         writer.finish()
 
 

@@ -7,6 +7,7 @@ as here; so its 370 MB are not needed to write one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import IO, Any
 
 import orjson
@@ -69,3 +70,8 @@ class ParquetWriter:
         if self._held:
             self._flush()
         self._writer.close()
+
+    def abandon(self) -> None:
+        # Closed on its own, it would write its footer into a file that is closed by then.
+        with suppress(OSError, pa.ArrowException):
+            self._writer.close()

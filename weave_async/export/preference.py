@@ -19,7 +19,7 @@ from typing import IO, Any, Literal, NamedTuple
 
 import orjson
 
-from weave_async.errors import UsageError
+from weave_async.errors import StorageError, UsageError
 from weave_async.export.rows import ExportRow, RunRows, Turn
 from weave_async.rundir import open_regular
 from weave_async.stages.guard import PART_RAISED
@@ -93,9 +93,15 @@ class Pairs:
         if self.pairing.by == "noise":
             yield from self._clean_and_noisy()
             return
-        with closing(sqlite3.connect("")) as table:  # a file of its own, gone when it is closed
-            self._index(table)
-            yield from self._pairs(table)
+        try:
+            with closing(sqlite3.connect("")) as table:  # a file of its own, gone once it is closed
+                self._index(table)
+                yield from self._pairs(table)
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"cannot keep the table of pairs on disk: {error}; point SQLITE_TMPDIR to a folder "
+                "with space"
+            ) from error
 
     def _clean_and_noisy(self) -> Iterator[Record]:
         for row in self.rows.written():
