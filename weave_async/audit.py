@@ -8,8 +8,9 @@ sample: where its answers stand, and which samples were met.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from weave_async.audit_outputs import EVERY_FILE, OutputPass, question
 from weave_async.controller import decisions
@@ -41,9 +42,11 @@ def audit(path: Path) -> Audit:
             _JournalPass(found, of=" of the consultations").read(
                 list_segments(folder.consultations)
             )
-        if folder.decisions.exists():
-            found.checks.append(_decisions_check(folder.decisions))
         manifest = folder.read_manifest()
+        is_last = manifest is not None and manifest.get("epoch", 0) >= journal.last_epoch
+        told = manifest.get("decisions") if manifest is not None and is_last else None
+        if folder.decisions.exists() or told is not None:
+            found.checks.append(_decisions_check(folder.decisions, told))
     except InputError as error:
         found.checks.append(Check("the manifest is readable", "", [str(error)], 1))
         return found
@@ -67,8 +70,10 @@ def audit(path: Path) -> Audit:
     return found
 
 
-def _decisions_check(path: Path) -> Check:
-    """What a controller has decided: without it, nobody can draw the run's prompts again."""
+def _decisions_check(path: Path, told: Mapping[str, Any] | None) -> Check:
+    """What a controller has decided: without it, nobody can draw the run's prompts again. ``told``
+    is what the manifest says of it, where no later run has been here.
+    """
     check = Check("every decision of the controller is whole")
     try:
         _, found = decisions.read(path)
@@ -76,6 +81,8 @@ def _decisions_check(path: Path) -> Check:
         check.fail(str(error))
     else:
         check.counted = f"{len(found)} rounds decided"
+        if told is not None and decisions.digest_of(found) != told:
+            check.fail(f"{path} is not what the manifest knows: {told['rounds']} rounds decided")
     return check
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 
 from weave_async.asking.consulting import Consultations
 from weave_async.controller.controller import Controller
+from weave_async.controller.decisions import DecisionLog, digest_of
 from weave_async.engine import RECALLED, Engine
 from weave_async.errors import BudgetError, InputError, RecipeError, RunFolderError, WeaveError
 from weave_async.flow.channel import Channel
@@ -134,6 +135,7 @@ class Run:
         self._fill_by_batches: Callable[[], Coroutine[Any, Any, None]] | None = None
         self._filling: asyncio.Task[None] | None = None
         self._controller: Controller | None = None
+        self._decisions: DecisionLog | None = None
         self._stop_engine: Callable[[Engine], None] | None = None
         self._has_failed = False
         self._interrupt_code: int | None = None
@@ -172,7 +174,7 @@ class Run:
             )
             self.plan.require_columns(columns_read_by([*stages, *selectors]))
             self._open_folder(stack)
-            decisions = decisions_of(self.plan, self.folder)
+            self._decisions = decisions = decisions_of(self.plan, self.folder)
             journal = Journal(
                 self.folder.journal,
                 asks=self.plan.asks(),
@@ -608,6 +610,8 @@ class Run:
         summary = self._summarize(files)
         steered = {} if self._controller is None else {"controller": self._controller.as_dict()}
         self.folder.write_metrics({**self.metrics.as_dict(), **self._figures, **steered})
+        log = self._decisions
+        decided = {} if log is None else {"decisions": digest_of(log.decisions)}
         self.folder.write_manifest(
             {
                 "weave_async": version("weave-async"),
@@ -615,6 +619,7 @@ class Run:
                 "seed": self.recipe.seed,
                 "mix": self.plan.described_mix(),
                 "epoch": self._journal.last_epoch,
+                **decided,
                 **summary.as_dict(),
             }
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -368,3 +368,23 @@ def test_the_audit_tells_whether_the_decisions_are_whole() -> None:
     [broken] = [check for check in audit(Path("out")).checks if not check.passed]
     assert broken.name == "every decision of the controller is whole"
     assert "decisions.jsonl:3 is damaged" in broken.problems[0]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda lines: lines[:-1],
+        lambda lines: [],
+        lambda lines: [*lines[:-1], lines[-1].replace('"evidence":{', '"evidence":{"more":1,', 1)],
+    ],
+)
+def test_verify_sees_that_decisions_are_not_those_of_the_run(
+    damage: Callable[[list[str]], list[str]],
+) -> None:
+    asyncio.run(finished(run_of(recipe_of(160))))
+    assert audit(Path("out")).passed
+    path = Path("out/decisions.jsonl")
+    path.write_text("".join(damage(path.read_text().splitlines(keepends=True))))
+    assert not audit(Path("out")).passed
+    path.unlink()
+    assert not audit(Path("out")).passed

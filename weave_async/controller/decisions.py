@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,14 @@ def read(path: Path) -> tuple[dict[str, Any] | None, list[Decision]]:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise _damaged(path, number, error) from error
     return opening, decisions
+
+
+def digest_of(decisions: Sequence[Decision]) -> dict[str, Any]:
+    """By which a manifest knows them again."""
+    digest = sha256()
+    for decision in decisions:
+        digest.update(_line_of(decision))
+    return {"rounds": len(decisions), "sha256": digest.hexdigest()}
 
 
 def _decision_in(
