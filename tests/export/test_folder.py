@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from export.made_runs import make_run, row
-from weave_async.errors import RunFolderError
+from weave_async.errors import InputError, RunFolderError
 from weave_async.export import folder
 from weave_async.export.folder import to_folder
 from weave_async.export.making import Export, Wanted
@@ -140,3 +140,21 @@ def test_a_template_that_begins_with_a_slash_stays_whole_in_the_card(tmp_path: P
     (run / "recipe.yaml").write_text(recipe)
     exported(run, tmp_path / "d")
     assert "/no_think {{ a }}/{{ b }}" in (tmp_path / "d/README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"diversity": 3},
+        {"diversity": {"vendi": 3}},
+        {"cautions": 3},
+        {"required": ["x"]},
+        {"rejected_by_reason": [1]},
+    ],
+    ids=str,
+)
+def test_a_manifest_that_no_run_writes_is_told_as_such(tmp_path: Path, odd: dict[str, Any]) -> None:
+    run = make_run(tmp_path / "run", [row("a-0", "So.")], **odd)
+    with pytest.raises(InputError, match=r"manifest\.json is not a manifest"):
+        exported(run, tmp_path / "d")
+    assert os.listdir(tmp_path) == ["run"]
