@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import pytest
 import yaml
 
 from export.made_runs import make_run, row
-from weave_async.errors import RunFolderError
+from weave_async.errors import InputError, RunFolderError
 from weave_async.export import folder
 from weave_async.export.folder import to_folder
-from weave_async.export.making import Export, Wanted
+from weave_async.export.making import Export, Wanted, to_file
 from weave_async.export.preference import Pairing
 
 HOSTILE = "`</code><script>alert(1)</script>|\n# heading\n---\nlicense: mit"
@@ -140,3 +141,43 @@ def test_a_template_that_begins_with_a_slash_stays_whole_in_the_card(tmp_path: P
     (run / "recipe.yaml").write_text(recipe)
     exported(run, tmp_path / "d")
     assert "/no_think {{ a }}/{{ b }}" in (tmp_path / "d/README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"diversity": 3},
+        {"diversity": {"vendi": 3}},
+        {"cautions": 3},
+        {"required": ["x"]},
+        {"rejected_by_reason": [1]},
+    ],
+    ids=str,
+)
+def test_a_manifest_that_no_run_writes_is_told_as_such(tmp_path: Path, odd: dict[str, Any]) -> None:
+    run = make_run(tmp_path / "run", [row("a-0", "So.")], **odd)
+    with pytest.raises(InputError, match=r"manifest\.json is not a manifest"):
+        exported(run, tmp_path / "d")
+    assert os.listdir(tmp_path) == ["run"]
+
+
+class Overtaken(Export):
+    """While this one is written, somebody else writes ``mine`` where it is to go."""
+
+    mine: Path
+
+    def records(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        yield from super().records()
+        self.mine.parent.mkdir(exist_ok=True)
+        self.mine.write_text("mine")
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+def test_what_came_meanwhile_is_not_replaced(tmp_path: Path, as_file: bool) -> None:
+    export = Overtaken(run_of(tmp_path / "run"), Wanted("messages"))
+    place = tmp_path / "d"
+    export.mine = place if as_file else place / "notes.txt"
+    with pytest.raises(RunFolderError, match="--force"):
+        (to_file if as_file else to_folder)(export, place, "jsonl")
+    assert export.mine.read_text() == "mine"
+    assert sorted(os.listdir(tmp_path)) == ["d", "run"]

@@ -13,9 +13,10 @@ from typing import Any
 
 import yaml
 
-from weave_async.errors import RecipeError
+from weave_async.errors import InputError, RecipeError
 from weave_async.export.formats import FORMATS
 from weave_async.export.making import Export, To
+from weave_async.export.rows import ROW_ERRORS
 from weave_async.recipe import Recipe
 
 SIZES = (  # the Hub's own categories
@@ -33,9 +34,16 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\
 
 
 def card(export: Export, to: To) -> str:
-    """Of an export whose records have been read: their counts are in it."""
+    """Of an export whose records have been read: their counts are in it.
+
+    Raises ``InputError`` where the manifest holds what no run writes.
+    """
+    try:
+        body = "\n".join(_body(export))
+    except ROW_ERRORS as error:
+        raise InputError(f"{export.rows.folder.manifest} is not a manifest: {error!r}") from error
     header = yaml.safe_dump(_header(export, to), sort_keys=False, allow_unicode=True)
-    return f"---\n{header}---\n\n" + "\n".join(_body(export))
+    return f"---\n{header}---\n\n{body}"
 
 
 def _header(export: Export, to: To) -> dict[str, Any]:
@@ -130,8 +138,13 @@ def _models(export: Export) -> Iterator[str]:
 
 
 def _diversity(manifest: Mapping[str, Any]) -> Iterator[str]:
-    figures = manifest.get("diversity") or {}
     yield "## Diversity\n"
+    yield from _figures(manifest.get("diversity") or {})
+    yield from (f"- {_code(caution)}" for caution in manifest.get("cautions", ()))
+    yield ""
+
+
+def _figures(figures: Mapping[str, Any]) -> Iterator[str]:
     if not figures:
         yield "Was not measured.\n"
         return
@@ -141,8 +154,6 @@ def _diversity(manifest: Mapping[str, Any]) -> Iterator[str]:
         low, high = figure.get("interval") or (None, None)
         told = " | ".join(_number(value) for value in (figure.get("value"), low, high))
         yield f"| {_code(name)} | {told} |"
-    yield ""
-    yield from (f"- {_code(caution)}" for caution in manifest.get("cautions", ()))
     yield ""
 
 

@@ -79,7 +79,7 @@ class Export:
             return
         seed = self.wanted.seed
         if seed is None:
-            seed = int(self.rows.manifest.get("seed", 0))
+            seed = self.rows.seed
         rejected = self.rows.rejected() if self.with_rejected else ()
         self.split = split(
             chain(self.rows.written(), rejected),

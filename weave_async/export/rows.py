@@ -47,12 +47,15 @@ class ExportRow:
         for turn in turns:
             if not isinstance(turn["role"], str) or not isinstance(turn["content"], str):
                 raise TypeError("a turn has a role and a content")
-        for text in (row["sample_id"], lineage["prompt_id"], lineage["model"]):
-            if not isinstance(text, str):
-                raise TypeError(f"{text!r} is no name")
+        names = [row["sample_id"], lineage["prompt_id"], lineage["model"]]
+        names += [lineage["parent"]] if "parent" in lineage else []
         rejection = None
         if "stage" in row:
             rejection = {name: row[name] for name in ("stage", "rule", "reason", "evidence")}
+            names += [rejection["stage"], rejection["rule"], rejection["reason"]]
+        for name in names:
+            if not isinstance(name, str):
+                raise TypeError(f"{name!r} is no name")
         return cls(
             sample_id=row["sample_id"],
             prompt_id=lineage["prompt_id"],
@@ -131,6 +134,12 @@ class RunRows:
     def __repr__(self) -> str:
         return f"<RunRows {self.folder.path}, {self.manifest.get('written')} written>"
 
+    @property
+    def seed(self) -> int:
+        """Of the run; 0 where its manifest does not say."""
+        seed = self.manifest.get("seed")
+        return seed if isinstance(seed, int) else 0
+
     def path_of(self, stem: str) -> Path:
         return self.folder.path / f"{stem}.jsonl"
 
@@ -158,7 +167,9 @@ class RunRows:
                 yield row
                 place += len(line)
         published = self.manifest.get("files", {}).get(path.name)
-        if published is not None and published.get("sha256") != digest.hexdigest():
+        if published is None:
+            return  # a manifest of an early version
+        if not isinstance(published, dict) or published.get("sha256") != digest.hexdigest():
             raise InputError(
                 f"{path} is not what the run has published: it was damaged, or changed by hand; "
                 "try `weave-async verify`"
