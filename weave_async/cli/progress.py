@@ -32,14 +32,18 @@ class Progress(Protocol):
 
 
 @contextmanager
-def progress_for(run: Run, *, quiet: bool = False) -> Iterator[Progress]:
+def progress_for(
+    run: Run, *, quiet: bool = False, as_json: bool | None = None
+) -> Iterator[Progress]:
     """The kind that fits where standard error goes, with our loggers' messages beside it.
 
-    ``quiet`` leaves out the lines that are not for people.
+    ``quiet`` leaves out the lines that are not for people. ``as_json`` writes JSON lines on a
+    terminal, too; by default they are for what is none.
     """
     console = stderr_console()
-    with messages_to(ConsoleLog(console) if console.is_terminal else JsonLog()):
-        if console.is_terminal:
+    shows_live = console.is_terminal and not as_json
+    with messages_to(ConsoleLog(console) if shows_live else JsonLog()):
+        if shows_live:
             with LiveProgress(run, console) as live:
                 yield live
         else:
@@ -163,4 +167,5 @@ class JsonLog(logging.Handler):
 
 
 def _print_line(line: dict[str, Any]) -> None:
-    write_to_stderr(orjson.dumps(line, default=str).decode() + "\n")
+    # JSON escapes C0 controls, but lets DEL, C1 and bidirectional ones through to a terminal.
+    write_to_stderr(printable(orjson.dumps(line, default=str).decode()) + "\n")
