@@ -257,6 +257,8 @@ def test_what_a_recipe_asks_is_what_is_asked(tmp_path: Path) -> None:
         (("-c", "1", "--rate", "2"), "choose one"),
         (("--poisson",), "--poisson goes with --rate"),
         (("--search",), "give --slo"),
+        (("--rate", "5", "--poisson", "--ramp"), "choose one"),
+        (("--search", "--slo", "e2e_s.p50<1", "-c", "1,4"), "begins at one load"),
         (("--slo", "speed<1"), "unknown metric 'speed'"),
         (("--duration", "9", "--longest", "5"), "shorter than --duration"),
     ],
@@ -269,3 +271,41 @@ def test_definitions_say_what_every_figure_means() -> None:
     told = bench({"PATH": ""}, "--definitions").stdout
     for name in ("ttft_s", "itl_s", "tpot_s", "e2e_s", "goodput_per_s", "queue_s"):
         assert f"{name}: " in told
+
+
+def test_a_step_without_an_answer_is_no_success_however_short() -> None:
+    with ExactEndpoint(**FAST, dies_after=1) as server:
+        done = bench(
+            env_of(one=server), "one", "-c", "2", "--duration", "0.3", "--warm-up", "0",
+            "--requests", "3", "--longest", "1", exit_code=69,
+        )  # fmt: skip
+    assert "failed" in done.stdout
+
+
+def test_an_odd_file_to_compare_with_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    odd = tmp_path / "odd.json"
+    odd.write_text(json.dumps({"format": 1, "workload": "w", "backends": [{"name": "x"}]}))
+    done = bench({"PATH": ""}, "simulated", *SHORT, "--compare", str(odd), exit_code=65)
+    assert "is no result of" in done.stderr
+
+
+def test_nothing_in_common_is_no_success(tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    bench({"PATH": ""}, "simulated", "-c", "2", *SHORT, "-o", str(first))
+    before = str(first / "result.json")
+    done = bench({"PATH": ""}, "simulated", "-c", "3", *SHORT, "--compare", before, exit_code=65)
+    assert "Nothing to compare" in done.stdout
+
+
+def test_rows_of_a_benchmark_that_did_not_end_are_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "requests.jsonl").write_text("{}\n")
+    bench({"PATH": ""}, "simulated", "-c", "2", *SHORT, "-o", str(tmp_path), exit_code=2)
+    assert (tmp_path / "requests.jsonl").read_text() == "{}\n"
+
+
+def test_a_limit_below_any_rate_leaves_nothing_to_search() -> None:
+    done = bench(
+        {"PATH": ""}, "simulated", "--rpm", "30", "--rate", "0.4", "--search",
+        "--slo", "e2e_s.p50<5", *SHORT, exit_code=69,
+    )  # fmt: skip
+    assert "no rate to search" in done.stdout

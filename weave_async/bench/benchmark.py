@@ -165,6 +165,9 @@ class Benchmark:
             top = min(top, backend.endpoint.max_concurrency or top)
         elif (rpm := backend.endpoint.requests_per_minute) is not None:
             top = min(top, int(rpm / 60))
+        if top < 1:
+            result.problem = "no rate to search: its limits do not allow one request per second"
+            return
 
         async def tried(level: int) -> Outcome | None:
             if self._interrupt.is_set():

@@ -46,6 +46,11 @@ class BackendResult:
         self.outcomes.append(outcome)
         self.goodput_per_s.append(goodput_per_s)
 
+    @property
+    def answered_nothing(self) -> bool:
+        """Under some load that it was to bear; a search goes beyond that on purpose."""
+        return self.search is None and any(not step.num_answered for step in self.steps)
+
     def as_dict(self) -> dict[str, Any]:
         steps = zip(self.steps, self.goodput_per_s, self.outcomes, strict=True)
         return {
@@ -107,7 +112,10 @@ def read_result(path: Path) -> Mapping[str, Any]:
     try:
         result: dict[str, Any] = orjson.loads(path.read_bytes())
         found = result["format"]
-        _ = result["workload"], result["backends"]
+        _ = result["workload"]
+        for backend in result["backends"]:
+            for step in backend["steps"]:
+                _ = backend["name"], step["load"]["kind"], step["load"]["level"]
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:

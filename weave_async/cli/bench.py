@@ -189,6 +189,8 @@ def bench(
         return
     if png:
         _require_plots(output)
+    if poisson and ramp:
+        raise UsageError("--poisson and --ramp are two kinds of load: choose one")
     plan = _plan(
         concurrency=concurrency,
         rate=rate,
@@ -218,6 +220,8 @@ def bench(
         running = _run(backends or [], settings, plan, workload, rows=rows, shows=not json)
         result = run_in_loop(running)
     told = result.as_dict()
+    if output is not None:
+        _keep(output, told)  # whatever may go wrong below, it was paid for
     if before is not None:
         from weave_async.bench.comparing import compared
 
@@ -230,7 +234,7 @@ def bench(
         print(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
     else:
         _show(result, told.get("compared"))
-    raise typer.Exit(_exit_code(result, told.get("compared", ())))
+    raise typer.Exit(_exit_code(result, told.get("compared")))
 
 
 def _require_plots(output: Path | None) -> None:
@@ -243,12 +247,14 @@ def _require_plots(output: Path | None) -> None:
         raise UsageError("--png needs the extra: pip install 'weave_async[plots]'")
 
 
-def _exit_code(result: BenchmarkResult, compared: Sequence[Mapping[str, Any]]) -> int:
+def _exit_code(result: BenchmarkResult, compared: Sequence[Mapping[str, Any]] | None) -> int:
     if result.interrupted:
         return EXIT_INTERRUPTED
-    if any(each.problem is not None for each in result.backends):
+    if any(each.problem is not None or each.answered_nothing for each in result.backends):
         return ProviderError.exit_code
-    return EXIT_WORSE if any(change["is_worse"] for change in compared) else 0
+    if compared == []:
+        return InputError.exit_code
+    return EXIT_WORSE if any(change["is_worse"] for change in compared or ()) else 0
 
 
 def _plan(
@@ -279,6 +285,8 @@ def _plan(
         if any(level != int(level) for level in levels):
             raise UsageError(f"--concurrency takes whole numbers, as 1,8,32; got '{concurrency}'")
         loads = [Load("closed", level) for level in levels]
+    if searches and len(loads) > 1:
+        raise UsageError("--search begins at one load, and finds the others: name one")
     warm_up_s, min_s, min_requests, max_s = times
     if max_s < min_s:
         raise UsageError(f"--longest {max_s:g} is shorter than --duration {min_s:g}")
@@ -430,7 +438,7 @@ def _show(result: BenchmarkResult, compared: list[dict[str, Any]] | None) -> Non
 
 def _opened(folder: Path) -> BinaryIO:
     """The file of requests in a folder that holds no result yet."""
-    if (folder / RESULT).exists():
+    if (folder / RESULT).exists() or (folder / "requests.jsonl").exists():
         raise UsageError(f"{folder} holds a result already: name another folder for --output")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -439,12 +447,18 @@ def _opened(folder: Path) -> BinaryIO:
         raise InputError(f"cannot write to {folder}: {error.strerror}") from error
 
 
+def _keep(folder: Path, told: dict[str, Any]) -> None:
+    import orjson
+
+    (folder / RESULT).write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
+
+
 def _write(folder: Path, told: dict[str, Any], *, png: bool) -> None:
     import orjson
 
     from weave_async.bench.page import page_of
 
-    (folder / RESULT).write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
+    _keep(folder, told)
     with (folder / "requests.jsonl").open("rb") as lines:
         page = page_of(told, map(orjson.loads, lines))
     (folder / "report.html").write_text(page, encoding="utf-8")
