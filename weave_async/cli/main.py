@@ -21,6 +21,7 @@ from weave_async.cli import (
     export,
     new,
     preview,
+    report,
     revalidate,
     run,
     schema,
@@ -46,6 +47,7 @@ app.command("revalidate")(revalidate.revalidate)
 app.command("compare")(compare.compare)
 app.command("ablate")(ablate.ablate)
 app.command("explain")(explain.explain)
+app.command("report")(report.report)
 app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 app.command("bench")(bench.bench)
