@@ -20,6 +20,7 @@ from markupsafe import Markup
 from weave_async.metrics.catalogue import CATALOGUE
 from weave_async.report import words
 from weave_async.report.filters import filters_of
+from weave_async.report.funnel import Share
 from weave_async.report.side_by_side import SideBySide
 from weave_async.report.speed import PERCENTILES
 from weave_async.report.view import WORD_QUANTILES, Card, RunView
@@ -83,8 +84,10 @@ def cards_of(view: RunView) -> Iterator[Card]:
     judged = tally.num_judged
     yield Card("Written", words.count(accepted.num), f"of {accepted.total:,} asked for")
     if judged:
-        share = tally.num_ended["written"] / judged
-        yield Card("Accepted", words.percent(share), f"of {judged:,} with an answer")
+        share = Share(tally.num_ended["written"], judged)
+        yield Card(
+            "Accepted", words.percent(share.value), f"{words.interval(share, 'share')}, 95 % interval"
+        )
     failed = tally.num_ended["failed"]
     yield Card("Failed", words.count(failed), "without an answer" if failed else "")
     yield Card("Output tokens", words.count(view.output_tokens), "of all answers")
@@ -128,7 +131,8 @@ def _samples_in_words(views: Sequence[RunView]) -> str:
                 f"{lead}{num:,} of {total:,} samples, drawn by a seed: some of each reason and of "
                 "each model, so that rare ones are more common here than in the run."
             )
-    return f"{' '.join(told)} Open one for all of its turns, its verdicts and where it comes from."
+    words_told = ' '.join(told)
+    return f"{words_told[:1].upper()}{words_told[1:]} Open one for all of its turns, its verdicts and where it comes from."
 
 
 def _cost_in_words(view: RunView) -> str:
