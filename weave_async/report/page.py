@@ -86,7 +86,9 @@ def cards_of(view: RunView) -> Iterator[Card]:
     if judged:
         share = Share(tally.num_ended["written"], judged)
         yield Card(
-            "Accepted", words.percent(share.value), f"{words.interval(share, 'share')}, 95 % interval"
+            "Accepted",
+            words.percent(share.value),
+            f"{words.interval(share, 'share')}, 95 % interval",
         )
     failed = tally.num_ended["failed"]
     yield Card("Failed", words.count(failed), "without an answer" if failed else "")
@@ -131,8 +133,9 @@ def _samples_in_words(views: Sequence[RunView]) -> str:
                 f"{lead}{num:,} of {total:,} samples, drawn by a seed: some of each reason and of "
                 "each model, so that rare ones are more common here than in the run."
             )
-    words_told = ' '.join(told)
-    return f"{words_told[:1].upper()}{words_told[1:]} Open one for all of its turns, its verdicts and where it comes from."
+    told.append("Open one for all of its turns, its verdicts and where it comes from.")
+    in_words = " ".join(told)
+    return in_words[:1].upper() + in_words[1:]
 
 
 def _cost_in_words(view: RunView) -> str:

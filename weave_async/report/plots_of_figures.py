@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from weave_async.metrics.catalogue import CATALOGUE
 from weave_async.report.drawing import (
@@ -44,7 +46,12 @@ def funnel_figure(view: RunView) -> Figure | None:
     set_up(axis)
     for row, step in enumerate(steps):
         if step.is_loss:
-            style = {"facecolor": BACK, "edgecolor": LOST, "hatch": "////", "linewidth": 0.8}
+            style: dict[str, Any] = {
+                "facecolor": BACK,
+                "edgecolor": LOST,
+                "hatch": "////",
+                "linewidth": 0.8,
+            }
             axis.barh(row, step.num, left=step.left, height=0.62, **style)
             end = step.left + step.num
         else:
@@ -57,7 +64,7 @@ def funnel_figure(view: RunView) -> Figure | None:
     name_rows(axis, [step.name for step in steps])
     axis.set_xlim(0, 1.16 * steps[0].total)
     axis.xaxis.set_major_formatter(PLAIN)
-    axis.xaxis.get_major_locator().set_params(nbins=5, integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axis.set_xlabel("Samples")
     return figure
 
@@ -136,12 +143,18 @@ def lengths_figure(view: RunView) -> Figure | None:
             words = counts[ending]
             binned = np.add.reduceat(words[: edges[-1]], edges[:-1][edges[:-1] < len(words)])
             line, colour = styles[ending]
-            axis.stairs(binned / words.sum(), edges[: len(binned) + 1], ls=line, color=colour,
-                        linewidth=1.6, label=ending)
+            axis.stairs(
+                binned / words.sum(),
+                edges[: len(binned) + 1],
+                ls=line,
+                color=colour,
+                linewidth=1.6,
+                label=ending,
+            )
     axis.set_xlabel("Words" if width == 1 else f"Words, in steps of {width}")
     axis.set_xlim(0, edges[-1])
     axis.set_ylim(bottom=0)
-    axis.yaxis.get_major_locator().set_params(nbins=5)
+    axis.yaxis.set_major_locator(MaxNLocator(5))
     axis.yaxis.set_major_formatter(PERCENT)
     draw_legend(axis, loc="upper right")
     return figure

@@ -84,7 +84,7 @@ class RunView:
         return funnel.finish_reasons_of(self.run)
 
     @cached_property
-    def attributes(self) -> list[tuple[str, Sequence[funnel.Group], int]]:
+    def attributes(self) -> list[tuple[str, list[funnel.Group], int]]:
         return funnel.attributes_of(self.run)
 
     @cached_property
