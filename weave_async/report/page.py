@@ -58,7 +58,7 @@ def page_of(views: Sequence[RunView], *, made_at: str, comparison: SideBySide | 
         script=Markup(script),  # noqa: S704 - ours
         title=" and ".join(view.title for view in views),
         views=views,
-        notes=list(_notes(views, comparison)),
+        notes=list(_notes(views)),
         sections=(compared | _SECTIONS).items(),
         cards=cards_of,
         comparison=comparison,
@@ -102,15 +102,13 @@ def cards_of(view: RunView) -> Iterator[Card]:
         yield Card("Cost", words.usd(view.cost_usd), "by list price")
 
 
-def _notes(views: Sequence[RunView], comparison: SideBySide | None) -> Iterator[str]:
+def _notes(views: Sequence[RunView]) -> Iterator[str]:
     for view in views:
         lead = f"{view.label}: " if view.label else ""
         for note in (*view.run.notes, *view.cautions):
             yield f"{lead}{note}"
         if view.idle_rules:
             yield f"{lead}Rules that have rejected nothing: {', '.join(view.idle_rules)}"
-    if comparison is not None:
-        yield from comparison.notes
 
 
 def _plots(views: Sequence[RunView], comparison: SideBySide | None) -> Sequence[Any]:
