@@ -68,6 +68,7 @@ def page_of(views: Sequence[RunView], *, made_at: str, comparison: SideBySide | 
         samples_data=json_for_script({"rows": rows}),
         samples_in_words=_samples_in_words(views),
         cost_in_words=_cost_in_words,
+        speed_in_words=_speed_in_words,
         mix_in_words=_mix_in_words,
         catalogue=CATALOGUE,
         percentiles=PERCENTILES,
@@ -153,6 +154,17 @@ def _cost_in_words(view: RunView) -> str:
     elif written:
         price += f", {words.usd(view.cost_usd / written)} for each written row"
     return f"{price}. {tokens}{each}."
+
+
+def _speed_in_words(view: RunView) -> str:
+    calls = view.run.calls
+    if calls.last_s <= 0:
+        return f"{calls.num_answers:,} answers, all at once."
+    rates = [each / calls.last_s for each in (calls.num_answers, view.output_tokens)]
+    return (
+        f"{calls.num_answers:,} answers came within {words.duration(calls.last_s)}: "
+        f"{words.number(rates[0])} answers and {words.number(rates[1])} output tokens per second."
+    )
 
 
 def _mix_in_words(entry: Mapping[str, Any]) -> str:

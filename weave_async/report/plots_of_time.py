@@ -31,15 +31,19 @@ def speed_figure(view: RunView) -> Figure | None:
     if slices is None:
         return None
     has_latency = bool(np.isfinite(slices.p50_s).any())
-    figure = figure_for(5.0 if has_latency else 2.8, is_wide=True)
-    axes = figure.subplots(1 + has_latency, 1, sharex=True, squeeze=False)[:, 0]
+    has_tokens = bool(slices.tokens_per_s.any())
+    num_axes = 1 + has_latency + has_tokens
+    figure = figure_for(0.6 + 2.0 * num_axes, is_wide=True)
+    axes = figure.subplots(num_axes, 1, sharex=True, squeeze=False)[:, 0]
     for axis in axes:
         set_up(axis, grid="y")
         for begun_s in slices.begun_s[1:]:
             axis.axvline(begun_s, color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)))
     if has_latency:
         _draw_latency(axes[0], slices)
-    _draw_throughput(axes[-1], slices)
+    _draw_throughput(axes[int(has_latency)], slices)
+    if has_tokens:
+        _draw_tokens(axes[-1], slices)
     unit, per = _unit_of(slices.edges_s[-1])
     axes[-1].set_xlabel(f"Time since the first call ({unit})")
     axes[-1].xaxis.set_major_formatter(lambda value, _: f"{value / per:,.4g}")
@@ -78,6 +82,20 @@ def _draw_throughput(axis: Axes, slices: Slices) -> None:
     axis.yaxis.set_major_formatter(PLAIN)
     axis.set_ylabel("Per second")
     draw_legend(axis, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0)
+
+
+def _draw_tokens(axis: Axes, slices: Slices) -> None:
+    axis.stairs(
+        slices.tokens_per_s,
+        slices.edges_s,
+        color=FIRST,
+        linewidth=1.6,
+        label="output tokens per second",
+    )
+    axis.set_ylim(0, 1.15 * slices.tokens_per_s.max())
+    axis.yaxis.set_major_formatter(PLAIN)
+    axis.set_ylabel("Per second")
+    draw_legend(axis, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0)
 
 
 def _unit_of(longest_s: float) -> tuple[str, float]:
