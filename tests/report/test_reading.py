@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 
@@ -214,3 +215,18 @@ def test_times_that_cannot_be_are_not_believed(tmp_path: Path, odd: object) -> N
     view = RunView(read(run))
     assert view.latencies[0].num_answers == 4
     assert view.begun_at == "2026-11-23 08:45:48 UTC"
+
+
+def test_reading_takes_no_more_memory_for_more_rows(tmp_path: Path) -> None:
+    def peak_of(num: int) -> int:
+        run = make_run(tmp_path / str(num), rows(num, ask="why? " * 100))
+        tracemalloc.start()
+        try:
+            assert read(run, num_samples=20).tally.total == num
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak_of(100)  # what is loaded once
+    few, many = peak_of(500), peak_of(5_000)
+    assert many - few < 500_000  # of 4 MB more rows

@@ -101,7 +101,8 @@ def cards_of(view: RunView) -> Iterator[Card]:
         remark = f"{words.number(rate)} answers/s" if is_all else "in the last session"
         yield Card("Time", words.duration(view.elapsed_s), remark)
     if view.cost_usd is not None:
-        yield Card("Cost", words.usd(view.cost_usd), "by list price")
+        price = "by list price" + (", last session" if view.num_recalled else "")
+        yield Card("Cost", words.usd(view.cost_usd), price)
 
 
 def _notes(views: Sequence[RunView]) -> Iterator[str]:

@@ -69,7 +69,7 @@ _KINDS = (
     _Kind(
         "speed",
         "Latency and throughput over time",
-        "Time is cut into slices. Dashed lines across are where a session of the run began; time "
+        "Time is cut into slices. Dashed upright lines are where a session of the run began; time "
         "between sessions is left out.",
         plots_of_time.speed_figure,
     ),
