@@ -98,7 +98,6 @@ def test_a_later_run_that_was_cut_short_is_said(tmp_path: Path) -> None:
         '{"sample_id": 7, "messages": [], "lineage": {}}',
         '{"sample_id": "a-0", "messages": {}, "lineage": {"model": "m"}}',
         '{"sample_id": "a-0", "messages": [{"role": "assistant"}], "lineage": {"model": "m"}}',
-        json.dumps(row(noise=[{"noise": "typos"}])),
         json.dumps(row(attributes={"a": 1}) | {"messages": [7]}),
     ],
 )
@@ -114,10 +113,11 @@ def test_a_damaged_row_is_counted_and_left_out(tmp_path: Path, line: str) -> Non
 def test_edits_that_are_of_another_text_leave_a_row_out_of_the_table_alone(tmp_path: Path) -> None:
     changes = [{"start": 0, "before": "The", "after": "Teh"}]
     odd = row("odd-0", noise=[{"noise": "typos", "message_index": 0, "changes": changes}])
-    found = read(make_run(tmp_path / "run", [*TOLD, odd]))
-    assert found.tally.num_ended["written"] == 31
+    odder = row("odd-1", noise=[{"noise": "typos"}])
+    found = read(make_run(tmp_path / "run", [*TOLD, odd, odder]))
+    assert found.tally.num_ended["written"] == 32
     assert len(found.rows) == 50
-    assert any("not of their texts" in note for note in found.notes)
+    assert any("2 rows" in note and "not of their texts" in note for note in found.notes)
 
 
 def test_rows_that_are_missing_are_told_by_the_manifest(tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ def _shown_rows(
                         yield row
     if num_odd:
         found.notes.append(
-            f"{num_odd:,} rows could be counted, but not shown: their edits are not of their texts"
+            f"{num_odd:,} rows are counted, but cannot be shown: their edits are not of their texts"
         )
 
 

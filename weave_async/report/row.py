@@ -43,7 +43,6 @@ class ReportRow:
     finish_reason: str
     attributes: Mapping[str, str]
     num_words: int
-    is_noisy: bool
     row: Mapping[str, Any]
 
     @classmethod
@@ -73,7 +72,6 @@ class ReportRow:
             finish_reason=_name(finish_reason or NO_ANSWER),
             attributes=dict(_categories(lineage.get("attributes", {}))),
             num_words=len(words_of(last["content"])) if is_answered else 0,
-            is_noisy=any(edit["changes"] for edit in lineage.get("noise", ())),
             row=row,
         )
 
