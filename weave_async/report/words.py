@@ -38,7 +38,8 @@ def number(value: float | None) -> str:
 def seconds(value: float | None) -> str:
     if value is None:
         return UNKNOWN
-    return f"{value:,.2f}" if value >= 0.1 or value == 0 else f"{value:.4f}"
+    decimals = 1 if value >= 100 else 2 if value >= 10 else 3 if value >= 0.001 or not value else 6
+    return f"{value:,.{decimals}f}"
 
 
 def duration(value_s: float | None) -> str:
