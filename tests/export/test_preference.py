@@ -11,7 +11,7 @@ from export.made_runs import changed, make_run, row
 from weave_async.errors import UsageError
 from weave_async.export.making import Export, Wanted
 from weave_async.export.preference import Pairing, Pairs
-from weave_async.export.rows import RunRows
+from weave_async.run_rows import RunRows
 
 
 def paired(

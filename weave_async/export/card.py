@@ -16,8 +16,8 @@ import yaml
 from weave_async.errors import InputError, RecipeError
 from weave_async.export.formats import FORMATS
 from weave_async.export.making import Export, To
-from weave_async.export.rows import ROW_ERRORS
 from weave_async.recipe import Recipe
+from weave_async.run_rows import ROW_ERRORS
 
 SIZES = (  # the Hub's own categories
     (1_000, "n<1K"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from weave_async.export.rows import ExportRow
+from weave_async.run_rows import ExportRow
 
 
 class Column(StrEnum):

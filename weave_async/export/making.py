@@ -14,8 +14,8 @@ from weave_async.errors import InputError, RecipeError, UsageError
 from weave_async.export.files import WRITERS, RowWriter, json_line, require_place, whole_file
 from weave_async.export.formats import FORMATS, PREFERENCE_COLUMNS, Column
 from weave_async.export.preference import UNDECIDED, Pairing, Pairs, Record
-from weave_async.export.rows import ExportRow, RunRows
 from weave_async.export.split import Split, split
+from weave_async.run_rows import ExportRow, RunRows
 
 To = Literal["jsonl", "parquet", "csv", "txt"]
 SUFFIXES: Mapping[str, To] = {

@@ -20,7 +20,7 @@ from typing import IO, Any, Literal, NamedTuple
 import orjson
 
 from weave_async.errors import StorageError, UsageError
-from weave_async.export.rows import ExportRow, RunRows, Turn
+from weave_async.run_rows import ExportRow, RunRows, Turn
 from weave_async.rundir import open_regular
 from weave_async.stages.guard import PART_RAISED
 from weave_async.stages.judging import NO_VERDICT

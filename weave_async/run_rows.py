@@ -1,4 +1,4 @@
-"""The rows of a run, as exports read them: one after another, checked against the manifest."""
+"""The rows that a run has published: one after another, checked against its manifest."""
 
 from __future__ import annotations
 
