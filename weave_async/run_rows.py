@@ -35,6 +35,7 @@ class ExportRow:
     turns: Sequence[Turn]
     noise: Sequence[Mapping[str, Any]]
     verdicts: Sequence[Mapping[str, Any]]
+    lineage: Mapping[str, Any]
     rejection: Mapping[str, Any] | None = None
     place: int = 0
     num_bytes: int = 0
@@ -64,6 +65,7 @@ class ExportRow:
             turns=turns,
             noise=lineage.get("noise", ()),
             verdicts=lineage.get("verdicts", ()),
+            lineage=lineage,
             rejection=rejection,
             place=place,
             num_bytes=len(line),

@@ -12,6 +12,7 @@
     ├── failed.jsonl      a row per failed sample: error, message, attempts
     ├── metrics.json      counts, tokens, rates and the time each stage took
     ├── manifest.json     counts, rows and SHA-256 of the files above; written last
+    ├── review.jsonl      what people have decided on the rows; see weave_async.review_log
     └── lock              held by the process that writes here
 
 While a run goes on, outputs grow as ``*.part`` and are renamed at the end: a file without that
@@ -92,6 +93,11 @@ class RunFolder:
     @property
     def recipe(self) -> Path:
         return self.path / "recipe.yaml"
+
+    @property
+    def review(self) -> Path:
+        """What people have decided on the rows."""
+        return self.path / "review.jsonl"
 
     @property
     def manifest(self) -> Path:

@@ -22,6 +22,7 @@ from weave_async.cli import (
     new,
     preview,
     revalidate,
+    review,
     run,
     schema,
     serve,
@@ -47,6 +48,7 @@ app.command("compare")(compare.compare)
 app.command("ablate")(ablate.ablate)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
+app.command("review")(review.review)
 app.command("doctor")(doctor.doctor)
 app.command("bench")(bench.bench)
 app.command("serve")(serve.serve)
