@@ -27,7 +27,9 @@ function open(form, first) {
 
 function close() {
   for (const form of [editing, rejecting]) {
-    if (form) form.hidden = true;
+    if (!form || form.hidden) continue;
+    if (form.contains(document.activeElement)) document.activeElement.blur(); // or keys go there
+    form.hidden = true;
   }
 }
 
@@ -64,8 +66,10 @@ function isTyping(target) {
 }
 
 document.addEventListener("click", (event) => {
-  const button = event.target.closest("button[data-do]");
-  if (button && !button.disabled) actions[button.dataset.do]();
+  const button = event.target.closest("button");
+  if (!button || button.disabled) return;
+  if (button.dataset.do) actions[button.dataset.do]();
+  if (button.dataset.reason) decide("reject", { reason: button.dataset.reason });
 });
 
 document.addEventListener("keydown", (event) => {
@@ -76,7 +80,7 @@ document.addEventListener("keydown", (event) => {
   }
   if (isTyping(event.target) || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   if (rejecting && !rejecting.hidden && /^[1-9]$/.test(event.key)) {
-    const reason = rejecting.querySelectorAll("button[name=reason]")[Number(event.key) - 1];
+    const reason = rejecting.querySelectorAll("[data-reason]")[Number(event.key) - 1];
     if (reason) reason.click();
     return;
   }
@@ -98,8 +102,8 @@ if (editing) {
 if (rejecting) {
   rejecting.addEventListener("submit", (event) => {
     event.preventDefault();
-    const reason = event.submitter?.value || document.getElementById("reason").value.trim();
     const field = document.getElementById("reason");
+    const reason = field.value.trim();
     field.setCustomValidity(reason ? "" : "Say why, or choose one of the above.");
     if (reason) decide("reject", { reason });
     else field.reportValidity();
