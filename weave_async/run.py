@@ -21,7 +21,6 @@ from weave_async.engine import RECALLED, Engine
 from weave_async.errors import BudgetError, InputError, RecipeError, RunFolderError, WeaveError
 from weave_async.flow.channel import Channel
 from weave_async.gates import Figure, Judged
-from weave_async.interfaces import Sink
 from weave_async.journal.journal import Journal
 from weave_async.metrics.headlines import cautions_of, figure_of, headlines_of
 from weave_async.metrics.ledger import RunMetrics
@@ -54,9 +53,9 @@ from weave_async.parts.steering import controller_of, decisions_of, measuring_of
 from weave_async.plan import Plan
 from weave_async.recipe import Recipe
 from weave_async.records import Endpoint, Sample
-from weave_async.rundir import OutputFile, RunFolder
+from weave_async.rundir import RunFolder
 from weave_async.settings import Settings
-from weave_async.sinks.rows import failed_row, rejected_row
+from weave_async.sinks.outputs import Outputs
 from weave_async.stages.building import ALWAYS_APPLIED, drift_gate_of, stages_of
 from weave_async.stages.guard import PART_RAISED
 from weave_async.stages.judging import AskingJudgingStage
@@ -208,7 +207,8 @@ class Run:
             )
             self._dispatchers = dispatchers
             self.folder.write_recipe(self.recipe.with_absolute_paths().resolved())
-            self._outputs = self._open_outputs(stack)
+            self._outputs = Outputs(self.folder, self._sinks)
+            stack.callback(self._outputs.close)
             for dispatcher in dispatchers.values():
                 await stack.enter_async_context(dispatcher)
             of_mix = {endpoint.name: dispatchers[endpoint.name] for endpoint in self.endpoints}
@@ -405,13 +405,7 @@ class Run:
 
     def _deliver(self, sample: Sample) -> None:
         """Bring a sample to its end: a row in the file for that end, and a count."""
-        if sample.failure is not None:
-            self._outputs["failed"][0].write(failed_row(sample))
-        elif sample.rejection is not None:
-            self._outputs["rejected"][0].write(rejected_row(sample))
-        else:
-            for sink, file in zip(self._sinks, self._outputs["samples"], strict=True):
-                file.write(_encoded(sink, sample))
+        self._outputs.write(sample)
         self.metrics.count_end(sample)
         if self._on_sample is not None:
             self._on_sample(sample)
@@ -479,17 +473,6 @@ class Run:
             )
         self.folder.open()
         stack.callback(self.folder.close)
-
-    def _open_outputs(self, stack: AsyncExitStack) -> dict[str, list[OutputFile]]:
-        outputs = {
-            "samples": [self.folder.output("samples", sink.suffix) for sink in self._sinks],
-            "rejected": [self.folder.output("rejected")],
-            "failed": [self.folder.output("failed")],
-        }
-        for files in outputs.values():
-            for file in files:
-                stack.callback(file.close)
-        return outputs
 
     def _places(self, journal: Journal) -> bytearray:
         """For each sample, ``RECALLED`` where an earlier run has its answer, else 0.
@@ -595,18 +578,19 @@ class Run:
         A run that was told to drop all at once has not come to all that the journal holds.
         """
         if self._engine.has_left_answers_behind:
-            for outputs in self._outputs.values():
-                for file in outputs:
-                    file.discard()
+            self._outputs.discard()
             return self._summarize({})
         return self._publish()
 
     def _publish(self) -> RunSummary:
-        files: dict[str, Mapping[str, Any]] = {}
-        for outputs in self._outputs.values():
-            for file in outputs:
-                files[file.path.name] = file.publish()
-        self._require_equal_counts(files)
+        # The ledger and the files were written by the same hand; a bug of ours would show here.
+        files = self._outputs.publish(
+            {
+                "samples": self.metrics.written,
+                "rejected": self.metrics.rejected.total(),
+                "failed": self.metrics.failed.total(),
+            }
+        )
         summary = self._summarize(files)
         steered = {} if self._controller is None else {"controller": self._controller.as_dict()}
         self.folder.write_metrics({**self.metrics.as_dict(), **self._figures, **steered})
@@ -623,19 +607,8 @@ class Run:
                 **summary.as_dict(),
             }
         )
+        self._outputs.remove_stale()
         return summary
-
-    def _require_equal_counts(self, files: Mapping[str, Mapping[str, Any]]) -> None:
-        """The ledger and the files were written by the same hand; a bug of ours would show here."""
-        metrics = self.metrics
-        counts = {
-            "rejected.jsonl": metrics.rejected.total(),
-            "failed.jsonl": metrics.failed.total(),
-            **{file.path.name: metrics.written for file in self._outputs["samples"]},
-        }
-        wrong = {name: n for name, n in counts.items() if files[name]["rows"] != n}
-        if wrong:
-            raise AssertionError(f"rows counted otherwise than written: {wrong}, {files}")
 
     def _summarize(self, files: Mapping[str, Mapping[str, Any]]) -> RunSummary:
         metrics, error = self.metrics, self._engine.stopped_by
@@ -733,16 +706,6 @@ def _tell_of_unknown(journal: Journal) -> None:
             len(unknown),
             sum(call.max_cost_tokens for call in unknown),
         )
-
-
-def _encoded(sink: Sink, sample: Sample) -> bytes:
-    try:
-        return bytes(sink.encode(sample))
-    except Exception as error:  # a sink of somebody else's; without it there is no dataset
-        raise RecipeError(
-            f"sink {type(sink).__name__} raised on {sample.sample_id}: "
-            f"{type(error).__name__}: {error}. The answers are kept: mend it and run again"
-        ) from error
 
 
 def _first_of(error: BaseException) -> BaseException:

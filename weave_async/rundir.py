@@ -28,7 +28,7 @@ import re
 import socket
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -106,6 +106,13 @@ class RunFolder:
     def output(self, name: str, suffix: str = ".jsonl") -> OutputFile:
         """An output file of this run, by its stem: ``samples``, ``rejected`` or ``failed``."""
         return OutputFile(self.path / f"{name}{suffix}")
+
+    def remove_outputs(self, pattern: str, *, but: Iterable[OutputFile]) -> None:
+        """Delete the outputs of that pattern, finished or not, that are none of these."""
+        kept = {file.path for file in but}
+        for path in [*self.path.glob(pattern), *self.path.glob(f"{pattern}.part")]:
+            if path not in kept:
+                path.unlink()
 
     def holds_a_run(self) -> bool:
         return self.journal.is_dir() or self.manifest.is_file()
@@ -290,14 +297,16 @@ class OutputFile:
         with storage_errors(self._part):
             self._file = open_private(self._part)
 
-    def write(self, row: bytes) -> None:
-        """Append one row, buffered."""
+    def write(self, row: bytes, *, num_rows: int = 1) -> None:
+        """Append one row, buffered; or bytes of a format in which rows are not apart, where whoever
+        writes says how many they are.
+        """
         try:  # not `with`, which is called for every row
             self._file.write(row)
         except OSError as error:
             raise _cannot_write(self._part, error) from error
         self._digest.update(row)
-        self.rows += 1
+        self.rows += num_rows
         self.num_bytes += len(row)
 
     def publish(self) -> dict[str, Any]:

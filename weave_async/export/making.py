@@ -10,9 +10,10 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from weave_async.columns import Column
 from weave_async.errors import InputError, RecipeError, UsageError
 from weave_async.export.files import WRITERS, RowWriter, json_line, require_place, whole_file
-from weave_async.export.formats import FORMATS, PREFERENCE_COLUMNS, Column
+from weave_async.export.formats import FORMATS, PREFERENCE_COLUMNS
 from weave_async.export.preference import UNDECIDED, Pairing, Pairs, Record
 from weave_async.export.split import Split, split
 from weave_async.run_rows import ExportRow, RunRows

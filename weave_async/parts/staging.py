@@ -8,8 +8,8 @@ from typing import Any
 
 from weave_async import registry
 from weave_async.errors import RecipeError
-from weave_async.interfaces import Sink
 from weave_async.recipe import Part, Recipe
+from weave_async.sinks.outputs import AnySink
 from weave_async.stages import building
 from weave_async.stages.building import AnyStage, PartSpec, StageSpec, cost_of
 from weave_async.stages.selecting import SelectingStage
@@ -84,13 +84,16 @@ def columns_read_by(stages: Iterable[Any]) -> dict[str, list[str]]:
     return needed
 
 
-def sinks_of(recipe: Recipe) -> list[Sink]:
+def sinks_of(recipe: Recipe) -> list[AnySink]:
     """The writers of the dataset's formats."""
     return [_new_sink(name) for name in recipe.output.to]
 
 
-def _new_sink(name: str) -> Sink:
-    sink: Sink = registry.build("sink", name, {})
-    if not isinstance(getattr(sink, "suffix", None), str) or not hasattr(sink, "encode"):
-        raise RecipeError(f"sink '{name}' needs a suffix and an encode: see interfaces.Sink")
+def _new_sink(name: str) -> AnySink:
+    sink: AnySink = registry.build("sink", name, {})
+    writes = hasattr(sink, "encode") or (hasattr(sink, "open") and hasattr(sink, "rows_per_shard"))
+    if not isinstance(getattr(sink, "suffix", None), str) or not writes:
+        raise RecipeError(
+            f"sink '{name}' needs a suffix, and an encode or an open: see interfaces.Sink"
+        )
     return sink
