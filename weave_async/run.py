@@ -17,8 +17,10 @@ from typing import Any, Literal, Self
 from weave_async.asking.consulting import Consultations
 from weave_async.controller.controller import Controller
 from weave_async.controller.decisions import DecisionLog, digest_of
+from weave_async.dispatch import Dispatcher
 from weave_async.engine import RECALLED, Engine
 from weave_async.errors import BudgetError, InputError, RecipeError, RunFolderError, WeaveError
+from weave_async.flow.budget import Budget
 from weave_async.flow.channel import Channel
 from weave_async.gates import Figure, Judged
 from weave_async.journal.journal import Journal
@@ -51,6 +53,7 @@ from weave_async.parts.staging import (
 )
 from weave_async.parts.steering import controller_of, decisions_of, measuring_of
 from weave_async.plan import Plan
+from weave_async.pricing import Price
 from weave_async.recipe import Recipe
 from weave_async.records import Endpoint, Sample
 from weave_async.rundir import RunFolder
@@ -109,7 +112,8 @@ class Run:
         self.folder = RunFolder(path, allow_network_fs=allow_network_fs)
         self.metrics = RunMetrics()
         self.endpoints: list[Endpoint] = []
-        self._advisors: list[Endpoint] = []
+        self.dispatchers: Mapping[str, Dispatcher] = {}
+        """By the names of endpoints, those that stages consult among them; once it is entered."""
         self._consultations: Consultations | None = None
         self._summary: RunSummary | None = None
         if samples is not None and samples < 1:
@@ -128,6 +132,7 @@ class Run:
         self._to_measure: list[Sample] = []
         self._figures: dict[str, Any] = {}
         self._num_known = 0
+        self._prices: dict[str, Price | None] = {}
         self._entered = False
         self._new_engine: Callable[[], Engine] | None = None
         self._engine_or_none: Engine | None = None
@@ -160,8 +165,8 @@ class Run:
             advisors = advisors_of(
                 consulted_by([*stages, repair]), self.recipe, self.endpoints, self._settings
             )
-            self._advisors = list({a.endpoint.name: a.endpoint for a in advisors.values()}.values())
-            all_endpoints = [*self.endpoints, *self._advisors]
+            asked_by_stages = {a.endpoint.name: a.endpoint for a in advisors.values()}
+            all_endpoints = [*self.endpoints, *asked_by_stages.values()]
             self._providers = providers = providers_of(all_endpoints)
             self._sinks = sinks_of(self.recipe)
             self.plan = Plan(
@@ -205,7 +210,7 @@ class Run:
                 consultations=consulted,
                 vocabularies=self._settings.vocabularies,
             )
-            self._dispatchers = dispatchers
+            self.dispatchers = dispatchers
             self.folder.write_recipe(self.recipe.with_absolute_paths().resolved())
             self._outputs = Outputs(self.folder, self._sinks)
             stack.callback(self._outputs.close)
@@ -233,6 +238,7 @@ class Run:
                     )
                 )
             self.metrics.asked = self.plan.num_samples
+            self.metrics.accept = self.recipe.accept
             self.metrics.recallable = self.plan.num_samples - places.count(0)
             consult_for = None if self._consultations is None else self._consultations.consult_for
             workers = workers_of(self.recipe, spec, stages)
@@ -365,6 +371,36 @@ class Run:
     def num_in_flight(self) -> int:
         """Requests that are out at this moment."""
         return 0 if self._engine_or_none is None else self._engine_or_none.num_in_flight
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether nothing more is asked, as there is enough, or somebody or something stops it."""
+        engine = self._engine_or_none
+        return self._stop_engine is not None if engine is None else engine.stopping
+
+    @property
+    def budget(self) -> Budget | None:
+        """What all of its requests are paid from, where there is a limit; once it is entered."""
+        return next((each.budget for each in self.dispatchers.values()), None)
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What this run's answers have cost so far, by list price; ``None`` where one is not known.
+
+        The first call that needs a price loads the list, which takes a third of a second.
+        """
+        usd = 0.0
+        for name, (input_tokens, output_tokens) in list(self.metrics.tokens.items()):
+            if (price := self._price_at(name)) is None:
+                return None
+            usd += price.usd(input_tokens=input_tokens, output_tokens=output_tokens)
+        return round(usd, 6)
+
+    def _price_at(self, name: str) -> Price | None:
+        if name not in self._prices:
+            endpoint = self.dispatchers[name].endpoint
+            self._prices |= prices_of(sellers_of([endpoint], self._providers))
+        return self._prices[name]
 
     @property
     def _engine(self) -> Engine:
@@ -643,11 +679,11 @@ class Run:
             rows_skipped=self.plan.inspection.num_skipped,
             input_tokens=metrics.input_tokens,
             output_tokens=metrics.output_tokens,
-            cost_usd=self._cost_usd(),
+            cost_usd=self.cost_usd,
             elapsed_s=round(metrics.elapsed_s, 3),
             answers_per_s=round(metrics.answers_per_s, 2),
             files=files,
-            endpoints={name: each.account() for name, each in self._dispatchers.items()},
+            endpoints={name: each.account() for name, each in self.dispatchers.items()},
             consultations=asdict(metrics.consultations),
             diversity=headlines_of(self._figures),
             cautions=list(cautions_of(self._figures)),
@@ -666,19 +702,6 @@ class Run:
                 return Figure(None, missing_because="no sample has an answer")
             return Figure(metrics.written / num_judged)
         return figure_of(self._figures, metric)
-
-    def _cost_usd(self) -> float | None:
-        """What this run's answers cost by list price; ``None`` where a price is not known."""
-        asked = [*self.endpoints, *self._advisors]
-        used = [endpoint for endpoint in asked if endpoint.name in self.metrics.tokens]
-        prices = prices_of(sellers_of(used, self._providers))
-        usd = 0.0
-        for name, (input_tokens, output_tokens) in self.metrics.tokens.items():
-            price = prices[name]
-            if price is None:
-                return None
-            usd += price.usd(input_tokens=input_tokens, output_tokens=output_tokens)
-        return round(usd, 6)
 
     def _status(
         self, error: WeaveError | None, accepted_enough: bool, required: Sequence[Judged]

@@ -62,7 +62,7 @@ class LastingStream:
 def stderr_console() -> Console:
     """For progress and messages: results go to standard output. A terminal may hang up."""
     stream = cast("IO[str]", LastingStream(sys.stderr))
-    return Console(file=stream, highlight=False, markup=False)
+    return Console(file=stream, highlight=False, markup=False, emoji=False)
 
 
 class ConsoleLog(logging.Handler):

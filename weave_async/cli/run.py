@@ -144,6 +144,15 @@ def run(
         bool,
         typer.Option("--json", rich_help_panel=_OUTPUT, help="Print the summary as JSON."),
     ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet",
+            "-q",
+            rich_help_panel=_OUTPUT,
+            help="No progress: only warnings, errors and the summary.",
+        ),
+    ] = False,
     log_json: Annotated[
         bool,
         typer.Option(
@@ -197,16 +206,16 @@ def run(
         allow_network_fs=allow_network_fs,
         explains_all=explain_all,
     )
-    raise typer.Exit(_finish(job_run, as_json=json, log_json=log_json))
+    raise typer.Exit(_finish(job_run, as_json=json, log_json=log_json, quiet=quiet))
 
 
-def _finish(run: Run, *, as_json: bool, log_json: bool) -> int:
+def _finish(run: Run, *, as_json: bool, log_json: bool, quiet: bool) -> int:
     import orjson
 
     from weave_async.cli.loop import run_in_loop
     from weave_async.cli.progress import progress_for
 
-    with progress_for(run, as_json=log_json) as progress:
+    with progress_for(run, quiet=quiet, as_json=log_json) as progress:
         summary, exit_code = run_in_loop(drive(run, progress))
     if as_json:
         print(orjson.dumps(summary.as_dict()).decode())
