@@ -21,6 +21,7 @@ from weave_async.cli import (
     export,
     new,
     preview,
+    report,
     revalidate,
     review,
     run,
@@ -47,6 +48,7 @@ app.command("revalidate")(revalidate.revalidate)
 app.command("compare")(compare.compare)
 app.command("ablate")(ablate.ablate)
 app.command("explain")(explain.explain)
+app.command("report")(report.report)
 app.command("export")(export.export)
 app.command("review")(review.review)
 app.command("doctor")(doctor.doctor)
