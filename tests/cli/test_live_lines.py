@@ -157,10 +157,10 @@ def test_diversity_has_an_arrow_and_a_signed_number(run: Run) -> None:
         }
         trend.note(rows, run.metrics.diversity)
     shown = told(run, trend=trend)["diversity"]
-    assert shown == "vendi of words 6 ↑ +2 · distinct-2 0.2 ↓ -0.1 · over 100 rows"
+    assert shown == "vendi of words 6 ↑ +2 · distinct-2 0.2 ↓ -0.1 · over 100 rows measured"
     run.metrics.diversity = {"vendi_words": 6.001}
     trend.note(250, run.metrics.diversity)
-    assert told(run, trend=trend)["diversity"] == "vendi of words 6 → ±0 · over 50 rows"
+    assert told(run, trend=trend)["diversity"] == "vendi of words 6 → ±0 · over 50 rows measured"
 
 
 def test_what_is_not_measured_has_no_line(tmp_path: Path) -> None:
