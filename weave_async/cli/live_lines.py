@@ -78,7 +78,7 @@ def _state_of(run: Run) -> str:
 def speed_of(run: Run, recent: Recent) -> list[str]:
     metrics = run.metrics
     parts = [
-        f"{recent.answers_per_s:,.1f} rows/s",
+        f"{_rate(recent.answers_per_s)} rows/s",
         f"{recent.output_tokens_per_s:,.0f} tok/s",
         f"{run.num_in_flight:,} in flight",
     ]
@@ -204,7 +204,7 @@ def _diversity_of(run: Run, trend: Trend) -> Iterator[str]:
         num_rows = change.num_rows if change else num_rows
         yield f"{DIVERSITY_SHOWN[name]} {shown(value)}{told}"
     if num_rows:
-        yield f"over {num_rows:,} rows"
+        yield f"over {num_rows:,} rows measured"
 
 
 def _change(change: Change, value: float) -> str:
@@ -261,6 +261,10 @@ def _duration(seconds: float) -> str:
     minutes, s = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{s:02d}" if hours else f"{minutes}:{s:02d}"
+
+
+def _rate(per_s: float) -> str:
+    return f"{per_s:,.0f}" if per_s >= 100 else f"{per_s:.1f}"
 
 
 def _short(number: float) -> str:

@@ -61,9 +61,7 @@ class LiveView:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._step_over_wrapped_lines(size_of(self._console))
-        self._live.update("")  # or it would be drawn once more before it is erased
-        self._live.stop()
+        self._erase()
 
     async def show(self) -> None:
         while True:
@@ -75,6 +73,15 @@ class LiveView:
 
     def say(self, message: str) -> None:
         self._console.print(printable(message))
+
+    def close(self) -> None:
+        if _takes_output(self._console):  # whoever leaves in a hurry does not wait for it
+            self._erase()
+
+    def _erase(self) -> None:
+        self._step_over_wrapped_lines(size_of(self._console))
+        self._live.update("")  # or it would be drawn once more before it is erased
+        self._live.stop()
 
     def draw(self) -> None:
         """Bring the screen up to date, if it can take anything."""

@@ -31,6 +31,9 @@ class Progress(Protocol):
     def say(self, message: str) -> None:
         """One line for people, now."""
 
+    def close(self) -> None:
+        """Leave the terminal as it was found."""
+
 
 @contextmanager
 def progress_for(
@@ -92,6 +95,9 @@ class PlainProgress:
     def say(self, message: str) -> None:
         self._console.print(printable(message))
 
+    def close(self) -> None:
+        """Nothing stands there that would have to go."""
+
 
 class LineProgress:
     """A JSON object per interval, for logs and for other programs."""
@@ -106,6 +112,9 @@ class LineProgress:
 
     def say(self, message: str) -> None:
         _print_message(message)
+
+    def close(self) -> None:
+        """Nothing stands there that would have to go."""
 
 
 class NoProgress:
@@ -122,6 +131,9 @@ class NoProgress:
             _print_message(message)
         else:
             self._console.print(printable(message))
+
+    def close(self) -> None:
+        """Nothing stands there that would have to go."""
 
 
 class JsonLog(logging.Handler):

@@ -272,6 +272,7 @@ class _Signals:
         elif self._count == 2:
             self._drop()
         else:
+            self._progress.close()
             os._exit(128 + number)
 
     def _drop(self) -> None:

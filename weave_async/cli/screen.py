@@ -92,8 +92,8 @@ def _rows_of(line: Line, width: int, label_width: int) -> Iterator[Row]:
 
 def _head_of(line: Line, parts: Sequence[str], width: int, label_width: int) -> str:
     if line.share is not None:
-        room = width - cell_len(line.joint.join(parts)) - 2
-        return f"{_bar(line.share, min(room, BAR_WIDTH[-1]))}  " if room >= BAR_WIDTH[0] else ""
+        room = min(width - cell_len(line.joint.join(parts)) - 2, width // 3, BAR_WIDTH[-1])
+        return f"{_bar(line.share, room)}  " if room >= BAR_WIDTH[0] else ""
     label = one_line(line.label)
     if not label:
         return ""
