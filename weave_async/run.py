@@ -46,6 +46,7 @@ from weave_async.parts.reading import examples_source_of, refuse_own_source, sou
 from weave_async.parts.sending import asker_of, batching_of, dispatchers_of, repair_of
 from weave_async.parts.staging import (
     columns_read_by,
+    require_divisible,
     selectors_of,
     sinks_of,
     stage_spec_of,
@@ -58,6 +59,7 @@ from weave_async.recipe import Recipe
 from weave_async.records import Endpoint, Sample
 from weave_async.rundir import RunFolder
 from weave_async.settings import Settings
+from weave_async.sharding import Shard
 from weave_async.sinks.outputs import Outputs
 from weave_async.stages.building import ALWAYS_APPLIED, drift_gate_of, stages_of
 from weave_async.stages.guard import PART_RAISED
@@ -92,6 +94,10 @@ class Run:
     With ``explains_all`` every rule judges every sample, and its verdict stays with it; else a
     sample is spared the rules behind the one that has rejected it.
     ``on_sample`` is called with every sample that ends, be it written, rejected or failed.
+
+    With a ``shard`` only its samples are asked for; samples are then compared with each other, and
+    what the recipe requires is looked at, when shards are merged. A run that ``only_recalls`` sends
+    no request: what it has no answer for stays pending.
     """
 
     def __init__(
@@ -106,6 +112,8 @@ class Run:
         allow_network_fs: bool = False,
         explains_all: bool = False,
         on_sample: Callable[[Sample], None] | None = None,
+        shard: Shard | None = None,
+        only_recalls: bool = False,
     ) -> None:
         self.recipe = recipe
         path = Path(output_dir or Path("out") / recipe.name)
@@ -124,6 +132,8 @@ class Run:
         self._accept_changes = accept_changes
         self._explains_all = explains_all
         self._on_sample = on_sample
+        self._shard = shard
+        self._only_recalls = only_recalls
         self._stack = AsyncExitStack()
         self._engine_task: asyncio.Task[None] | None = None
         self._written: Channel[Sample] | None = None
@@ -161,6 +171,9 @@ class Run:
             )
             spec = stage_spec_of(self.recipe, explains_all=self._explains_all)
             stages, selectors = stages_of(spec), selectors_of(self.recipe)
+            if self._shard is not None:
+                require_divisible(self.recipe)
+                selectors = []
             repair = repair_of(self.recipe, self.endpoints)
             advisors = advisors_of(
                 consulted_by([*stages, repair]), self.recipe, self.endpoints, self._settings
@@ -175,6 +188,7 @@ class Run:
                 self.endpoints,
                 num_samples=self._num_samples,
                 examples=examples_source_of(self.recipe),
+                shard=self._shard,
             )
             self.plan.require_columns(columns_read_by([*stages, *selectors]))
             self._open_folder(stack)
@@ -640,11 +654,19 @@ class Run:
                 "mix": self.plan.described_mix(),
                 "epoch": self._journal.last_epoch,
                 **decided,
+                **self._told_of_shard(),
                 **summary.as_dict(),
             }
         )
         self._outputs.remove_stale()
         return summary
+
+    def _told_of_shard(self) -> dict[str, Any]:
+        shard = self._shard
+        if shard is None:
+            return {}
+        samples = self.plan.num_of_all_shards
+        return {"shard": {"number": shard.number, "of": shard.of, "of_samples": samples}}
 
     def _summarize(self, files: Mapping[str, Mapping[str, Any]]) -> RunSummary:
         metrics, error = self.metrics, self._engine.stopped_by
@@ -653,7 +675,8 @@ class Run:
         accepted_enough = self.recipe.accept is not None and metrics.written >= self.recipe.accept
         if accepted_enough:
             metrics.asked = metrics.ended
-        required = [gate.judged(self._figure(gate.metric)) for gate in self.recipe.gates]
+        gates = self.recipe.gates if self._shard is None else ()
+        required = [gate.judged(self._figure(gate.metric)) for gate in gates]
         status, exit_code = self._status(error, accepted_enough, required)
         return RunSummary(
             status=status,

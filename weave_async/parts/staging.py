@@ -74,6 +74,17 @@ def _specs(recipe: Recipe, kind: str, parts: Sequence[Part]) -> list[PartSpec]:
     ]
 
 
+def require_divisible(recipe: Recipe) -> None:
+    """Raises ``RecipeError`` for what needs to see the samples of all shards while it asks."""
+    if recipe.controller is not None:
+        raise RecipeError("a controller learns from all samples: it cannot steer one shard")
+    if recipe.accept is not None:
+        raise RecipeError(
+            f"accept: {recipe.accept} written samples are known once shards are merged: leave it "
+            "out, and say with --samples how many are asked for in all"
+        )
+
+
 def columns_read_by(stages: Iterable[Any]) -> dict[str, list[str]]:
     """The columns and attributes of prompts that stages need, by the name of the stage."""
     needed = {}
