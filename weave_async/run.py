@@ -12,7 +12,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from weave_async.asking.consulting import Consultations
 from weave_async.controller.controller import Controller
@@ -67,6 +67,9 @@ from weave_async.stages.noising import most_variants
 from weave_async.stages.pipeline import Pipeline
 from weave_async.summary import RunSummary, Status
 
+if TYPE_CHECKING:
+    from weave_async.observability.spans import Tracing
+
 logger = logging.getLogger(__name__)
 
 Resume = Literal["if-possible", "always", "never"]
@@ -93,6 +96,7 @@ class Run:
     With ``explains_all`` every rule judges every sample, and its verdict stays with it; else a
     sample is spared the rules behind the one that has rejected it.
     ``on_sample`` is called with every sample that ends, be it written, rejected or failed.
+    With ``tracing`` each request leaves an OpenTelemetry span.
     """
 
     def __init__(
@@ -107,6 +111,7 @@ class Run:
         allow_network_fs: bool = False,
         explains_all: bool = False,
         on_sample: Callable[[Sample], None] | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.recipe = recipe
         path = Path(output_dir or Path("out") / recipe.name)
@@ -125,6 +130,7 @@ class Run:
         self._accept_changes = accept_changes
         self._explains_all = explains_all
         self._on_sample = on_sample
+        self._new_dispatcher = Dispatcher if tracing is None else tracing.dispatcher
         self._stack = AsyncExitStack()
         self._engine_task: asyncio.Task[None] | None = None
         self._written: Channel[Sample] | None = None
@@ -210,6 +216,7 @@ class Run:
                 on_retry=self._count_retry,
                 consultations=consulted,
                 vocabularies=self._settings.vocabularies,
+                new_dispatcher=self._new_dispatcher,
             )
             self.dispatchers = dispatchers
             self.folder.write_recipe(self.recipe.with_absolute_paths().resolved())
