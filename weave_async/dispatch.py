@@ -178,6 +178,11 @@ class Dispatcher:
         self.admission.line.turn_out(TurnedAway)
 
     @property
+    def num_sent(self) -> int:
+        """Requests that went out in this run, each sending of one counted."""
+        return self._num_sent
+
+    @property
     def is_ready(self) -> bool:
         """Whether the endpoint was there when it was first needed."""
         return self._provider.is_ready

@@ -12,7 +12,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from weave_async.asking.consulting import Consultations
 from weave_async.controller.controller import Controller
@@ -66,7 +66,11 @@ from weave_async.stages.guard import PART_RAISED
 from weave_async.stages.judging import AskingJudgingStage
 from weave_async.stages.noising import most_variants
 from weave_async.stages.pipeline import Pipeline
+from weave_async.stages.selecting import SelectingStage
 from weave_async.summary import RunSummary, Status
+
+if TYPE_CHECKING:
+    from weave_async.observability.spans import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +98,7 @@ class Run:
     With ``explains_all`` every rule judges every sample, and its verdict stays with it; else a
     sample is spared the rules behind the one that has rejected it.
     ``on_sample`` is called with every sample that ends, be it written, rejected or failed.
+    With ``tracing`` each request leaves an OpenTelemetry span.
 
     With a ``shard`` only its samples are asked for; samples are then compared with each other, and
     what the recipe requires is looked at, when shards are merged. A run that ``only_recalls`` sends
@@ -114,6 +119,7 @@ class Run:
         on_sample: Callable[[Sample], None] | None = None,
         shard: Shard | None = None,
         only_recalls: bool = False,
+        tracing: Tracing | None = None,
     ) -> None:
         self.recipe = recipe
         path = Path(output_dir or Path("out") / recipe.name)
@@ -134,6 +140,7 @@ class Run:
         self._on_sample = on_sample
         self._shard = shard
         self._only_recalls = only_recalls
+        self._new_dispatcher = Dispatcher if tracing is None else tracing.dispatcher
         self._stack = AsyncExitStack()
         self._engine_task: asyncio.Task[None] | None = None
         self._written: Channel[Sample] | None = None
@@ -170,10 +177,7 @@ class Run:
                 default_model=getattr(source, "model", None),
             )
             spec = stage_spec_of(self.recipe, explains_all=self._explains_all)
-            stages, selectors = stages_of(spec), selectors_of(self.recipe)
-            if self._shard is not None:
-                require_divisible(self.recipe)
-                selectors = []
+            stages, selectors = stages_of(spec), self._selectors()
             repair = repair_of(self.recipe, self.endpoints)
             advisors = advisors_of(
                 consulted_by([*stages, repair]), self.recipe, self.endpoints, self._settings
@@ -223,12 +227,13 @@ class Run:
                 on_retry=self._count_retry,
                 consultations=consulted,
                 vocabularies=self._settings.vocabularies,
+                new_dispatcher=self._new_dispatcher,
             )
             self.dispatchers = dispatchers
             self.folder.write_recipe(self.recipe.with_absolute_paths().resolved())
             self._outputs = Outputs(self.folder, self._sinks)
             stack.callback(self._outputs.close)
-            for dispatcher in dispatchers.values():
+            for dispatcher in () if self._only_recalls else dispatchers.values():
                 await stack.enter_async_context(dispatcher)
             of_mix = {endpoint.name: dispatchers[endpoint.name] for endpoint in self.endpoints}
             concurrency = sum(d.admission.max_concurrency for d in of_mix.values())
@@ -438,6 +443,9 @@ class Run:
             self._stack.callback(
                 asyncio.get_running_loop().call_later(wall_s, self._stop_asking, spent).cancel
             )
+        if self._only_recalls:
+            missing = self._missing_answers()
+            self._stop(lambda engine: engine.stop(because=missing))
         try:
             if self._fill_by_batches is not None:
                 await self._fill(self._fill_by_batches)
@@ -452,6 +460,15 @@ class Run:
                 await self._written.close()
         if self._measuring is not None and not self._engine.has_left_answers_behind:
             self._figures = await self._measuring.figures()
+
+    def _missing_answers(self) -> RunFolderError | None:
+        missing = self.metrics.asked - self.metrics.recallable
+        if not missing:
+            return None
+        return RunFolderError(
+            f"{missing} of {self.metrics.asked} samples have no answer yet, and none is asked for "
+            "here"
+        )
 
     def _deliver(self, sample: Sample) -> None:
         """Bring a sample to its end: a row in the file for that end, and a count."""
@@ -660,6 +677,12 @@ class Run:
         )
         self._outputs.remove_stale()
         return summary
+
+    def _selectors(self) -> list[SelectingStage]:
+        if self._shard is None:
+            return selectors_of(self.recipe)
+        require_divisible(self.recipe)
+        return []
 
     def _told_of_shard(self) -> dict[str, Any]:
         shard = self._shard

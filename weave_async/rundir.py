@@ -203,6 +203,14 @@ class RunFolder:
                 f"cannot write in {self.path}: {why}. Choose another folder with -o"
             ) from error
 
+    def take(self) -> None:
+        """Take the lock of a run that is there, to read what nobody is to change meanwhile."""
+        self.require_run()
+        try:
+            self._take_lock()
+        except OSError as error:
+            raise RunFolderError(f"cannot lock {self.path}: {error.strerror}") from error
+
     def make_consultations(self) -> Path:
         """The folder of that journal, made if it is not there."""
         with storage_errors(self.consultations):

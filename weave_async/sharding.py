@@ -13,8 +13,8 @@ _NAMED = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Number ``number`` of ``of``, from 1. Rows are divided by their content: equal rows meet in one
-    shard, and a row stays in its shard when others are added or taken out.
+    """Number ``number`` of ``of``, from 1. Rows are divided by their content: equal rows meet in
+    one shard, and a row stays in its shard when others are added or taken out.
     """
 
     number: int

@@ -19,6 +19,7 @@ from weave_async.cli import (
     doctor,
     explain,
     export,
+    merge,
     new,
     preview,
     report,
@@ -50,6 +51,7 @@ app.command("ablate")(ablate.ablate)
 app.command("explain")(explain.explain)
 app.command("report")(report.report)
 app.command("export")(export.export)
+app.command("merge")(merge.merge)
 app.command("review")(review.review)
 app.command("doctor")(doctor.doctor)
 app.command("bench")(bench.bench)

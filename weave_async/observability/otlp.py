@@ -1,0 +1,123 @@
+"""Spans on their way to a collector, by OTLP over HTTP, in a thread of their own.
+
+The variables ``OTEL_*`` say where it is and what is sampled; OpenTelemetry's SDK reads them, once
+somebody has asked for spans. Whatever becomes of the collector, the run goes on: spans that it does
+not take wait in a bounded queue, then the oldest are dropped, and at the end nobody waits for long.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from threading import Thread
+
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+from weave_async.observability.gen_ai import SCHEMA_URL
+from weave_async.observability.labels import label_of
+from weave_async.observability.spans import Tracing
+
+logger = logging.getLogger(__name__)
+
+LONGEST_FLUSH_S = 5.0
+
+
+@contextmanager
+def exported_spans(run_name: str, *, flush_s: float = LONGEST_FLUSH_S) -> Iterator[Tracing]:
+    """Spans go out while this lasts; at its end, what is left does within ``flush_s``."""
+    with _Complaints() as complaints:
+        exporter = _CountingExporter(OTLPSpanExporter())
+        processor = _CountingProcessor(exporter)
+        provider = TracerProvider(resource=_resource(run_name), shutdown_on_exit=False)
+        provider.add_span_processor(processor)
+        tracer = provider.get_tracer("weave_async", version("weave-async"), SCHEMA_URL)
+        try:
+            yield Tracing(tracer)
+        finally:
+            flushing = Thread(target=provider.shutdown, name="flush-spans", daemon=True)
+            flushing.start()
+            flushing.join(flush_s)
+            exporter.shutdown()
+            if lost := processor.num_ended - exporter.num_exported:
+                logger.warning(
+                    "%d of %d spans did not reach the collector%s",
+                    lost,
+                    processor.num_ended,
+                    f": {complaints.last}" if complaints.last else "",
+                )
+
+
+def _resource(run_name: str) -> Resource:
+    """What the environment says (``OTEL_SERVICE_NAME``, ``OTEL_RESOURCE_ATTRIBUTES``) wins."""
+    ours = Resource(
+        {
+            "service.name": "weave-async",
+            "service.version": version("weave-async"),
+            "weave_async.run.name": label_of(run_name),
+        }
+    )
+    return Resource.create().merge(ours).merge(OTELResourceDetector().detect())
+
+
+class _CountingProcessor(BatchSpanProcessor):
+    """Counts the spans that are to go out: the queue drops some without a word."""
+
+    num_ended = 0
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self.num_ended += 1
+        super().on_end(span)
+
+
+class _CountingExporter(SpanExporter):
+    """Counts the spans that a collector has taken."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self.num_exported = 0
+        self._exporter = exporter
+        self._is_shut_down = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = self._exporter.export(spans)
+        if result is SpanExportResult.SUCCESS:
+            self.num_exported += len(spans)
+        return result
+
+    def shutdown(self) -> None:
+        if not self._is_shut_down:
+            self._is_shut_down = True
+            self._exporter.shutdown()
+
+
+class _Complaints(logging.Handler):
+    """Takes what OpenTelemetry logs: the first complaint is passed on, and the last one kept.
+
+    Its loggers would write to the terminal by themselves, each time, and what a server says as is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.last = ""
+        self._source = logging.getLogger("opentelemetry")
+
+    def __enter__(self) -> _Complaints:
+        self._before = self._source.propagate, self._source.level
+        self._source.propagate = False
+        self._source.setLevel(logging.ERROR)
+        self._source.addHandler(self)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._source.removeHandler(self)
+        self._source.propagate, level = self._before
+        self._source.setLevel(level)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        is_first, self.last = not self.last, label_of(record.getMessage())
+        if is_first:
+            logger.warning("spans do not get through, and the run goes on: %s", self.last)
