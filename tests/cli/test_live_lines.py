@@ -122,7 +122,7 @@ def test_an_endpoint_that_is_down_says_for_how_long_and_until_when(run: Run) -> 
     run.dispatchers = {"fast": fast}
     breaker = fast.admission.breaker
     for number in range(5):
-        breaker.failed(-89.5, f"row {number}", "refused", is_probe=False, told_s=100)
+        breaker.failed(-90.0, f"row {number}", "refused", is_probe=False, told_s=100)
     assert told(run)["fast"].startswith("down for 1:30, next try in 10 s · 0/16 in flight")
     breaker.probe_sent()
     assert told(run)["fast"].startswith("down for 1:30, trying it now")
@@ -204,6 +204,8 @@ def test_the_last_problem_is_the_later_one_of_a_warning_and_a_failure(run: Run) 
     assert last_problem(warned, {"fast": fast}) == warned
     fast.last_failure, fast.last_failed_at_s = Failure("server", "HTTP 503", 1), 130.0
     assert last_problem(warned, {"fast": fast}) == Problem("fast: HTTP 503", 130.0)
+    fast.last_failure, fast.last_failed_at_s = Failure("rate_limit", "HTTP 429", 1), 140.0
+    assert last_problem(warned, {"fast": fast}) == warned
     assert told(run)["problem"] == "none"
 
 

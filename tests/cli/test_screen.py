@@ -9,15 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from weave_async.cli.screen import Line, fitted, one_line
+from weave_async.cli.screen import Line, Rank, fitted, one_line
 
 PROBLEM = "12 s ago: the endpoint has answered with HTTP 503"
 LINES = [
-    Line("", ["120 of 1,000 answered", "12%", "1:03 left"], 0, share=0.12),
-    Line("speed", ["12.1 rows/s", "310 tok/s", "64 in flight", "p50 1.20 s, p95 3.40 s"], 1),
-    Line("fast", ["3/16 in flight", "rpm 480/500"], 8),
-    Line("rejected", ["7", "length: too_short 5", "echo: copied 2"], 4),
-    Line("problem", PROBLEM.split(), 2, joint=" "),
+    Line("", ["120 of 1,000 answered", "12%", "1:03 left"], Rank.BAR, share=0.12),
+    Line(
+        "speed", ["12.1 rows/s", "310 tok/s", "64 in flight", "p50 1.20 s, p95 3.40 s"], Rank.SPEED
+    ),
+    Line("fast", ["3/16 in flight", "rpm 480/500"], Rank.ENDPOINT),
+    Line("rejected", ["7", "length: too_short 5", "echo: copied 2"], Rank.REJECTED),
+    Line("problem", PROBLEM.split(), Rank.PROBLEM, joint=" "),
 ]
 
 
@@ -56,12 +58,14 @@ def test_where_a_terminal_is_low_the_least_goes_first_and_it_says_so() -> None:
 
 def test_a_bar_is_read_without_colours_and_ends_where_the_share_does() -> None:
     for share, full in ((-1.0, 0), (0.0, 0), (0.5, 20), (1.0, 40), (7.0, 40)):
-        [bar] = shown([Line("", ["x"], 0, share=share)], width=150)
+        [bar] = shown([Line("", ["x"], Rank.BAR, share=share)], width=150)
         assert bar == "█" * full + "░" * (40 - full) + "  x"
 
 
 def test_a_terminal_without_unicode_gets_none() -> None:
-    rows = shown([*LINES, Line("diversity", ["4.1 ↑ +0.2", "0.1 ↓ -0.1"], 0)], ascii_only=True)
+    rows = shown(
+        [*LINES, Line("diversity", ["4.1 ↑ +0.2", "0.1 ↓ -0.1"], Rank.BAR)], ascii_only=True
+    )
     assert "".join(rows).isascii()
     assert "###....." in rows[0]
     assert rows[-1] == "diversity  4.1 ^ +0.2 | 0.1 v -0.1"
@@ -74,7 +78,7 @@ some_lines = st.builds(
     Line,
     label=texts,
     parts=st.lists(texts, max_size=5),
-    rank=st.integers(0, 9),
+    rank=st.sampled_from(Rank),
     share=st.none() | st.floats(-1, 2),
 )
 
@@ -94,6 +98,6 @@ def test_a_text_of_several_lines_becomes_one(text: str) -> None:
 
 
 def test_wide_characters_take_two_columns() -> None:
-    [row] = fitted([Line("", ["漢字漢字"], 0)], width=5, height=1, ascii_only=False)
+    [row] = fitted([Line("", ["漢字漢字"], Rank.BAR)], width=5, height=1, ascii_only=False)
     assert cell_len(row.text) == 5
     assert row.text == "漢字…"

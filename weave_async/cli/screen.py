@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from enum import IntEnum, auto
 
 from rich.cells import cell_len, set_cell_size
 
@@ -23,6 +24,23 @@ _FULL, _EMPTY = "█", "░"
 _IN_ASCII = str.maketrans({"█": "#", "░": ".", "·": "|", "…": "~", "↑": "^", "↓": "v", "→": "="})
 
 
+class Rank(IntEnum):
+    """What a line is about; the highest are left out first where there is no room."""
+
+    BAR = auto()
+    SPEED = auto()
+    PROBLEM = auto()
+    ACCEPTED = auto()
+    REJECTED = auto()
+    FAILED = auto()
+    TROUBLE = auto()
+    """Of an endpoint."""
+    COST = auto()
+    ENDPOINT = auto()
+    DIVERSITY = auto()
+    NAME = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """The parts that matter most stand first. Lines of the highest ``rank`` are left out first.
@@ -33,7 +51,7 @@ class Line:
 
     label: str
     parts: Sequence[str]
-    rank: int
+    rank: Rank
     share: float | None = None
     style: str = ""
     joint: str = " · "
