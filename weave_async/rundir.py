@@ -448,7 +448,7 @@ def replace_file(path: Path, content: bytes) -> None:
     What a crash may leave beside it is hidden, and is not taken for an output that grows.
     """
     with storage_errors(path):
-        fd, beside = mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        fd, beside = mkstemp(prefix=".new-", dir=path.parent)
         try:
             with os.fdopen(fd, "wb") as file:
                 file.write(content)

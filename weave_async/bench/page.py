@@ -73,7 +73,8 @@ def _plots(result: Result, rows: Iterable[Row]) -> list[Plot] | None:
     """``None`` without the extra."""
     if importlib.util.find_spec("matplotlib") is None:
         return None
-    from weave_async.bench.plots import pictures_of, svg_of
+    from weave_async.bench.plots import pictures_of
+    from weave_async.pictures import svg_of
 
     timeline = timeline_of(rows)
     steps = [step for backend in result["backends"] for step in backend["steps"]]

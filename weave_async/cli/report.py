@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from weave_async.cli.console import printable
-from weave_async.errors import UsageError
+from weave_async.cli.console import printable, write_to_stderr
 
 DEFAULT_SAMPLES, MOST_SAMPLES = 2_000, 20_000
 
@@ -69,4 +68,4 @@ def report(
         import webbrowser
 
         if not webbrowser.open(path.absolute().as_uri()):
-            raise UsageError(f"no browser could be opened here: open {path} yourself")
+            write_to_stderr(printable(f"no browser could be opened here: open {path} yourself\n"))

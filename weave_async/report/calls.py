@@ -103,7 +103,9 @@ def _read_segment(calls: Calls, segment: Segment) -> None:
 
 
 def _entries(segment: Segment, file: Any) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """Where each frame of an outcome ends, and its record; ``None`` for one that is none of ours."""
+    """Where each frame ends, and its record; ``None`` for one that is none of ours. Of frames that
+    tell of no outcome, nothing is read.
+    """
     for offset, body in segment.frames(file):
         end = frames.end_of(offset, body)
         if body.startswith(_OUTCOMES):

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-MOST_CHOICES = 200
+MOST_CHOICES, MOST_ATTRIBUTES = 100, 20
 """In a list, the most common ones."""
 
 
@@ -45,7 +45,7 @@ def _attributes(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[tuple
             counts.setdefault(name, Counter())[value] += 1
     return [
         (name, [(value, _pair(name, value)) for value in sorted(_most(counted))])
-        for name, counted in list(counts.items())[:MOST_CHOICES]
+        for name, counted in list(counts.items())[:MOST_ATTRIBUTES]
         if len(counted) <= MOST_CHOICES
     ]
 

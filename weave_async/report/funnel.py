@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,7 +118,10 @@ def _losses(run: Reading) -> Iterator[tuple[tuple[str, str], int]]:
 def rejections_of(run: Reading) -> tuple[list[Reason], int]:
     """The most common reasons, and how many others there are."""
     found = run.tally.whys.most_common()
-    told = [Reason(*why, Share(num, run.tally.num_judged)) for why, num in found[:MOST_REASONS]]
+    told = [
+        Reason(stage, rule, reason, Share(num, run.tally.num_judged))
+        for (stage, rule, reason), num in found[:MOST_REASONS]
+    ]
     return told, max(0, len(found) - MOST_REASONS)
 
 
@@ -145,7 +148,7 @@ def finish_reasons_of(run: Reading) -> list[Group]:
     return _groups(counts)[:MOST_MODELS]
 
 
-def attributes_of(run: Reading) -> list[tuple[str, Sequence[Group], int]]:
+def attributes_of(run: Reading) -> list[tuple[str, list[Group], int]]:
     """Each attribute, its most common values, and how many others it has."""
     told = []
     for name, counted in list(run.tally.by_attribute.items())[:MOST_ATTRIBUTES]:

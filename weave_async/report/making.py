@@ -27,6 +27,8 @@ def make_report(
     and ``UsageError`` where ``output`` is none of ours to write.
     """
     paths = [run] if other is None else [run, other]
+    for path in paths:
+        RunFolder(path).require_run()
     target = output or _default_for(paths)
     _refuse_files_of_runs(target, paths)
     labels = [""] if other is None else ["A", "B"]
@@ -55,17 +57,9 @@ def _refuse_files_of_runs(target: Path, paths: list[Path]) -> None:
     """A slip of the hand must not replace what a run has made."""
     if target.is_dir():
         raise UsageError(f"-o {target} is a folder: name a file in it, as {target / 'report.html'}")
-    for path in paths:
-        folder = RunFolder(path)
-        inside = target.absolute().parent.resolve()
-        is_within = inside.is_relative_to(path.resolve())
-        if (
-            is_within
-            and target.exists()
-            and target.name
-            not in (
-                folder.report.name,
-                folder.comparison.name,
-            )
-        ):
-            raise UsageError(f"-o {target} is a file of the run: choose another name")
+    folder = target.absolute().parent.resolve()
+    if not folder.is_dir():
+        raise UsageError(f"-o {target}: there is no folder {folder}")
+    is_inside = any(folder.is_relative_to(path.resolve()) for path in paths)
+    if is_inside and target.suffix != ".html":
+        raise UsageError(f"-o {target} is in the run's folder: there, its name ends with .html")

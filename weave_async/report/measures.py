@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from weave_async.metrics.catalogue import CATALOGUE
 from weave_async.report.reading import Reading
+from weave_async.report.visible import cut
 
-MOST_GROUPS, MOST_IN_GROUP, MOST_STAGES = 12, 15, 80
+MOST_GROUPS, MOST_IN_GROUP, MOST_STAGES, MOST_TEXTS = 12, 15, 80, 50
+MAX_NAME_CHARS, MAX_TEXT_CHARS = 120, 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,24 @@ class StageTime:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleCount:
+    """What a rule has judged, in the last session, and how much of that it has rejected."""
+
+    name: str
+    judged: int
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseCount:
+    """What a noise has changed, in the last session; or the samples that it left, and why."""
+
+    name: str
+    texts: int
+    changes: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Spent:
     """Tokens that an endpoint has counted, of one session of the run."""
 
@@ -73,13 +93,13 @@ def diversity_of(run: Reading) -> list[Measured]:
 def absences_of(run: Reading) -> list[str]:
     """What of diversity cannot be told, and why."""
     told = [
-        f"{name}: {reason}"
-        for name, reason in _at(run.metrics, "diversity", "absent").items()
+        cut(f"{name}: {reason}", MAX_TEXT_CHARS)
+        for name, reason in list(_at(run.metrics, "diversity", "absent").items())[:MOST_TEXTS]
         if isinstance(reason, str)
     ]
     for section in ("diversity", "bias"):
-        note = _at(run.metrics, section).get("note")
-        if isinstance(note, str):
+        note = _note(_at(run.metrics, section))
+        if note:
             told.append(note)
     return told
 
@@ -91,7 +111,7 @@ def openings_of(run: Reading) -> list[Measured]:
     for each in openings[:10] if isinstance(openings, list) else ():
         share = _finite(each.get("share")) if isinstance(each, dict) else None
         if share is not None and isinstance(each.get("opening"), str):
-            told.append(Measured(each["opening"], share))
+            told.append(Measured(cut(each["opening"], MAX_NAME_CHARS), share))
     return told
 
 
@@ -156,6 +176,24 @@ def stages_of(run: Reading) -> list[StageTime]:
     return told
 
 
+def rules_of(run: Reading) -> list[RuleCount]:
+    """In the order of the journey."""
+    return [
+        RuleCount(name, _count(each, "judged"), _count(each, "rejected"))
+        for name, each in _groups_in(_at(run.metrics, "rules"), MOST_STAGES)
+        if _count(each, "judged") >= _count(each, "rejected")
+    ]
+
+
+def noise_of(run: Reading) -> list[NoiseCount]:
+    noise = _at(run.metrics, "noise")
+    varied, changes = _at(noise, "texts_varied"), _at(noise, "changes")
+    left = _at(noise, "left_as_they_were")
+    told = [NoiseCount(name, _count(varied, name), _count(changes, name)) for name in varied]
+    told += [NoiseCount(f"left as it was by {name}", _count(left, name), None) for name in left]
+    return [replace(each, name=cut(each.name, MAX_NAME_CHARS)) for each in told[:MOST_STAGES]]
+
+
 def spent_by(run: Reading) -> list[Spent]:
     return [
         Spent(name, int(_finite(each.get("input")) or 0), int(_finite(each.get("output")) or 0))
@@ -170,7 +208,8 @@ def amount_in(run: Reading, name: str) -> float | None:
 
 def texts_in(run: Reading, name: str) -> list[str]:
     told = run.manifest.get(name)
-    return [each for each in told if isinstance(each, str)] if isinstance(told, list) else []
+    texts = told[:MOST_TEXTS] if isinstance(told, list) else []
+    return [cut(each, MAX_TEXT_CHARS) for each in texts if isinstance(each, str)]
 
 
 def _panel(title: str, kind: str, told: Mapping[str, Any], names: Mapping[str, str]) -> Panel:
@@ -180,12 +219,12 @@ def _panel(title: str, kind: str, told: Mapping[str, Any], names: Mapping[str, s
 
 def _note(told: Mapping[str, Any]) -> str:
     note = told.get("note")
-    return note if isinstance(note, str) else ""
+    return cut(note, MAX_TEXT_CHARS) if isinstance(note, str) else ""
 
 
 def _all_measured(told: Mapping[str, Any]) -> Iterator[Measured]:
     for name, each in told.items():
-        measured = _measured(name, each)
+        measured = _measured(cut(name, MAX_NAME_CHARS), each)
         if measured is not None:
             yield measured
 
@@ -213,13 +252,17 @@ def _groups_in(
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for name, each in list(told.items())[:most]:
         if isinstance(each, Mapping):
-            yield name, each
+            yield cut(name, MAX_NAME_CHARS), each
 
 
 def _at(told: object, *path: str) -> Mapping[str, Any]:
     for step in path:
         told = told.get(step) if isinstance(told, Mapping) else None
     return told if isinstance(told, Mapping) else {}
+
+
+def _count(told: Mapping[str, Any], name: str) -> int:
+    return max(0, int(_finite(told.get(name)) or 0))
 
 
 def _finite(value: object) -> float | None:

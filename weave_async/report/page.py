@@ -20,6 +20,7 @@ from markupsafe import Markup
 from weave_async.metrics.catalogue import CATALOGUE
 from weave_async.report import words
 from weave_async.report.filters import filters_of
+from weave_async.report.funnel import Share
 from weave_async.report.side_by_side import SideBySide
 from weave_async.report.speed import PERCENTILES
 from weave_async.report.view import WORD_QUANTILES, Card, RunView
@@ -57,7 +58,7 @@ def page_of(views: Sequence[RunView], *, made_at: str, comparison: SideBySide | 
         script=Markup(script),  # noqa: S704 - ours
         title=" and ".join(view.title for view in views),
         views=views,
-        notes=list(_notes(views, comparison)),
+        notes=list(_notes(views)),
         sections=(compared | _SECTIONS).items(),
         cards=cards_of,
         comparison=comparison,
@@ -67,6 +68,7 @@ def page_of(views: Sequence[RunView], *, made_at: str, comparison: SideBySide | 
         samples_data=json_for_script({"rows": rows}),
         samples_in_words=_samples_in_words(views),
         cost_in_words=_cost_in_words,
+        speed_in_words=_speed_in_words,
         mix_in_words=_mix_in_words,
         catalogue=CATALOGUE,
         percentiles=PERCENTILES,
@@ -83,8 +85,12 @@ def cards_of(view: RunView) -> Iterator[Card]:
     judged = tally.num_judged
     yield Card("Written", words.count(accepted.num), f"of {accepted.total:,} asked for")
     if judged:
-        share = tally.num_ended["written"] / judged
-        yield Card("Accepted", words.percent(share), f"of {judged:,} with an answer")
+        share = Share(tally.num_ended["written"], judged)
+        yield Card(
+            "Accepted",
+            words.percent(share.value),
+            f"{words.interval(share, 'share')}, 95 % interval",
+        )
     failed = tally.num_ended["failed"]
     yield Card("Failed", words.count(failed), "without an answer" if failed else "")
     yield Card("Output tokens", words.count(view.output_tokens), "of all answers")
@@ -97,15 +103,13 @@ def cards_of(view: RunView) -> Iterator[Card]:
         yield Card("Cost", words.usd(view.cost_usd), "by list price")
 
 
-def _notes(views: Sequence[RunView], comparison: SideBySide | None) -> Iterator[str]:
+def _notes(views: Sequence[RunView]) -> Iterator[str]:
     for view in views:
         lead = f"{view.label}: " if view.label else ""
         for note in (*view.run.notes, *view.cautions):
             yield f"{lead}{note}"
         if view.idle_rules:
             yield f"{lead}Rules that have rejected nothing: {', '.join(view.idle_rules)}"
-    if comparison is not None:
-        yield from comparison.notes
 
 
 def _plots(views: Sequence[RunView], comparison: SideBySide | None) -> Sequence[Any]:
@@ -128,7 +132,9 @@ def _samples_in_words(views: Sequence[RunView]) -> str:
                 f"{lead}{num:,} of {total:,} samples, drawn by a seed: some of each reason and of "
                 "each model, so that rare ones are more common here than in the run."
             )
-    return f"{' '.join(told)} Open one for all of its turns, its verdicts and where it comes from."
+    told.append("Open one for all of its turns, its verdicts and where it comes from.")
+    in_words = " ".join(told)
+    return in_words[:1].upper() + in_words[1:]
 
 
 def _cost_in_words(view: RunView) -> str:
@@ -148,6 +154,17 @@ def _cost_in_words(view: RunView) -> str:
     elif written:
         price += f", {words.usd(view.cost_usd / written)} for each written row"
     return f"{price}. {tokens}{each}."
+
+
+def _speed_in_words(view: RunView) -> str:
+    calls = view.run.calls
+    if calls.last_s <= 0:
+        return f"{calls.num_answers:,} answers, all at once."
+    rates = [each / calls.last_s for each in (calls.num_answers, view.output_tokens)]
+    return (
+        f"{calls.num_answers:,} answers came within {words.duration(calls.last_s)}: "
+        f"{words.number(rates[0])} answers and {words.number(rates[1])} output tokens per second."
+    )
 
 
 def _mix_in_words(entry: Mapping[str, Any]) -> str:

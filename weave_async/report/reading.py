@@ -14,11 +14,13 @@ from weave_async.report.calls import Calls, read_calls
 from weave_async.report.row import ENDINGS, ROW_ERRORS, Ending, ReportRow
 from weave_async.report.sampling import Place, StratifiedSample
 from weave_async.report.tally import Tally
-from weave_async.report.visible import path_text
+from weave_async.report.visible import cut, path_text
 from weave_async.rundir import RunFolder, open_regular
 
 MAX_RECIPE_CHARS = 200_000
-MAX_NOTES_OF_A_KIND = 3
+MAX_NOTES_OF_A_KIND, MAX_NOTE_CHARS = 3, 200
+MAX_CHARS_OF_ALL, MOST_CHARS_OF_ONE, LEAST_CHARS_OF_ONE = 16_000_000, 8_000, 1_000
+"""Of the turns of the rows that are shown."""
 
 
 @dataclass(slots=True)
@@ -41,9 +43,9 @@ class Reading:
     def name(self) -> str:
         """As its recipe calls it, or else its folder."""
         name = self.manifest.get("name")
-        return (
-            name if isinstance(name, str) and name else path_text(Path(self.path.absolute().name))
-        )
+        if not isinstance(name, str) or not name:
+            name = path_text(Path(self.path.absolute().name))
+        return cut(name, MAX_NOTE_CHARS)
 
     @property
     def place(self) -> str:
@@ -67,6 +69,11 @@ def read_run(path: Path, *, num_samples: int, seed: int = 0) -> Reading:
     if folder.journal.is_dir():
         found.calls = read_calls(folder.journal)
         found.notes += found.calls.notes
+    if not found.is_finished and found.calls.num_answers:
+        found.notes.append(
+            f"{found.calls.num_answers:,} answers are in its journal, and {found.tally.total:,} "
+            "samples have ended: no answer is lost"
+        )
     _note_unpublished(found)
     return found
 
@@ -158,7 +165,7 @@ def _count_rows(
                 if not _is_torn(path, line):
                     damaged += 1
                     if len(reasons) < MAX_NOTES_OF_A_KIND:
-                        reasons.append(f"line {number}: {error!r}")
+                        reasons.append(f"line {number}: {cut(repr(error), MAX_NOTE_CHARS)}")
             offset += len(line)
     if damaged:
         found.notes.append(
@@ -177,11 +184,13 @@ def _shown_rows(
     sources: Mapping[str, Path], sample: StratifiedSample, found: Reading
 ) -> Iterator[dict[str, Any]]:
     places, num_odd = sample.places(), 0
+    each = MAX_CHARS_OF_ALL // max(1, len(places))
+    most_chars = max(LEAST_CHARS_OF_ONE, min(MOST_CHARS_OF_ONE, each))
     for stem, path in sources.items():
         with open_regular(path) as file:
             for place in places:
                 if place.stem == stem:
-                    row = _row_at(file, place)
+                    row = _row_at(file, place, most_chars)
                     num_odd += row is None
                     if row is not None:
                         yield row
@@ -191,10 +200,10 @@ def _shown_rows(
         )
 
 
-def _row_at(file: IO[bytes], place: Place) -> dict[str, Any] | None:
+def _row_at(file: IO[bytes], place: Place, most_chars: int) -> dict[str, Any] | None:
     file.seek(place.offset)
     try:
-        return ReportRow.of(file.readline(), ENDINGS[place.stem]).shown()
+        return ReportRow.of(file.readline(), ENDINGS[place.stem]).shown(most_chars=most_chars)
     except ROW_ERRORS:
         return None
 

@@ -10,7 +10,7 @@ import orjson
 
 from weave_async.features.words import words_of
 from weave_async.records import as_category
-from weave_async.report.edits import Stretch, stretches_of
+from weave_async.report.edits import stretches_of
 from weave_async.report.visible import cut, visible
 
 Ending = Literal["written", "rejected", "failed"]
@@ -22,8 +22,8 @@ ENDINGS: Mapping[str, Ending] = {
 """By the file's stem."""
 ROW_ERRORS = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 """What reading a row raises when it is none of ours."""
-MAX_NAME_CHARS, MAX_DETAIL_CHARS = 120, 600
-MAX_TURN_CHARS, MAX_TURNS, MAX_ATTRIBUTES = 4_000, 40, 40
+MAX_NAME_CHARS, MAX_DETAIL_CHARS = 120, 400
+MAX_TURNS, MAX_ATTRIBUTES, MAX_VERDICTS = 40, 20, 20
 MAX_CHANGES = 400
 """Of one text: beyond them, it is shown without."""
 
@@ -50,30 +50,34 @@ class ReportRow:
         """Raises one of ``ROW_ERRORS`` where the row is not as a run writes them."""
         row = orjson.loads(line)
         lineage, turns = row["lineage"], row["messages"]
+        finish_reason = lineage.get("finish_reason")
         why: tuple[str, ...] = ()
         if ending == "rejected":
             why = (_name(row["stage"]), _name(row["rule"]), _name(row["reason"]))
         elif ending == "failed":
             why = (_name(row["error"]),)
         last = turns[-1] if turns else {"role": "", "content": ""}
-        is_answered = last["role"] == "assistant" and lineage["finish_reason"] is not None
+        is_answered = ending != "failed" and last["role"] == "assistant"
         return cls(
             ending=ending,
             sample_id=_name(row["sample_id"]),
             why=why,
             model=_name(lineage["model"]),
-            endpoint=_name(lineage["endpoint"]),
-            finish_reason=_name(lineage["finish_reason"] or "none"),
-            attributes=dict(_categories(lineage["attributes"])),
+            endpoint=_name(lineage.get("endpoint", "")),
+            finish_reason=_name(finish_reason or "none"),
+            attributes=dict(_categories(lineage.get("attributes", {}))),
             num_words=len(words_of(last["content"])) if is_answered else 0,
-            is_noisy=any(edit["changes"] for edit in lineage["noise"]),
+            is_noisy=any(edit["changes"] for edit in lineage.get("noise", ())),
             row=row,
         )
 
-    def shown(self) -> dict[str, Any]:
-        """For the page: every text in it is visible, and none is long."""
+    def shown(self, *, most_chars: int) -> dict[str, Any]:
+        """For the page: every text in it is visible, and all turns have ``most_chars`` together."""
         row, lineage = self.row, self.row["lineage"]
-        told = {
+        noise = [edit for edit in lineage.get("noise", ()) if edit["changes"]]
+        turns = row["messages"][:MAX_TURNS]
+        rooms = fair_rooms([len(turn["content"]) for turn in turns], most_chars)
+        return {
             "end": self.ending,
             "id": visible(self.sample_id),
             "why": [visible(each) for each in self.why],
@@ -82,41 +86,44 @@ class ReportRow:
             "endpoint": visible(self.endpoint),
             "finish": visible(self.finish_reason),
             "words": self.num_words,
-            "source": _short(str(lineage["source"])),
-            "params": _short(_json(lineage["params"])),
+            "source": _short(str(lineage.get("source", ""))),
+            "params": _short(_json(lineage.get("params", {}))),
             "attributes": {visible(name): visible(v) for name, v in self.attributes.items()},
-            "verdicts": [_verdict(each) for each in lineage["verdicts"][:MAX_TURNS]],
-            "noise": [],
-            "turns": [_turn(*each) for each in self._turns()],
-            "turns_left_out": max(0, len(row["messages"]) - MAX_TURNS),
+            "verdicts": [_verdict(each) for each in lineage.get("verdicts", [])[:MAX_VERDICTS]],
+            "noise": list(dict.fromkeys(visible(_name(edit["noise"])) for edit in noise)),
+            "turns": [
+                _turn(turn, [e for e in noise if e["message_index"] == place], rooms[place])
+                for place, turn in enumerate(turns)
+            ],
+            "turns_left_out": len(row["messages"]) - len(turns),
         }
-        if self.is_noisy:
-            names = dict.fromkeys(_name(e["noise"]) for e in lineage["noise"] if e["changes"])
-            told["noise"] = [visible(name) for name in names]
-        return told
-
-    def _turns(self) -> Iterator[tuple[str, Sequence[Stretch]]]:
-        for place, turn in enumerate(self.row["messages"][:MAX_TURNS]):
-            text = turn["content"]
-            edits = [e for e in self.row["lineage"]["noise"] if e["message_index"] == place]
-            if sum(len(edit["changes"]) for edit in edits) <= MAX_CHANGES:
-                yield turn["role"], stretches_of(text, edits)
-            else:
-                yield turn["role"], [Stretch(text, text)]
 
 
-def _turn(role: str, stretches: Sequence[Stretch]) -> dict[str, Any]:
+def fair_rooms(lengths: Sequence[int], room: int) -> list[int]:
+    """How much of each text fits where all have ``room`` together: short ones as a whole, and the
+    long ones share what they leave.
+    """
+    rooms = [0] * len(lengths)
+    for place, number in enumerate(sorted(range(len(lengths)), key=lengths.__getitem__)):
+        rooms[number] = min(lengths[number], room // (len(lengths) - place))
+        room -= rooms[number]
+    return rooms
+
+
+def _turn(turn: Mapping[str, Any], edits: Sequence[Mapping[str, Any]], room: int) -> dict[str, Any]:
     """``text``: a string where it is as it was, a pair where noise has changed it."""
-    room, told = MAX_TURN_CHARS, list[str | list[str]]()
-    for stretch in stretches:
-        if room <= 0:
+    content, told = turn["content"], list[str | list[str]]()
+    if sum(len(edit["changes"]) for edit in edits) > MAX_CHANGES:
+        edits = ()
+    is_cut = len(content) > room
+    for stretch in stretches_of(content, edits):
+        if room <= 0 and stretch.after:
             break
-        before, after = cut(stretch.before, room), cut(stretch.after, room)
+        after = cut(stretch.after, room)
+        before = cut(stretch.before, max(room, MAX_NAME_CHARS))
         told.append([visible(before), visible(after)] if stretch.is_changed else visible(after))
-        room -= max(len(before), len(after))
-    num_chars = sum(len(stretch.after) for stretch in stretches)
-    is_cut = room <= 0 or num_chars > MAX_TURN_CHARS
-    return {"role": _short(role), "text": told, "chars": num_chars, "cut": is_cut}
+        room -= len(stretch.after)
+    return {"role": _short(turn["role"]), "text": told, "chars": len(content), "cut": is_cut}
 
 
 def _detail_of(row: Mapping[str, Any], ending: Ending) -> str:

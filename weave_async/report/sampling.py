@@ -61,7 +61,7 @@ def allotted(sizes: Mapping[tuple[str, ...], int], total: int) -> dict[tuple[str
     if sum(sizes.values()) <= total:
         return dict(sizes)
     rooms = dict.fromkeys(sizes, 0)
-    _deal(rooms, sizes, {key: 1.0 for key in sizes}, round(FAIR_SHARE * total))
+    _deal(rooms, sizes, dict.fromkeys(sizes, 1.0), round(FAIR_SHARE * total))
     _deal(rooms, sizes, {key: float(size) for key, size in sizes.items()}, total)
     return rooms
 

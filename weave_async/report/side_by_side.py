@@ -90,12 +90,14 @@ def _table_line(line: Line) -> TableLine:
 
 
 def _moved(line: Line) -> Moved | None:
-    """A ratio needs a value to be a part of; and no interval of it is far beyond the picture."""
+    """``None`` where it would be a part of a value that is itself not known to a half."""
     change = line.change
     if not isinstance(change, Estimate) or not isinstance(line.one, Estimate) or line.is_part:
         return None
     base = abs(line.one.value)
-    if base < 1e-9:
+    if not base or max(abs(line.one.low - line.one.value), abs(line.one.high - line.one.value)) > (
+        base / 2
+    ):
         return None
     if isinstance(line.relative, Estimate):
         part = line.relative
@@ -112,7 +114,7 @@ def _cell(
         return Cell(_signed(figure, kind, is_change))
     value = _signed(figure.value, kind, is_change)
     if relative is not None:
-        value += f" ({100 * relative:+.0f} %)"
+        value += f" ({100 * relative:+.0f} %)".replace("-", "−")
     low, high = (_signed(each, kind, is_change) for each in (figure.low, figure.high))
     return Cell(value, f"{low} to {high}")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from weave_async.report import funnel, measures, speed
 from weave_async.report.reading import Reading
+from weave_async.report.visible import cut
 
 _STATUS = {
     "complete": ("✓", "Complete"),
@@ -18,6 +19,7 @@ _STATUS = {
     "stopped": ("✕", "Stopped"),
     "unfinished": ("!", "Unfinished"),
 }
+MOST_FILES, MAX_NAME_CHARS = 40, 120
 WORD_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -84,7 +86,7 @@ class RunView:
         return funnel.finish_reasons_of(self.run)
 
     @cached_property
-    def attributes(self) -> list[tuple[str, Sequence[funnel.Group], int]]:
+    def attributes(self) -> list[tuple[str, list[funnel.Group], int]]:
         return funnel.attributes_of(self.run)
 
     @cached_property
@@ -110,6 +112,16 @@ class RunView:
     @cached_property
     def stages(self) -> list[measures.StageTime]:
         return measures.stages_of(self.run)
+
+    @cached_property
+    def rules(self) -> list[tuple[str, funnel.Share]]:
+        """What each has rejected of what it has judged."""
+        rules = measures.rules_of(self.run)
+        return [(rule.name, funnel.Share(rule.rejected, rule.judged)) for rule in rules]
+
+    @cached_property
+    def noise(self) -> list[measures.NoiseCount]:
+        return measures.noise_of(self.run)
 
     @cached_property
     def spent(self) -> list[measures.Spent]:
@@ -190,8 +202,8 @@ class RunView:
         """Name, rows, bytes and SHA-256 of what was published."""
         files = self.run.manifest.get("files")
         return [
-            (name, rows, num_bytes, digest)
-            for name, told in (files.items() if isinstance(files, dict) else ())
+            (cut(name, MAX_NAME_CHARS), rows, num_bytes, cut(digest, MAX_NAME_CHARS))
+            for name, told in list(files.items() if isinstance(files, dict) else ())[:MOST_FILES]
             if isinstance(told, dict)
             and isinstance(rows := told.get("rows"), int)
             and isinstance(num_bytes := told.get("bytes"), int)
@@ -202,4 +214,5 @@ class RunView:
     def mix(self) -> list[dict[str, Any]]:
         """Whom it has asked."""
         mix = self.run.manifest.get("mix")
-        return [each for each in mix if isinstance(each, dict)] if isinstance(mix, list) else []
+        shown = mix[:MOST_FILES] if isinstance(mix, list) else []
+        return [each for each in shown if isinstance(each, dict)]

@@ -61,10 +61,18 @@ def shown(value: float | None, kind: Kind) -> str:
     return {"share": percent, "number": number, "usd": usd, "seconds": seconds}[kind](value)
 
 
+def interval(figure: Any, kind: Kind) -> str:
+    """Of whatever has a ``low`` and a ``high``; empty where nobody knows them."""
+    if figure.low is None or figure.high is None:
+        return ""
+    return f"{shown(figure.low, kind)} to {shown(figure.high, kind)}"
+
+
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "brief": lambda text: cut(str(text), MAX_BRIEF_CHARS),
     "count": count,
     "duration": duration,
+    "interval": interval,
     "percent": percent,
     "percent_short": lambda share: f"{share:.0%}".replace("%", " %"),
     "quoted": shlex.quote,
