@@ -115,9 +115,10 @@ def rate(tallies: Iterable[Tally]) -> Rate | None:
 
 
 def _hits_between(seen: Sequence[Tally], value: float) -> tuple[int, int]:
-    """Of how many rows. Two intervals together, as each is too narrow where the other is not (``test_defects`` draws
-    many samples). One joins what may be in each stratum, and holds where one of much weight was
-    hardly looked into. The other one holds where few hits are spread over many strata.
+    """Of how many rows. Two intervals together, as each is too narrow where the other is not
+    (``test_defects`` draws many samples). One joins what may be in each stratum, and holds where
+    one of much weight was hardly looked into. The other one holds where few hits are spread over
+    many strata.
 
     Widened to whole rows, and never beyond what those looked at prove.
     """
