@@ -286,7 +286,7 @@ class Run:
                 self.recipe,
                 source,
                 mix=self.plan.described_mix(),
-                most_expected=min(filter(None, most_written)),
+                most_expected=min(filter(None, most_written), default=0),  # a shard may be empty
                 ledger=self.metrics,
             )
             if self._measuring is not None:
