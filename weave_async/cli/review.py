@@ -129,13 +129,15 @@ def review(
         ReviewWriter(rows.folder.review) as writer,
     ):
         queue = _queue_of(rows, of, overlap, seed)
-        made = Review(name, queue, writer, planned=num, reasons=tuple(reason or REASONS))
+        made = Review(name, rows, queue, writer, planned=num, reasons=tuple(reason or REASONS))
         links = _Links(opens_first=open_page)
         served = server.ReviewServer(made, listener, on_link=links.show)
         for each in reviewers:
             served.announce(each)
         write_to_stderr(_CTRL_C + "\n")
         served.serve()
+        if made.log.standing:
+            print(printable(str(made.results())))
 
 
 class _Links:

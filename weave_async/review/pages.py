@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from weave_async.review import shown
 from weave_async.review.queue import ShownRow
+from weave_async.review.results import Results
 from weave_async.review_log import HumanVerdict
 
 _INVISIBLE = re.compile(
@@ -125,8 +126,9 @@ class Pages:
         """After a link was opened: on to the first row, from our own origin."""
         return self._environment.get_template("opened.html").render()
 
-    def results(self, frame: Frame, **figures: Any) -> str:
-        return self._render("results.html", frame, page="results", **figures)
+    def results(self, frame: Frame, results: Results, mine: Sequence[HumanVerdict]) -> str:
+        """``mine`` are the reviewer's own last decisions."""
+        return self._render("results.html", frame, page="results", results=results, mine=mine)
 
     def _render(self, name: str, frame: Frame, **values: Any) -> str:
         return self._environment.get_template(name).render(
