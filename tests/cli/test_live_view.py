@@ -26,6 +26,7 @@ from terminal import Terminal, terminal
 from weave_async import Recipe, Run
 from weave_async.cli.live_view import LiveView
 from weave_async.cli.progress import PlainProgress, progress_for
+from weave_async.testing.virtual_time import run_in_virtual_time
 
 HOSTILE = "\x1b]52;c;eA==\x07 \x1b[2J \x9b2J \x7f \u202e [red]x[/red] :smile:\r\nand more"
 
@@ -221,6 +222,62 @@ def test_a_terminal_on_which_nothing_can_be_drawn_gets_lines(
             "0 of 1,000 answered, 0%, 0.0 rows/s, 0 tok/s, 0 in flight",
         ]
         assert "\x1b" not in screen.received
+
+
+def test_what_parts_print_on_a_piped_output_gets_there(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with viewing(run) as (view, screen):
+        view.draw()
+        print("a row")
+        assert capsys.readouterr().out == "a row\n"
+        assert "a row" not in screen.shown
+
+
+@pytest.mark.parametrize(("drawing_s", "expected"), [(0.0, 31), (0.01, 10), (0.05, 6)])
+def test_slow_drawings_come_less_often(run: Run, drawing_s: float, expected: int) -> None:
+    drawn_at_s = []
+
+    async def ten_seconds(view: LiveView) -> None:
+        loop = asyncio.get_running_loop()
+
+        def draw() -> None:
+            drawn_at_s.append(loop.time())
+            time.sleep(drawing_s)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(view, "draw", draw)
+            showing = asyncio.create_task(view.show())
+            await asyncio.sleep(10.1)
+            showing.cancel()
+
+    with viewing(run) as (view, _):
+        run_in_virtual_time(ten_seconds(view))
+    assert expected - 3 <= len(drawn_at_s) <= expected
+
+
+def test_prices_are_loaded_beside_the_loop_and_once_for_each_endpoint(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded_in: list[str] = []
+    monkeypatch.setattr(
+        Run, "cost_usd", property(lambda run: loaded_in.append(threading.current_thread().name))
+    )
+
+    async def show(view: LiveView) -> None:
+        view.draw = lambda: None  # type: ignore[method-assign]
+        showing = asyncio.create_task(view.show())
+        for number, endpoint in enumerate(("fast", "slow")):
+            run.metrics.tokens[endpoint] = [1, 1]
+            while len(loaded_in) <= number:
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.5)
+        showing.cancel()
+
+    with viewing(run) as (view, _):
+        asyncio.run(show(view))
+    assert len(loaded_in) == 2
+    assert threading.main_thread().name not in loaded_in
 
 
 # --- the program itself --------------------------------------------------------------------------
