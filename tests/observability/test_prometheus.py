@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -161,3 +162,20 @@ def test_names_that_would_break_the_page_do_not() -> None:
     figures = asyncio.run(scenario())
     assert not any(name.startswith("evil") for name, _ in figures)
     assert value(figures, "requests_total", endpoint='a"�} 1�evil_total 7��') == 0
+
+
+def test_the_page_in_docs_names_every_figure() -> None:
+    endpoint = Endpoint("e", "simulated", "m", requests_per_minute=60, tokens_per_minute=600)
+
+    async def scenario() -> set[str]:
+        metrics = RunMetrics(tokens={"e": [1, 1]}, diversity={"distinct_1": 0.5})
+        watched = SimpleNamespace(
+            metrics=metrics, dispatchers={"e": dispatcher_of(endpoint)}, cost_usd=1.0
+        )
+        families = [*RunCollector(watched).collect(), *CostCollector(watched).collect()]
+        counters = {f"{each.name}_total" for each in families if each.type == "counter"}
+        return counters | {each.name for each in families if each.type != "counter"}
+
+    page = (Path(__file__).parents[2] / "docs/observability.md").read_text()
+    names = {name.removeprefix("weave_async_") for name in asyncio.run(scenario())}
+    assert {name for name in names if f"`{name}`" not in page} == set()

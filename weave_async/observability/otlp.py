@@ -137,4 +137,4 @@ class _Complaints(logging.Handler):
         elif not self._has_passed_on:
             self._has_passed_on = True
             self.last = self.last or said
-            logger.warning("no spans get through, and the run goes on: %s. %s", self.last, ADVICE)
+            logger.warning("no spans get through, and the run goes on (%s): %s", ADVICE, self.last)
