@@ -143,6 +143,7 @@ class _Server(ThreadingHTTPServer):
     """A thread for each request, up to a number: further ones are hung up on."""
 
     daemon_threads = True
+    request_queue_size = 4 * MOST_REQUESTS_AT_ONCE
     allow_reuse_port = False  # else a port that is taken would be taken again
 
     def __init__(self, address: Address) -> None:

@@ -25,6 +25,9 @@ from weave_async.observability.spans import Tracing
 logger = logging.getLogger(__name__)
 
 LONGEST_FLUSH_S = 5.0
+LONGEST_COMPLAINT_CHARS = 200
+ADVICE = "OTEL_EXPORTER_OTLP_ENDPOINT is to be a collector that takes http/protobuf"
+SOURCES = ("opentelemetry", "opentelemetry.exporter")
 
 
 @contextmanager
@@ -43,13 +46,12 @@ def exported_spans(run_name: str, *, flush_s: float = LONGEST_FLUSH_S) -> Iterat
             flushing.start()
             flushing.join(flush_s)
             exporter.shutdown()
+            if flushing.is_alive():
+                complaints.never_again()
             if lost := processor.num_ended - exporter.num_exported:
-                logger.warning(
-                    "%d of %d spans did not reach the collector%s",
-                    lost,
-                    processor.num_ended,
-                    f": {complaints.last}" if complaints.last else "",
-                )
+                why = complaints.last or "it was too slow"
+                told = "%d of %d spans did not reach the collector: %s"
+                logger.warning(told, lost, processor.num_ended, why)
 
 
 def _resource(run_name: str) -> Resource:
@@ -95,29 +97,44 @@ class _CountingExporter(SpanExporter):
 
 
 class _Complaints(logging.Handler):
-    """Takes what OpenTelemetry logs: the first complaint is passed on, and the last one kept.
+    """Takes what OpenTelemetry logs: the first error is passed on, and the last complaint kept.
 
     Its loggers would write to the terminal by themselves, each time, and what a server says as is.
     """
 
     def __init__(self) -> None:
-        super().__init__(logging.ERROR)
+        super().__init__()
         self.last = ""
-        self._source = logging.getLogger("opentelemetry")
+        self._has_passed_on = self._is_quiet = False
+        self._sdk, self._exporter = map(logging.getLogger, SOURCES)
 
     def __enter__(self) -> _Complaints:
-        self._before = self._source.propagate, self._source.level
-        self._source.propagate = False
-        self._source.setLevel(logging.ERROR)
-        self._source.addHandler(self)
+        self._before = self._sdk.propagate, self._sdk.level, self._exporter.level
+        self._sdk.propagate = False
+        self._sdk.setLevel(logging.ERROR)  # it warns of each span that it drops: that takes time
+        self._exporter.setLevel(logging.WARNING)
+        self._sdk.addHandler(self)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._source.removeHandler(self)
-        self._source.propagate, level = self._before
-        self._source.setLevel(level)
+        if self._is_quiet:  # and stays there
+            return
+        self._sdk.removeHandler(self)
+        self._sdk.propagate, level, exporter_level = self._before
+        self._sdk.setLevel(level)
+        self._exporter.setLevel(exporter_level)
+
+    def never_again(self) -> None:
+        """A thread that was left behind has more to say: nobody hears it."""
+        self._is_quiet = True
 
     def emit(self, record: logging.LogRecord) -> None:
-        is_first, self.last = not self.last, label_of(record.getMessage())
-        if is_first:
-            logger.warning("spans do not get through, and the run goes on: %s", self.last)
+        if self._is_quiet:
+            return
+        said = label_of(record.getMessage(), longest_chars=LONGEST_COMPLAINT_CHARS)
+        if record.levelno < logging.ERROR:
+            self.last = said
+        elif not self._has_passed_on:
+            self._has_passed_on = True
+            self.last = self.last or said
+            logger.warning("no spans get through, and the run goes on (%s): %s", ADVICE, self.last)
