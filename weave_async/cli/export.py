@@ -45,6 +45,13 @@ class PairBy(StrEnum):
     noise = "noise"
     model = "model"
     judge = "judge"
+    edited = "edited"
+
+
+class Reviews(StrEnum):
+    follow = "follow"
+    ignore = "ignore"
+    only = "only"
 
 
 class To(StrEnum):
@@ -121,8 +128,8 @@ def export(
             "--pair-by",
             rich_help_panel=_PAIRS,
             help="What is better in a `preference` pair: `accepted` than rejected by a rule, the "
-            "clean answer than its `noise`, one `model` than another, or the higher score of the "
-            "`judge`.",
+            "clean answer than its `noise`, one `model` than another, the higher score of the "
+            "`judge`, or what a person has `edited` than the model's.",
         ),
     ] = PairBy.accepted,
     prefer: Annotated[
@@ -148,6 +155,15 @@ def export(
         int,
         typer.Option("--pairs-per-prompt", min=1, rich_help_panel=_PAIRS, help="At most so many."),
     ] = 1,
+    reviews: Annotated[
+        Reviews,
+        typer.Option(
+            "--reviews",
+            help="What people have said in `weave-async review`: `follow` it, so that what they "
+            "reject leaves the dataset, what they accept joins it, and their edits hold; `ignore` "
+            "it; or take `only` rows that they have decided.",
+        ),
+    ] = Reviews.follow,
     only: Annotated[
         Only,
         typer.Option(
@@ -176,6 +192,8 @@ def export(
     """
     if format in (Format.openai_batch, Format.noise_pairs):
         _refuse_other_files(format, to, validation)
+        if reviews is not Reviews.follow:
+            raise UsageError(f"{format.value} is of no dataset that people review: leave --reviews")
         _write_lines(run, _lines_of(format, run, only), output, format, force=force)
         return
     if only is Only.pending:
@@ -192,6 +210,7 @@ def export(
         license=license,
         raw_csv=raw_csv,
         force=force,
+        reviews=reviews.value,
     )
     _write_dataset(run, wanted, output, to)
 
@@ -208,6 +227,8 @@ def _write_dataset(run: Path, wanted: Wanted, output: Path | None, to: To | None
             raise UsageError(f"{to} needs a file: name it with -o")
         for line in making.lines(export):
             sys.stdout.buffer.write(line)
+        if reviewed := str(export.rows.applied):
+            _say(reviewed)
         return
     kind = making.SUFFIXES.get(output.suffix.lower())
     is_file, default = kind is not None, kind or "parquet"
@@ -226,6 +247,7 @@ def _told(export: Export, output: Path) -> str:
     rows = rows if len(counts) > 1 else f"{counts.total()}"
     lines = [f"{rows} rows in {output}"]
     lines += [f"  left out {count:>7}  {why}" for why, count in (+export.left_out).items()]
+    lines += [f"  {reviewed}"] if (reviewed := str(export.rows.applied)) else []
     return "\n".join(lines)
 
 
