@@ -83,7 +83,8 @@ def cards_of(view: RunView) -> Iterator[Card]:
     tally = view.run.tally
     accepted = view.steps[-1].share
     judged = tally.num_judged
-    yield Card("Written", words.count(accepted.num), f"of {accepted.total:,} asked for")
+    of_what = "asked for" if view.run.is_finished else "that have ended"
+    yield Card("Written", words.count(accepted.num), f"of {accepted.total:,} {of_what}")
     if judged:
         share = Share(tally.num_ended["written"], judged)
         yield Card(

@@ -71,8 +71,8 @@ def read_run(path: Path, *, num_samples: int, seed: int = 0) -> Reading:
         found.notes += found.calls.notes
     if not found.is_finished and found.calls.num_answers:
         found.notes.append(
-            f"{found.calls.num_answers:,} answers are in its journal, and {found.tally.total:,} "
-            "samples have ended: no answer is lost"
+            f"{found.tally.total:,} samples have ended, and {found.calls.num_answers:,} answers are "
+            "in its journal, which keeps them for the next run"
         )
     _note_unpublished(found)
     return found
@@ -168,10 +168,10 @@ def _count_rows(
                         reasons.append(f"line {number}: {cut(repr(error), MAX_NOTE_CHARS)}")
             offset += len(line)
     if damaged:
+        examples = "; ".join([*reasons, *(["…"] if damaged > len(reasons) else [])])
         found.notes.append(
-            f"{damaged:,} damaged rows of {path_text(Path(path.name))} are left out "
-            f"({'; '.join(reasons)}{'; …' if damaged > len(reasons) else ''}): "
-            "try `weave-async verify`"
+            f"left out of {path_text(Path(path.name))}, as damaged: {damaged:,} "
+            f"row{'s' if damaged > 1 else ''} ({examples}); try `weave-async verify`"
         )
 
 

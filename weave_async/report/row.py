@@ -51,6 +51,11 @@ class ReportRow:
         row = orjson.loads(line)
         lineage, turns = row["lineage"], row["messages"]
         finish_reason = lineage.get("finish_reason")
+        if not isinstance(turns, list):
+            raise TypeError("messages is no list")
+        for turn in turns:
+            if not isinstance(turn["role"], str) or not isinstance(turn["content"], str):
+                raise TypeError("a turn has a role and a content")
         why: tuple[str, ...] = ()
         if ending == "rejected":
             why = (_name(row["stage"]), _name(row["rule"]), _name(row["reason"]))
