@@ -70,8 +70,8 @@ def export(
             metavar="FORMAT",
             help="For trainers: `messages` (SFT, the default), `prompt-completion`, `preference` "
             "(DPO), `kto`, `alpaca`, `sharegpt`, `openai` (its fine-tuning), `text`. Besides: "
-            "`openai-batch`, the run's requests, as batch APIs and `vllm run-batch` take them; `noise-pairs`, the "
-            "texts that noise has changed, each beside its clean one.",
+            "`openai-batch`, the run's requests, as batch APIs and `vllm run-batch` take them; "
+            "`noise-pairs`, the texts that noise has changed, each beside its clean one.",
         ),
     ] = Format.messages,
     output: Annotated[
