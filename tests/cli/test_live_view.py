@@ -143,18 +143,40 @@ def test_a_size_in_the_environment_does_not_hide_that_of_the_terminal(
 
 
 def test_a_terminal_that_was_stopped_holds_up_nothing(run: Run) -> None:
-    """As with Ctrl-S: whoever writes to it waits until Ctrl-Q."""
     with viewing(run) as (view, screen):
         view.draw()
         screen.read()
-        termios.tcflow(screen.stream.fileno(), termios.TCOOFF)
-        for _ in range(3):
-            answer(run)
-            view.draw()
-        assert screen.read() == ""
-        termios.tcflow(screen.stream.fileno(), termios.TCOON)
+        with screen.stopped():
+            for _ in range(3):
+                answer(run)
+                view.draw()
+                logging.getLogger("weave_async.x").warning("%d answers", run.metrics.written)
+            view.say("stopping")
+            assert screen.read() == ""
         view.draw()
-        assert any("30 of 1,000" in line for line in screen.shown)
+        shown = screen.shown
+        assert shown[:4] == ["! 10 answers", "! 20 answers", "! 30 answers", "stopping"]
+        assert sum("30 of 1,000" in line for line in shown) == 1
+
+
+def test_whoever_leaves_in_a_hurry_does_not_wait_for_a_stopped_terminal(run: Run) -> None:
+    with viewing(run) as (view, screen):
+        view.draw()
+        screen.read()
+        with screen.stopped():
+            view.close()
+            assert screen.read() == ""
+
+
+def test_what_a_stopped_terminal_has_not_taken_comes_at_the_end(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with terminal() as screen:
+        monkeypatch.setattr(sys, "stderr", screen.stream)
+        with progress_for(run, quiet=True), screen.stopped():
+            logging.getLogger("weave_async.x").warning("look here")
+            assert screen.read() == ""
+        assert screen.shown == ["! look here"]
 
 
 def test_a_terminal_that_hangs_up_is_written_to_no_more(run: Run) -> None:

@@ -92,8 +92,8 @@ def _ends_of(run: Run) -> Iterator[Line]:
     accepted = [f"{metrics.written:,}"]
     if num_judged:
         accepted.append(f"{metrics.written / num_judged:.0%} of {num_judged:,} judged")
-    num_waiting = metrics.answered - metrics.recallable + metrics.recalled - metrics.ended
-    num_waiting += metrics.copies - metrics.held
+    num_come = metrics.asked_now + metrics.recalled
+    num_waiting = num_come - (metrics.ended - metrics.copies) - metrics.held
     if num_waiting > 0:
         accepted.append(f"{num_waiting:,} waiting for their turn")
     if metrics.held:
