@@ -1,7 +1,8 @@
 """``/metrics`` over HTTP, for as long as a run goes on.
 
-It answers whoever names it by an address, or by the name it was given, and nobody else: a page in a
-browser can make a name of its own mean this machine (DNS rebinding), but not the ``Host`` header.
+It answers whoever names it by an address, by this machine's name or by the one it was given, and
+nobody else: a page in a browser can make a name of its own mean this machine (DNS rebinding), but
+then that name is in the ``Host`` header.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import ipaddress
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -152,6 +153,7 @@ class _Server(ThreadingHTTPServer):
         found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         self.address_family, _, _, _, bound_to = found[0]
         self.named = address.host.lower()
+        self.own_names = {"localhost", self.named, socket.gethostname().lower()}
         super().__init__(bound_to, _Handler)  # type: ignore[arg-type]
 
     def server_bind(self) -> None:
@@ -181,8 +183,10 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = LONGEST_REQUEST_S
 
     def do_GET(self) -> None:
-        if not is_own_host(self.headers.get_all("Host") or [], self.server.named):
-            self.send_error(421, explain="name this server by its address")
+        if not is_own_host(self.headers.get_all("Host") or [], self.server.own_names):
+            self.send_error(
+                421, explain="name this server by its address: see docs/observability.md"
+            )
         elif self.path.partition("?")[0] != PATH:
             self.send_error(404)
         else:
@@ -209,13 +213,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Standard error belongs to the run's progress."""
 
 
-def is_own_host(named: list[str], own: str) -> bool:
-    """Whether a request's ``Host`` headers are one, which names us by an address or our name."""
+def is_own_host(named: Sequence[str], own: Collection[str]) -> bool:
+    """Whether a request's ``Host`` headers are one, which names us by an address or as our own."""
     if len(named) != 1:
         return False
     host = named[0].strip().lower()
     host = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    if host in ("localhost", own):
+    if host in own:
         return True
     try:
         ipaddress.ip_address(host)
