@@ -14,6 +14,7 @@ pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="needs the 
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from weave_async.errors import UsageError
 from weave_async.observability.otlp import exported_spans
 from weave_async.testing.replies import RecordedRequest, Reply
 from weave_async.testing.scripted_endpoint import ScriptedEndpoint
@@ -180,6 +181,26 @@ def test_a_queue_that_is_full_never_holds_up_whoever_asks(
                 slowest_s = max(slowest_s, time.monotonic() - began_s)
     assert slowest_s < 0.5, "as long as an export may take"
     assert "3000 of 3000" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "-1"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "often"),
+        ("OTEL_TRACES_SAMPLER", "some"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "PASSWORD-CANARY"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_a_usage_error(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UsageError, match=r"OTEL_\*") as raised:
+        make_spans(1)
+    assert "CANARY" not in str(raised.value)
 
 
 def test_the_loggers_of_opentelemetry_are_as_they_were_afterwards(

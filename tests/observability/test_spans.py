@@ -189,6 +189,17 @@ def test_what_is_tried_again_is_one_span_with_its_failures_as_events() -> None:
     assert (span.attributes or {})["weave_async.attempt.id"] == "id-1.3"
 
 
+def test_whoever_has_a_span_open_has_requests_beneath_it() -> None:
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("theirs")
+
+    async def scenario(dispatcher: Dispatcher) -> None:
+        with tracer.start_as_current_span("theirs"):
+            await one(dispatcher)
+
+    [span] = spans_of([ANSWER], scenario)
+    assert span.parent is not None
+
+
 def test_a_failure_is_told_by_its_type() -> None:
     refusal = RequestRefusedError(f"cannot take {ASKED}", status_code=400)
     [span] = spans_of([refusal], one)
