@@ -71,7 +71,7 @@ def read_run(path: Path, *, num_samples: int, seed: int = 0) -> Reading:
         found.notes += found.calls.notes
     if not found.is_finished and found.calls.num_answers:
         found.notes.append(
-            f"{found.tally.total:,} samples have ended, and {found.calls.num_answers:,} answers are "
+            f"{found.tally.total:,} samples have ended; {found.calls.num_answers:,} answers are "
             "in its journal, which keeps them for the next run"
         )
     _note_unpublished(found)
