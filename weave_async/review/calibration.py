@@ -7,7 +7,7 @@ weigh more.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,11 +84,12 @@ def calibration(
     """``rules`` in the order in which they judge, as ``judgements.rules_of`` tells them; where it
     could not, those that rows name. ``miss_cost`` is as in ``threshold_for``.
     """
+    are_in_order = bool(rules)
     rules = rules or _named_in(decided.rows)
     num_decided = Counter(each.stratum for each in decided.rows)
     cases = [
         _Case(
-            judgements_of(each.row, rules),
+            judgements_of(each.row, rules, are_in_order=are_in_order),
             each.consensus.is_defect,
             decided.num_rows_in[each.stratum] / num_decided[each.stratum],
             each.stratum,
@@ -112,7 +113,6 @@ class _Case:
 
 
 def _named_in(rows: Iterable[DecidedRow]) -> list[str]:
-    """Nobody knows their order, so that none is taken to have passed what another rejected."""
     rejecting = {each.row.rejection["rule"] for each in rows if each.row.rejection is not None}
     return sorted(rejecting)
 
@@ -144,7 +144,7 @@ def _of_rule(
 
 
 def _share(rows: Iterable[tuple[float, bool]]) -> Estimate | None:
-    """Of weighted rows that are hits, with Wilson's interval of as many rows as the weights leave."""
+    """Of weighted rows that are hits, with Wilson's interval of as many as the weights leave."""
     rows = list(rows)
     if not rows:
         return None
@@ -164,9 +164,9 @@ def _worth(weights: Iterable[float]) -> float:
 def _kappa(known: Sequence[tuple[_Case, Judgement]]) -> Estimate | None:
     if not known:
         return None
-    sums = Counter[tuple[bool, bool]]()
+    sums = defaultdict[tuple[bool, bool], float](float)
     for case, judgement in known:
-        sums[judgement.passed, not case.is_bad] += case.weight  # type: ignore[assignment]
+        sums[judgement.passed, not case.is_bad] += case.weight
     scale = _worth(case.weight for case, _ in known) / sum(case.weight for case, _ in known)
     found = TwoByTwo(
         both_accept=sums[True, True] * scale,

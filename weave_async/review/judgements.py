@@ -60,14 +60,19 @@ def rules_of(folder: RunFolder) -> Sequence[str]:
     return [stage.name for stage in stages if stage.kind != "noise"]
 
 
-def judgements_of(row: ExportRow, rules: Sequence[str]) -> dict[str, Judgement]:
+def judgements_of(
+    row: ExportRow, rules: Sequence[str], *, are_in_order: bool = True
+) -> dict[str, Judgement]:
     """Of those rules of which it is known.
 
-    A row in the dataset has passed them all, and one that a rule has rejected those before it. What
-    later rules would have said is known only of a run with ``--explain-all``.
+    A row in the dataset has passed them all, and one that a rule has rejected those before it, if
+    ``rules`` are in the order in which they judge. What later rules would have said is known only
+    of a run with ``--explain-all``.
     """
-    rejected_by = row.rejection["rule"] if row.rejection is not None else None
-    passed = rules if rejected_by is None else rules[: _place(rejected_by, rules)]
+    passed: Sequence[str] = rules
+    if row.rejection is not None:
+        by = row.rejection["rule"]
+        passed = rules[: rules.index(by)] if are_in_order and by in rules else ()
     found = {rule: Judgement(passed=True) for rule in passed}
     found.update((rule, told) for rule, told in _told(row) if rule in rules)
     if row.rejection is not None and row.rejection["rule"] in rules:
@@ -94,10 +99,6 @@ def measured_in(evidence: Mapping[str, Any]) -> Measured | None:
             return Measured(option, float(evidence[option]), float(evidence[measure]))
     others = [value for name, value in evidence.items() if name != option and _is_number(value)]
     return Measured(option, float(evidence[option]), float(others[0])) if len(others) == 1 else None
-
-
-def _place(rule: str, rules: Sequence[str]) -> int:
-    return rules.index(rule) if rule in rules else 0
 
 
 def _told(row: ExportRow) -> Iterator[tuple[str, Judgement]]:

@@ -64,8 +64,8 @@ class Split:
 @dataclass(frozen=True, slots=True)
 class Threshold:
     """``proposed`` is ``None`` where the present one stays; ``why`` says it in words. ``gain`` is
-    in Youden's J, or in cost, by cross-validation; ``low`` and ``high`` are where the best threshold
-    lies with 95 % confidence. ``is_one_sided``: the rule tells no value of what it passes, so that
+    in Youden's J, or in cost, by cross-validation; ``low`` and ``high`` are where the best one lies
+    with 95 % confidence. ``is_one_sided``: the rule tells no value of what it passes, so that
     nobody knows what a stricter threshold would do.
     """
 
@@ -255,10 +255,8 @@ def _worth_by(miss_cost: float | None, bad: Flags, weights: Floats) -> Worth:
 def _splits(candidates: Floats, rejects: Flags, bad: Flags, weights: Floats) -> tuple[Split, ...]:
     finds, spares = _shares(rejects, bad, weights[np.newaxis])
     shares = (weights @ rejects) / weights.sum()
-    columns = zip(
-        candidates.tolist(), shares.tolist(), finds[0].tolist(), spares[0].tolist(), strict=True
-    )
-    return tuple(Split(*column) for column in columns)
+    table = np.stack((candidates, shares, finds[0], spares[0]), axis=1)
+    return tuple(Split(*row) for row in table.tolist())
 
 
 def _shown(every: Sequence[Split], kept: set[float]) -> tuple[Split, ...]:
