@@ -34,8 +34,8 @@ def test_an_export_follows_the_people_who_reviewed_the_run(
     assert told.exit_code == 0, told.err
     assert (
         "3 rows were reviewed by 1 person: 1 left the dataset, 1 joined it that rules had "
-        "rejected, 1 have a completion that a person has edited; 1 verdicts are on rows that have "
-        "changed since, and do not count"
+        "rejected, 1 have a completion that a person has edited; 1 verdict is on a row that "
+        "changed since, and not applied"
     ) in " ".join(told.err.split())
     (shard,) = Path("data/data").iterdir()
     rows = {

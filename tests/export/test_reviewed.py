@@ -95,7 +95,7 @@ def test_a_verdict_on_a_row_that_has_changed_is_counted_and_not_applied(run: Pat
         "edited": 0,
         "outdated": 2,
     }
-    assert "2 verdicts are on rows that have changed since" in str(export.rows.applied)
+    assert "2 verdicts are on rows that changed since, and not applied" in str(export.rows.applied)
 
 
 def test_rows_are_counted_once_however_often_they_are_read(run: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_stratum_that_nobody_has_looked_into_may_hold_anything() -> None:
     assert found is not None
     assert found.value == 0.1
     assert (found.low, found.high) == (pytest.approx(0.06), pytest.approx(0.46))
-    assert "40.0% of them are of kinds that nobody has looked at" in str(found)
+    assert "40.0 % of them are of kinds that nobody has looked at" in str(found)
     assert rate([Tally(400, 0, 0)]) is None
     assert rate([]) is None
 
@@ -123,7 +123,7 @@ def test_what_people_reject_and_what_they_edit_are_told_apart() -> None:
         "wrongly_rejected": None,
         "mendable": None,
     }
-    assert "written rows with a defect: 25.0% (25.0% to 25.0%), by 20 of 20 rows" in str(found)
+    assert "written rows with a defect: 25.0 % (25.0 % to 25.0 %), by 20 of 20 rows" in str(found)
     assert "rejected rows: nobody has decided on one" in str(found)
 
 
@@ -136,7 +136,7 @@ def test_a_rejected_row_that_people_accept_was_wrongly_rejected() -> None:
     assert found.mendable is not None
     assert found.mendable.value == 0.25
     assert "written rows: nobody has decided on one" in str(found)
-    assert "rejected rows that are good as they are: 25.0%" in str(found)
+    assert "rejected rows that are good as they are: 25.0 %" in str(found)
 
 
 def test_a_tie_counts_as_a_defect() -> None:

@@ -71,7 +71,10 @@ class Applied:
             "have a completion that a person has edited"
         )
         if outdated := counts["outdated"]:
-            told += f"; {outdated} verdicts are on rows that have changed since, and do not count"
+            verdicts = (
+                "1 verdict is on a row" if outdated == 1 else f"{outdated} verdicts are on rows"
+            )
+            told += f"; {verdicts} that changed since, and not applied"
         return told
 
 

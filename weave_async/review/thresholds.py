@@ -1,0 +1,290 @@
+"""Where a rule's threshold had better be, by the rows that people have decided.
+
+Each candidate splits the rows into those it would reject and those it would pass. The best one of
+many looks better than it is on the very rows that chose it: what it gains is therefore told of rows
+that did not (cross-validation), and it is proposed only if that is surely more than nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weave_async.metrics.bias.intervals import NUM_RESAMPLES, Estimate, interval, rng_of
+
+MIN_EACH = 10
+"""Good rows and bad ones that are needed: a share of fewer may be off by more than 0.3."""
+NUM_FOLDS = 10
+MAX_CANDIDATES = 100
+MAX_SHOWN = 9
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Worth = Callable[[Floats, Floats], Floats]
+"""Of the shares of bad rows rejected, and of good ones passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRow:
+    """``value`` is ``None`` where the rule has passed the row without telling it. ``weight`` is how
+    many rows of the run it stands for; rows are drawn anew within their ``stratum``.
+    """
+
+    value: float | None
+    is_defect: bool
+    weight: float
+    stratum: str
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What a threshold would do: the share of all rows that it ``rejects``, of bad rows that it
+    ``finds``, of good ones that it ``spares``.
+    """
+
+    threshold: float
+    rejects: float
+    finds: float
+    spares: float
+
+    @property
+    def youden(self) -> float:
+        """Youden's J (1950): 1 for a perfect rule, 0 for a coin."""
+        return self.finds + self.spares - 1
+
+    def as_dict(self) -> dict[str, float]:
+        told = {name: getattr(self, name) for name in ("threshold", "rejects", "finds", "spares")}
+        return {name: round(value, 6) for name, value in (*told.items(), ("youden", self.youden))}
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """``proposed`` is ``None`` where the present one stays; ``why`` says it in words. ``gain`` is
+    in Youden's J, or in cost, by cross-validation; ``low`` and ``high`` are where the best one lies
+    with 95 % confidence. ``is_one_sided``: the rule tells no value of what it passes, so that
+    nobody knows what a stricter threshold would do.
+    """
+
+    option: str
+    now: float
+    splits: tuple[Split, ...]
+    why: str
+    proposed: float | None = None
+    low: float | None = None
+    high: float | None = None
+    gain: Estimate | None = None
+    is_one_sided: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "option": self.option,
+            "now": self.now,
+            "proposed": self.proposed,
+            "low": self.low,
+            "high": self.high,
+            "gain": self.gain.as_dict() if self.gain else None,
+            "why": self.why,
+            "one_sided": self.is_one_sided,
+            "splits": [split.as_dict() for split in self.splits],
+        }
+
+
+def threshold_for(
+    option: str,
+    now: float,
+    rows: Sequence[ScoredRow],
+    *,
+    miss_cost: float | None = None,
+    seed: int = 0,
+) -> Threshold:
+    """``option`` begins with ``min`` or ``max``. ``miss_cost`` is what a bad row in the dataset
+    costs, in good rows lost; without it Youden's J is maximised.
+    """
+    is_least = option.startswith("min")
+    values = np.array([np.nan if row.value is None else row.value for row in rows], np.float64)
+    is_one_sided = bool(np.isnan(values).any())
+    candidates = _candidates(values, now, is_least=is_least, is_one_sided=is_one_sided)
+    bad = np.array([row.is_defect for row in rows], np.bool_)
+    weights = np.array([row.weight for row in rows], np.float64)
+    rejects = _rejects(values, candidates, is_least=is_least)  # (rows, candidates)
+    every = _splits(candidates, rejects, bad, weights)
+    lacking = [
+        f"{MIN_EACH - num} more that people {verb}"
+        for verb, num in (("reject or edit", int(bad.sum())), ("accept", int((~bad).sum())))
+        if num < MIN_EACH
+    ]
+    if lacking:
+        why = f"too few verdicts: needs {' and '.join(lacking)}"
+        return Threshold(option, now, _shown(every, {now}), why, is_one_sided=is_one_sided)
+    if len(candidates) < 2:
+        why = f"keep {now:g}: all rows are on one side of any other"
+        return Threshold(option, now, _shown(every, {now}), why, is_one_sided=is_one_sided)
+    worth = _worth_by(miss_cost, bad, weights)
+    search = _Search(candidates, rejects, bad, worth, int(np.argmin(np.abs(candidates - now))))
+    strata = [row.stratum for row in rows]
+    decided = _decided(option, now, search, weights, strata, every, seed)
+    return replace(decided, is_one_sided=is_one_sided)
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """``present`` is the place of the threshold that the rule has now."""
+
+    candidates: Floats
+    rejects: Flags  # (rows, candidates)
+    bad: Flags
+    worth: Worth
+    present: int
+
+    def best(self, weights: Floats) -> NDArray[np.intp]:
+        """For each row of weights; of those that are as good, the one nearest to the present."""
+        found = self.worth(*_shares(self.rejects, self.bad, weights))  # (draws, candidates)
+        far = np.abs(np.arange(len(self.candidates)) - self.present)
+        best: NDArray[np.intp] = np.argmax(np.round(found, 9) - far * 1e-12, axis=1)
+        return best
+
+    def gain(self, chosen: Flags, weights: Floats) -> Floats:
+        """Of these rejections over those of the present threshold, for each row of weights."""
+        columns = np.stack((chosen, self.rejects[:, self.present]), axis=1)
+        found = self.worth(*_shares(columns, self.bad, weights))
+        gained: Floats = found[:, 0] - found[:, 1]
+        return gained
+
+
+def _decided(
+    option: str,
+    now: float,
+    search: _Search,
+    weights: Floats,
+    strata: Sequence[str],
+    every: Sequence[Split],
+    seed: int,
+) -> Threshold:
+    rng = rng_of(seed, "threshold", option)
+    best = float(search.candidates[search.best(weights[np.newaxis])[0]])
+    drawn = _drawn_anew(strata, rng) * weights
+    low, high = np.quantile(
+        search.candidates[search.best(drawn)], (0.025, 0.975), method="closest_observation"
+    )
+    chosen = _cross_validated(search, weights, rng)
+    value = float(search.gain(chosen, weights[np.newaxis])[0])
+    gain = interval(value, search.gain(chosen, drawn), len(weights))
+    is_better = gain.low > 0 and best != now
+    if is_better:
+        why = f"propose {best:g} ({low:g} to {high:g})"
+    elif best == now:
+        why = f"keep {now:g}: it is the best"
+    else:
+        why = f"keep {now:g}: no other is surely better"
+    return Threshold(
+        option=option,
+        now=now,
+        splits=_shown(every, {now, best}),
+        why=why,
+        proposed=best if is_better else None,
+        low=float(low),
+        high=float(high),
+        gain=gain,
+    )
+
+
+def _candidates(values: Floats, now: float, *, is_least: bool, is_one_sided: bool) -> Floats:
+    """Thresholds that split the rows differently, the present one among them. Where the values of
+    rows that pass are not known, only those that reject no more than the present one does.
+    """
+    known = np.unique(values[~np.isnan(values)])
+    if len(known) > MAX_CANDIDATES:
+        known = np.unique(np.quantile(known, np.linspace(0, 1, MAX_CANDIDATES), method="nearest"))
+    between = [
+        _between(low, high, is_least=is_least)
+        for low, high in zip(known.tolist(), known.tolist()[1:], strict=False)
+    ]
+    ends = known[[0, -1]].tolist() if len(known) else []
+    between += ends[:1] if is_least else ends[1:]  # rejects none
+    splits = {_num_rejected(known, each, is_least=is_least): each for each in between}
+    splits[_num_rejected(known, now, is_least=is_least)] = now
+    found = np.array(sorted(splits.values()), np.float64)
+    if is_one_sided:
+        found = found[found <= now] if is_least else found[found >= now]
+    return found
+
+
+def _num_rejected(known: Floats, threshold: float, *, is_least: bool) -> int:
+    return int((known < threshold).sum() if is_least else (known > threshold).sum())
+
+
+def _between(low: float, high: float, *, is_least: bool) -> float:
+    """A number with few digits that rejects one of the two and passes the other."""
+    if low.is_integer() and high.is_integer():
+        return high if is_least else low
+    for digits in range(1, 7):
+        middle = round((low + high) / 2, digits)
+        if low < middle < high:
+            return middle
+    return high if is_least else low
+
+
+def _rejects(values: Floats, thresholds: Floats, *, is_least: bool) -> Flags:
+    with np.errstate(invalid="ignore"):
+        column = values[:, np.newaxis]
+        return column < thresholds if is_least else column > thresholds
+
+
+def _shares(rejects: Flags, bad: Flags, weights: Floats) -> tuple[Floats, Floats]:
+    """Of bad rows rejected and of good ones passed, (draws, candidates), by ``weights`` (draws,
+    rows). None in a draw without such rows.
+    """
+    of_bad, of_good = weights * bad, weights * ~bad
+    with np.errstate(invalid="ignore", divide="ignore"):
+        finds = (of_bad @ rejects) / of_bad.sum(axis=1, keepdims=True)
+        spares = (of_good @ ~rejects) / of_good.sum(axis=1, keepdims=True)
+    return np.nan_to_num(finds), np.nan_to_num(spares)
+
+
+def _worth_by(miss_cost: float | None, bad: Flags, weights: Floats) -> Worth:
+    if miss_cost is None:
+        return lambda finds, spares: finds + spares - 1
+    share = float(weights[bad].sum() / weights.sum())
+    return lambda finds, spares: -(miss_cost * share * (1 - finds) + (1 - share) * (1 - spares))
+
+
+def _splits(candidates: Floats, rejects: Flags, bad: Flags, weights: Floats) -> tuple[Split, ...]:
+    finds, spares = _shares(rejects, bad, weights[np.newaxis])
+    shares = (weights @ rejects) / weights.sum()
+    table = np.stack((candidates, shares, finds[0], spares[0]), axis=1)
+    return tuple(Split(*row) for row in table.tolist())
+
+
+def _shown(every: Sequence[Split], kept: set[float]) -> tuple[Split, ...]:
+    """Those kept, and others evenly among them."""
+    if len(every) <= MAX_SHOWN:
+        return tuple(every)
+    places = set(np.linspace(0, len(every) - 1, MAX_SHOWN - len(kept)).round().astype(int).tolist())
+    return tuple(split for n, split in enumerate(every) if n in places or split.threshold in kept)
+
+
+def _drawn_anew(strata: Sequence[str], rng: np.random.Generator) -> Floats:
+    """How often each row is drawn, with replacement within its stratum: (draws, rows)."""
+    names = np.array(strata)
+    times = np.zeros((NUM_RESAMPLES, len(names)), np.float64)
+    for name in sorted(set(strata)):
+        places = np.flatnonzero(names == name)
+        equal = np.full(len(places), 1 / len(places))
+        times[:, places] = rng.multinomial(len(places), equal, NUM_RESAMPLES)
+    return times
+
+
+def _cross_validated(search: _Search, weights: Floats, rng: np.random.Generator) -> Flags:
+    """Whether each row is rejected by the threshold that is best for the rows of other folds."""
+    folds = np.empty(len(weights), np.intp)
+    for kind in (search.bad, ~search.bad):
+        places = rng.permutation(np.flatnonzero(kind))
+        folds[places] = np.arange(len(places)) % NUM_FOLDS
+    is_other = folds[np.newaxis] != np.arange(NUM_FOLDS)[:, np.newaxis]  # (folds, rows)
+    best = search.best(is_other * weights)
+    chosen: Flags = search.rejects[np.arange(len(weights)), best[folds]]
+    return chosen
