@@ -118,8 +118,8 @@ def test_noise_is_marked_and_control_characters_are_told(tmp_path: Path) -> None
         page = browser.client.get("/").text
     assert "&lt;b&gt;" in page
     assert "<b>nto" not in page
-    assert "<ins>nto</ins>" in page
-    assert '<div class="text" dir="auto">left[U+202E]right</div>' in page
+    assert "<del>o</del><ins>to</ins>" in page
+    assert '<div class="text" dir="auto">left⟦U+202E⟧right</div>' in page
     assert "\nleft\u202eright</textarea>" in page  # what is edited is what is there
 
 

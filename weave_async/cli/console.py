@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import select
 import sys
 from collections import deque
@@ -13,18 +12,10 @@ from typing import IO, TextIO, cast
 
 from rich.console import Console
 
-_UNPRINTABLE = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and newline, DEL, C1
-    r"\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # bidirectional controls (CVE-2021-42574)
-)
+from weave_async.visible import printable
 
 MOST_WAITING = 1000
 """Messages for a terminal that takes none."""
-
-
-def printable(text: str) -> str:
-    """``text`` from a model, a file or a server, safe to show."""
-    return _UNPRINTABLE.sub("�", text)
 
 
 def print_error(message: str) -> None:

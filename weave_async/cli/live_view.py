@@ -21,11 +21,12 @@ from rich.live import Live
 from rich.segment import ControlType
 from rich.text import Text
 
-from weave_async.cli.console import PatientStream, printable
+from weave_async.cli.console import PatientStream
 from weave_async.cli.live_lines import Problem, last_problem, lines_of
 from weave_async.cli.recent import Recent, Trend
 from weave_async.cli.screen import Row, fitted
 from weave_async.run import Run
+from weave_async.visible import printable
 
 INTERVAL_S, LONGEST_INTERVAL_S = 1 / 3, 2.0
 TIMES_DRAWING = 100

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from weave_async.cli import options
-from weave_async.cli.console import print_error, printable
+from weave_async.cli.console import print_error
 from weave_async.cli.options import job_from
+from weave_async.visible import printable
 
 if TYPE_CHECKING:
     from rich.text import Text

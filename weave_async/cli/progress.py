@@ -16,7 +16,6 @@ from rich.console import Console
 from weave_async.cli.console import (
     ConsoleLog,
     PatientStream,
-    printable,
     stderr_console,
     write_to_stderr,
 )
@@ -25,6 +24,7 @@ from weave_async.cli.live_view import LiveView, ProblemLog
 from weave_async.cli.recent import Recent
 from weave_async.cli.screen import one_line
 from weave_async.run import Run
+from weave_async.visible import printable
 
 LINE_INTERVAL_S = 5.0
 

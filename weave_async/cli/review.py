@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from weave_async.cli.console import printable, stderr_console, write_to_stderr
+from weave_async.cli.console import stderr_console, write_to_stderr
 from weave_async.errors import UsageError
+from weave_async.visible import printable
 
 if TYPE_CHECKING:
     from weave_async.review.queue import ReviewQueue

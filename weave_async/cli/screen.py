@@ -12,7 +12,7 @@ from enum import IntEnum, auto
 
 from rich.cells import cell_len, set_cell_size
 
-from weave_async.cli.console import printable
+from weave_async.visible import printable
 
 BAR_WIDTH = range(8, 41)
 LABEL_WIDTH = 18

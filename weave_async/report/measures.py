@@ -12,7 +12,7 @@ from typing import Any
 
 from weave_async.metrics.catalogue import CATALOGUE
 from weave_async.report.reading import Reading
-from weave_async.report.visible import cut
+from weave_async.visible import cut
 
 MOST_GROUPS, MOST_IN_GROUP, MOST_STAGES, MOST_TEXTS = 12, 15, 80, 50
 MAX_NAME_CHARS, MAX_TEXT_CHARS = 120, 500

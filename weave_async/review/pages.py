@@ -7,7 +7,6 @@ the text around them are shown by their number.
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -21,11 +20,7 @@ from weave_async.review import shown
 from weave_async.review.queue import ShownRow
 from weave_async.review.results import Results
 from weave_async.review_log import HumanVerdict
-
-_INVISIBLE = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
-    "\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
-)
+from weave_async.visible import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +140,7 @@ class Pages:
 def _visible(value: object) -> object:
     """Markup has been through here already, or is ours."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return _INVISIBLE.sub(lambda found: f"[U+{ord(found[0]):04X}]", value)
+        return visible(value)
     return value
 
 
