@@ -46,7 +46,10 @@ class LastingStream:
         """Nothing is held back."""
 
     def isatty(self) -> bool:
-        return self._stream.isatty()
+        try:
+            return self._stream.isatty()
+        except ValueError:  # closed
+            return False
 
     def fileno(self) -> int:
         return self._stream.fileno()

@@ -31,6 +31,7 @@ from weave_async.visible import printable
 INTERVAL_S, LONGEST_INTERVAL_S = 1 / 3, 2.0
 TIMES_DRAWING = 100
 """So many times as long as a drawing takes is the time until the next one."""
+LONGEST_MESSAGE_CHARS = 1000
 
 
 class LiveView:
@@ -80,6 +81,7 @@ class LiveView:
 
     def close(self) -> None:
         self._step_over_wrapped_lines(size_of(self._console))
+        self._drawn = []
         self._live.update("")  # or it would be drawn once more before it is erased
         self._live.stop()
 
@@ -138,7 +140,7 @@ class ProblemLog(logging.Handler):
         self.last: Problem | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.last = Problem(record.getMessage(), time.monotonic())
+        self.last = Problem(record.getMessage()[:LONGEST_MESSAGE_CHARS], time.monotonic())
 
 
 def size_of(console: Console) -> tuple[int, int]:
@@ -158,6 +160,6 @@ def _as_text(rows: list[Row]) -> Text:
     text = Text(no_wrap=True, overflow="crop", end="")
     for number, row in enumerate(rows):
         text.append("\n" * (number > 0))
-        text.append(row.head, "green" if row.style == "green" else "dim")
-        text.append(row.text, row.style if row.style != "green" else "")
+        text.append(row.head, "green" if row.has_bar else "dim")
+        text.append(row.text, row.style)
     return text

@@ -54,7 +54,8 @@ def progress_for(
     """
     stream = PatientStream(sys.stderr)
     console = stderr_console(stream)
-    is_for_people = console.is_terminal and not as_json
+    # The console takes FORCE_COLOR, which CI sets, for a terminal; in a log it would leave screens.
+    is_for_people = stream.isatty() and not as_json
     log: logging.Handler = ConsoleLog(console) if is_for_people else JsonLog()
     if quiet:
         log.setLevel(logging.WARNING)
@@ -64,7 +65,7 @@ def progress_for(
                 yield NoProgress(console if is_for_people else None)
             elif not is_for_people:
                 yield LineProgress(run)
-            elif console.is_dumb_terminal:
+            elif not console.is_interactive:
                 yield PlainProgress(run, console)
             else:
                 problems = ProblemLog()
