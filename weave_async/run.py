@@ -380,6 +380,12 @@ class Run:
         return 0 if self._engine_or_none is None else self._engine_or_none.num_in_flight
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether nothing more is asked, as there is enough, or somebody or something stops it."""
+        engine = self._engine_or_none
+        return self._stop_engine is not None if engine is None else engine.stopping
+
+    @property
     def budget(self) -> Budget | None:
         """What all of its requests are paid from, where there is a limit; once it is entered."""
         return next((each.budget for each in self.dispatchers.values()), None)

@@ -72,7 +72,7 @@ def _preview(job: Job, num_samples: int, *, as_json: bool) -> int:
             explains_all=True,
             on_sample=shown.append,
         )
-        with progress_for(run, quiet=True) as progress:
+        with progress_for(run, with_lines=False) as progress:
             summary, exit_code = run_in_loop(drive(run, progress))
     if as_json:
         _print_rows(shown)

@@ -146,6 +146,15 @@ def run(
         bool,
         typer.Option("--json", rich_help_panel=_OUTPUT, help="Print the summary as JSON."),
     ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet",
+            "-q",
+            rich_help_panel=_OUTPUT,
+            help="No progress: only warnings, errors and the summary.",
+        ),
+    ] = False,
     log_json: Annotated[
         bool,
         typer.Option(
@@ -221,17 +230,21 @@ def run(
             explains_all=explain_all,
             tracing=observers.enter_context(tracing_if(otel, job.recipe.name)),
         )
-        raise typer.Exit(_finish(job_run, observers, watch, as_json=json, log_json=log_json))
+        raise typer.Exit(
+            _finish(job_run, observers, watch, as_json=json, log_json=log_json, quiet=quiet)
+        )
 
 
-def _finish(run: Run, observers: ExitStack, watch: Watch, *, as_json: bool, log_json: bool) -> int:
+def _finish(
+    run: Run, observers: ExitStack, watch: Watch, *, as_json: bool, log_json: bool, quiet: bool
+) -> int:
     """What observers have to say at the end is shown as progress is."""
     import orjson
 
     from weave_async.cli.loop import run_in_loop
     from weave_async.cli.progress import progress_for
 
-    with progress_for(run, as_json=log_json) as progress, observers:
+    with progress_for(run, quiet=quiet, as_json=log_json) as progress, observers:
         summary, exit_code = run_in_loop(drive(run, progress, watch))
     if as_json:
         print(orjson.dumps(summary.as_dict()).decode())
@@ -291,6 +304,7 @@ class _Signals:
         elif self._count == 2:
             self._drop()
         else:
+            self._progress.close()
             os._exit(128 + number)
 
     def _drop(self) -> None:
