@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -25,8 +26,9 @@ PROMPT, ANSWER, KEY = "PROMPT-CANARY", "ANSWER-CANARY", "sk-KEY-CANARY-012345678
 
 @pytest.fixture(autouse=True)
 def no_settings_of_opentelemetry(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ENDPOINT", "HEADERS", "TRACES_ENDPOINT", "TIMEOUT"):
-        monkeypatch.delenv(f"OTEL_EXPORTER_OTLP_{name}", raising=False)
+    for name in os.environ:
+        if name.startswith("OTEL_"):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A collector of spans on loopback, and an environment that says nothing of one."""
+"""An environment that says nothing of a collector."""
 
 from __future__ import annotations
 
