@@ -9,6 +9,7 @@ from pathlib import Path
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and newline, DEL, C1
     "\u00ad\u200b\u2060-\u2064\ufeff"  # of no width; joiners stay, which emoji and Persian need
+    "\u2028\u2029"  # line ends to some programs
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f"  # bidirectional controls (CVE-2021-42574)
     "\ufff9-\ufffb\U000e0000-\U000e007f"  # annotations; tags, which hide text from people
     "\ud800-\udfff\ufffe\uffff]"  # which no file in UTF-8 can hold, or XML
@@ -18,9 +19,6 @@ _UNPRINTABLE = re.compile(
     "\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional controls (CVE-2021-42574)
     "\ud800-\udfff\ufffe\uffff]"  # which no file in UTF-8 can hold, or XML
 )
-_CONTROL_PICTURES = 0x2400
-"""Unicode has a picture of each C0 control, in their order."""
-_DEL, _PICTURE_OF_DEL = 0x7F, "\u2421"
 
 
 def printable(text: str) -> str:
@@ -31,7 +29,7 @@ def printable(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """``text`` with each hidden character as its picture or its code, as in ``⟦U+202E⟧``."""
+    """``text`` with the code of each hidden character in its place, as in ``⟦U+202E⟧``."""
     return _HIDDEN.sub(_named, text)
 
 
@@ -46,7 +44,4 @@ def cut(text: str, most_chars: int) -> str:
 
 
 def _named(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    if code < ord(" "):
-        return chr(_CONTROL_PICTURES + code)
-    return _PICTURE_OF_DEL if code == _DEL else f"⟦U+{code:04X}⟧"
+    return f"⟦U+{ord(found[0]):04X}⟧"

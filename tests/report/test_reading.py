@@ -53,6 +53,16 @@ def test_the_steps_from_asked_to_written_add_up(tmp_path: Path) -> None:
     )
 
 
+def test_many_small_losses_are_told_as_one(tmp_path: Path) -> None:
+    told = [*rows(9), *rows(5, why=("validation", "big", "x"))]
+    told += [row(f"p{n}-0", why=("validation", f"rule {n}", "x")) for n in range(60)]
+    steps = RunView(read(make_run(tmp_path / "run", told))).steps
+    assert len(steps) == 43
+    assert ("validation: big", 5) in [(step.name, step.num) for step in steps]
+    assert (steps[-2].name, steps[-2].num, steps[-2].left) == ("21 smaller losses", 21, 9)
+    assert steps[-1].num == 9
+
+
 def test_a_finished_run_needs_no_notes(tmp_path: Path) -> None:
     assert read(make_run(tmp_path / "run", TOLD)).notes == []
 
