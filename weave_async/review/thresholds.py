@@ -42,8 +42,8 @@ class ScoredRow:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """What a threshold would do: the share of all rows that it ``rejects``, of bad rows that it
-    ``finds``, of good ones that it ``spares``.
+    """What a threshold would do: the share of all rows that it ``rejects``, the share of bad rows
+    that it ``finds``, of good ones that it ``spares``.
     """
 
     threshold: float
@@ -176,6 +176,8 @@ def _decided(
     is_better = gain.low > 0 and best != now
     if is_better:
         why = f"propose {best:g} ({low:g} to {high:g})"
+        if any(split.threshold == best and not split.rejects for split in every):
+            why += ", which rejects none of these rows"
     elif best == now:
         why = f"keep {now:g}: it is the best"
     else:
@@ -253,6 +255,9 @@ def _worth_by(miss_cost: float | None, bad: Flags, weights: Floats) -> Worth:
 
 
 def _splits(candidates: Floats, rejects: Flags, bad: Flags, weights: Floats) -> tuple[Split, ...]:
+    """None where there are no good rows or no bad ones."""
+    if bad.all() or not bad.any():
+        return ()
     finds, spares = _shares(rejects, bad, weights[np.newaxis])
     shares = (weights @ rejects) / weights.sum()
     table = np.stack((candidates, shares, finds[0], spares[0]), axis=1)
