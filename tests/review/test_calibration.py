@@ -96,7 +96,7 @@ def test_a_judge_that_is_too_kind_is_told_a_higher_threshold() -> None:
     assert (threshold.option, threshold.now, threshold.proposed) == ("min", 3.0, 4.0)
     told = str(found)
     assert "70 rows decided by 1 person; 30 of them are to be rejected or edited" in told
-    assert "judge, min 3: propose 4 (4 to 4); cross-validated gain 0.67" in told
+    assert "judge, min 3: propose 4 (4 to 4); gain 0.6" in told
     assert "43 %              100 %             100 %  1.00  proposed" in told
 
 

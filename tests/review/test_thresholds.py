@@ -34,7 +34,7 @@ def test_a_threshold_that_parts_good_from_bad_is_proposed() -> None:
     assert (found.proposed, found.low, found.high) == (4.0, 4.0, 4.0)
     assert found.why == "propose 4 (4 to 4)"
     assert found.gain is not None
-    assert found.gain.value == pytest.approx(2 / 3)
+    assert found.gain.value == pytest.approx(2 / 3, abs=0.03)
     of = {split.threshold: split for split in found.splits}
     assert (of[4.0].finds, of[4.0].spares, of[4.0].youden) == (1.0, 1.0, 1.0)
     assert (of[2.0].finds, of[2.0].spares) == (pytest.approx(1 / 3), 1.0)
@@ -67,8 +67,20 @@ def test_of_too_few_rows_nothing_is_proposed(num_bad: int, num_good: int, lackin
 
 
 def test_scores_that_say_nothing_propose_nothing() -> None:
-    proposed = [threshold_for("min", 3.0, drawn(n, 0.0), seed=n).proposed for n in range(40)]
-    assert sum(each is not None for each in proposed) <= 2
+    proposed = [threshold_for("min", 3.0, drawn(n, 0.0), seed=n).proposed for n in range(60)]
+    assert sum(each is not None for each in proposed) <= 6
+
+
+def test_what_the_best_threshold_gains_is_not_overrated() -> None:
+    """Its gain on the rows that chose it is, by 0.05 here; scores that say nothing gain nothing."""
+    found = [threshold_for("min", 3.0, drawn(n, 0.0), seed=n) for n in range(60)]
+    gains = [each.gain.value for each in found if each.gain is not None]
+    on_own_rows = [
+        max(split.youden for split in each.splits)
+        - next(split.youden for split in each.splits if split.threshold == 3.0)
+        for each in found
+    ]
+    assert np.mean(gains) < np.mean(on_own_rows) / 2
 
 
 def test_scores_that_say_much_are_listened_to() -> None:
@@ -114,6 +126,13 @@ def test_a_long_table_is_shown_in_part_with_the_thresholds_that_matter() -> None
     assert len(shown) <= 9
     assert shown == sorted(shown)
     assert {-2.0, found.proposed} <= set(shown)
+
+
+def test_a_handful_of_rows_moves_no_threshold() -> None:
+    rows = rows_of([1] * 20, [2] * 5 + [5] * 60)
+    found = threshold_for("min", 3.0, rows)
+    assert found.proposed is None
+    assert found.why == "keep 3: too few verdicts, 5, lie between it and 2"
 
 
 def test_rows_that_are_all_alike_propose_nothing() -> None:

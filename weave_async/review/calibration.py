@@ -239,7 +239,7 @@ def _line(rule: RuleCalibration) -> tuple[str, ...]:
 def _threshold(rule: str, threshold: Threshold) -> Iterator[str]:
     gain = ""
     if threshold.gain is not None:
-        gain = f"; cross-validated gain {_figure(threshold.gain)}"
+        gain = f"; gain {_figure(threshold.gain)}"
     yield f"{rule}, {threshold.option} {threshold.now:g}: {threshold.why}{gain}"
     if threshold.is_one_sided:
         yield "  it tells no values of rows that it passes: stricter ones cannot be judged"
