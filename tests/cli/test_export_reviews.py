@@ -33,8 +33,8 @@ def test_an_export_follows_the_people_who_reviewed_the_run(
     told = weave_async("export", "out", "--format", "messages", "-o", "data", "--to", "jsonl")
     assert told.exit_code == 0, told.err
     assert (
-        "3 rows were reviewed by 1 person: 1 left the dataset, 1 joined it that rules had "
-        "rejected, 1 have a completion that a person has edited; 1 verdict is on a row that "
+        "3 rows reviewed by 1 person: 1 removed, 1 restored that rules had rejected, 1 edited; "
+        "1 verdict is on a row that "
         "changed since, and not applied"
     ) in " ".join(told.err.split())
     (shard,) = Path("data/data").iterdir()
@@ -43,7 +43,7 @@ def test_an_export_follows_the_people_who_reviewed_the_run(
     }
     assert set(rows) == {*written[1:], rejected[0]}
     assert rows[written[1]][-1]["content"] == "My own words."
-    assert "People: 3 rows were reviewed by 1 person" in Path("data/README.md").read_text()
+    assert "People: 3 rows reviewed by 1 person" in Path("data/README.md").read_text()
     assert json.loads(Path("data/export.json").read_text())["reviews"]["removed"] == 1
     assert weave_async("verify", "out").exit_code == 0
 
@@ -64,7 +64,7 @@ def test_reviews_can_be_ignored_or_be_all_that_counts(
         "ignore": set(written),
         "only": {written[1], rejected[0]},
     }
-    assert "3 rows were reviewed" in weave_async(*export, "follow").err
+    assert "3 rows reviewed" in weave_async(*export, "follow").err
     assert weave_async(*export, "ignore").err == ""
 
 

@@ -112,7 +112,7 @@ def test_rows_are_counted_once_however_often_they_are_read(run: Path) -> None:
         "edited": 1,
         "outdated": 0,
     }
-    assert "People: 3 rows were reviewed by 2 people: 1 left the dataset" in card(export, "jsonl")
+    assert "People: 3 rows reviewed by 2 people: 1 removed, 1 restored" in card(export, "jsonl")
 
 
 def test_a_label_says_what_people_say_and_else_what_the_rules_say(run: Path) -> None:

@@ -162,7 +162,7 @@ def export(
             "--reviews",
             help="What people have said in `weave-async review`: `follow` it, so that what they "
             "reject leaves the dataset, what they accept joins it, and their edits hold; `ignore` "
-            "it; or take `only` rows that they have decided.",
+            "it; or take `only` rows that they accept.",
         ),
     ] = Reviews.follow,
     only: Annotated[

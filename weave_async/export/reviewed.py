@@ -65,10 +65,10 @@ class Applied:
             return ""
         counts = self.as_dict()
         people = "1 person" if counts["reviewers"] == 1 else f"{counts['reviewers']} people"
+        rows = "1 row" if counts["rows"] == 1 else f"{counts['rows']} rows"
         told = (
-            f"{counts['rows']} rows were reviewed by {people}: {counts['removed']} left the "
-            f"dataset, {counts['restored']} joined it that rules had rejected, {counts['edited']} "
-            "have a completion that a person has edited"
+            f"{rows} reviewed by {people}: {counts['removed']} removed, {counts['restored']} "
+            f"restored that rules had rejected, {counts['edited']} edited"
         )
         if outdated := counts["outdated"]:
             verdicts = (

@@ -19,6 +19,8 @@ from weave_async.review.decided import Decided, DecidedRow
 from weave_async.review.judgements import Judgement, judgements_of, measured_in
 from weave_async.review.thresholds import ScoredRow, Threshold, threshold_for
 
+_HEADER = ("rule", "judged", "rejected", "precision", "recall", "kappa")
+
 
 @dataclass(frozen=True, slots=True)
 class RuleCalibration:
@@ -42,8 +44,12 @@ class RuleCalibration:
     thresholds: tuple[Threshold, ...] = ()
 
     @property
+    def num_rejected(self) -> int:
+        return self.rejects_bad + self.rejects_good
+
+    @property
     def num_judged(self) -> int:
-        return self.rejects_bad + self.rejects_good + self.passes_bad + self.passes_good
+        return self.num_rejected + self.passes_bad + self.passes_good
 
     def as_dict(self) -> dict[str, Any]:
         figures = {"precision": self.precision, "recall": self.recall, "kappa": self.kappa}
@@ -207,9 +213,12 @@ def _told(found: Calibration) -> Iterator[str]:
         "or edited"
     )
     yield ""
-    header = ("rule", "judged", "rejects", "of these bad", "of bad ones rejected", "kappa")
-    lines = [header, *(_line(rule) for rule in found.rules)]
-    yield from _aligned(lines)
+    told = [rule for rule in found.rules if rule.num_rejected]
+    yield from _aligned([_HEADER, *map(_line, told)])
+    if silent := [rule.rule for rule in found.rules if not rule.num_rejected]:
+        yield f"have rejected none of these rows: {', '.join(silent)}"
+    yield "precision: of what a rule rejects, how much is bad; recall: of what is bad, how much it"
+    yield "rejects; kappa: how far it agrees with people, 0 as by chance, 1 always"
     for rule in found.rules:
         for threshold in rule.thresholds:
             yield ""
@@ -220,7 +229,7 @@ def _line(rule: RuleCalibration) -> tuple[str, ...]:
     return (
         rule.rule,
         str(rule.num_judged),
-        str(rule.rejects_bad + rule.rejects_good),
+        str(rule.num_rejected),
         _figure(rule.precision),
         _figure(rule.recall),
         _figure(rule.kappa),
@@ -230,11 +239,11 @@ def _line(rule: RuleCalibration) -> tuple[str, ...]:
 def _threshold(rule: str, threshold: Threshold) -> Iterator[str]:
     gain = ""
     if threshold.gain is not None:
-        gain = f"; gain {_figure(threshold.gain)} on rows that did not choose it"
+        gain = f"; gain {_figure(threshold.gain)}"
     yield f"{rule}, {threshold.option} {threshold.now:g}: {threshold.why}{gain}"
     if threshold.is_one_sided:
         yield "  it tells no values of rows that it passes: stricter ones cannot be judged"
-    header = (threshold.option, "rejects", "of bad ones", "spares of good ones", "J", "")
+    header = (threshold.option, "rejects", "bad ones rejected", "good ones passed", "J", "")
     marks = {threshold.now: "now", threshold.proposed: "proposed"}
     rows = [
         (
@@ -242,7 +251,7 @@ def _threshold(rule: str, threshold: Threshold) -> Iterator[str]:
             _percent(split.rejects),
             _percent(split.finds),
             _percent(split.spares),
-            f"{split.youden:.2f}",
+            _number(split.youden),
             marks.get(split.threshold, ""),
         )
         for split in threshold.splits
@@ -263,7 +272,13 @@ def _aligned(lines: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def _figure(found: Estimate | None) -> str:
-    return "–" if found is None else f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+    if found is None:
+        return "–"
+    return f"{_number(found.value)} ({_number(found.low)} to {_number(found.high)})"
+
+
+def _number(value: float) -> str:
+    return f"{round(value, 2) + 0.0:.2f}"  # no -0
 
 
 def _percent(share: float) -> str:

@@ -1,8 +1,9 @@
 """Where a rule's threshold had better be, by the rows that people have decided.
 
 Each candidate splits the rows into those it would reject and those it would pass. The best one of
-many looks better than it is on the very rows that chose it: what it gains is therefore told of rows
-that did not (cross-validation), and it is proposed only if that is surely more than nothing.
+many looks better than it is on the very rows that chose it. By how much, the bootstrap tells: what
+is best for rows drawn anew does worse on the rows as they are (Efron 1983, on optimism). The rest
+is its gain, and it is proposed only if that is surely more than nothing.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 from weave_async.metrics.bias.intervals import NUM_RESAMPLES, Estimate, interval, rng_of
 
 MIN_EACH = 10
-"""Good rows and bad ones that are needed: a share of fewer may be off by more than 0.3."""
-NUM_FOLDS = 10
+"""Good rows and bad ones that are needed, and rows whose fate a proposal would change: a share of
+fewer may be off by more than 0.3, and a bootstrap of a few that are all alike sees no doubt.
+"""
 MAX_CANDIDATES = 100
 MAX_SHOWN = 9
 
@@ -42,8 +44,8 @@ class ScoredRow:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """What a threshold would do: the share of all rows that it ``rejects``, of bad rows that it
-    ``finds``, of good ones that it ``spares``.
+    """What a threshold would do: the share of all rows that it ``rejects``, the share of bad rows
+    that it ``finds``, of good ones that it ``spares``.
     """
 
     threshold: float
@@ -64,7 +66,7 @@ class Split:
 @dataclass(frozen=True, slots=True)
 class Threshold:
     """``proposed`` is ``None`` where the present one stays; ``why`` says it in words. ``gain`` is
-    in Youden's J, or in cost, by cross-validation; ``low`` and ``high`` are where the best one lies
+    in Youden's J, or in cost, less its optimism; ``low`` and ``high`` are where the best one lies
     with 95 % confidence. ``is_one_sided``: the rule tells no value of what it passes, so that
     nobody knows what a stricter threshold would do.
     """
@@ -147,11 +149,10 @@ class _Search:
         best: NDArray[np.intp] = np.argmax(np.round(found, 9) - far * 1e-12, axis=1)
         return best
 
-    def gain(self, chosen: Flags, weights: Floats) -> Floats:
-        """Of these rejections over those of the present threshold, for each row of weights."""
-        columns = np.stack((chosen, self.rejects[:, self.present]), axis=1)
-        found = self.worth(*_shares(columns, self.bad, weights))
-        gained: Floats = found[:, 0] - found[:, 1]
+    def gains(self, weights: Floats) -> Floats:
+        """Of each threshold over the present one, (draws, candidates)."""
+        found = self.worth(*_shares(self.rejects, self.bad, weights))
+        gained: Floats = found - found[:, [self.present]]
         return gained
 
 
@@ -164,20 +165,28 @@ def _decided(
     every: Sequence[Split],
     seed: int,
 ) -> Threshold:
-    rng = rng_of(seed, "threshold", option)
-    best = float(search.candidates[search.best(weights[np.newaxis])[0]])
-    drawn = _drawn_anew(strata, rng) * weights
+    once = weights[np.newaxis]
+    place = search.best(once)[0]
+    best = float(search.candidates[place])
+    drawn = _drawn_anew(strata, rng_of(seed, "threshold", option)) * weights
+    best_drawn = search.best(drawn)
     low, high = np.quantile(
-        search.candidates[search.best(drawn)], (0.025, 0.975), method="closest_observation"
+        search.candidates[best_drawn], (0.025, 0.975), method="closest_observation"
     )
-    chosen = _cross_validated(search, weights, rng)
-    value = float(search.gain(chosen, weights[np.newaxis])[0])
-    gain = interval(value, search.gain(chosen, drawn), len(weights))
-    is_better = gain.low > 0 and best != now
+    gains, gains_drawn = search.gains(once)[0], search.gains(drawn)
+    own = gains_drawn[np.arange(len(drawn)), best_drawn]
+    optimism = float((own - gains[best_drawn]).mean())
+    gain = interval(float(gains[place]) - optimism, gains_drawn[:, place] - optimism, len(weights))
+    num_between = int((search.rejects[:, place] != search.rejects[:, search.present]).sum())
+    is_better = gain.low > 0 and num_between >= MIN_EACH
     if is_better:
         why = f"propose {best:g} ({low:g} to {high:g})"
+        if any(split.threshold == best and not split.rejects for split in every):
+            why += ", which rejects none of these rows"
     elif best == now:
         why = f"keep {now:g}: it is the best"
+    elif num_between < MIN_EACH:
+        why = f"keep {now:g}: too few verdicts, {num_between}, lie between it and {best:g}"
     else:
         why = f"keep {now:g}: no other is surely better"
     return Threshold(
@@ -253,6 +262,9 @@ def _worth_by(miss_cost: float | None, bad: Flags, weights: Floats) -> Worth:
 
 
 def _splits(candidates: Floats, rejects: Flags, bad: Flags, weights: Floats) -> tuple[Split, ...]:
+    """None where there are no good rows or no bad ones."""
+    if bad.all() or not bad.any():
+        return ()
     finds, spares = _shares(rejects, bad, weights[np.newaxis])
     shares = (weights @ rejects) / weights.sum()
     table = np.stack((candidates, shares, finds[0], spares[0]), axis=1)
@@ -276,15 +288,3 @@ def _drawn_anew(strata: Sequence[str], rng: np.random.Generator) -> Floats:
         equal = np.full(len(places), 1 / len(places))
         times[:, places] = rng.multinomial(len(places), equal, NUM_RESAMPLES)
     return times
-
-
-def _cross_validated(search: _Search, weights: Floats, rng: np.random.Generator) -> Flags:
-    """Whether each row is rejected by the threshold that is best for the rows of other folds."""
-    folds = np.empty(len(weights), np.intp)
-    for kind in (search.bad, ~search.bad):
-        places = rng.permutation(np.flatnonzero(kind))
-        folds[places] = np.arange(len(places)) % NUM_FOLDS
-    is_other = folds[np.newaxis] != np.arange(NUM_FOLDS)[:, np.newaxis]  # (folds, rows)
-    best = search.best(is_other * weights)
-    chosen: Flags = search.rejects[np.arange(len(weights)), best[folds]]
-    return chosen
