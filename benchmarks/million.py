@@ -17,7 +17,6 @@ import argparse
 import itertools
 import json
 import os
-import random
 import subprocess
 import sys
 import tempfile
@@ -28,14 +27,10 @@ from pathlib import Path
 from typing import Any
 
 from about_machine import about_machine
+from made_prompts import write_prompts
 from process_tree import tree_rss_mb
 from tables import table
 
-WORDS = (
-    *("invoice", "refund", "card", "account", "order", "parcel", "router", "modem", "ticket"),
-    *("hotel", "flight", "meal", "salary", "tax", "loan", "policy", "claim", "doctor", "school"),
-    *("garden", "camera", "phone", "laptop", "printer", "battery", "screen"),
-)
 RECIPE = """\
 name: million
 prompts: {source: prompts.txt, template: "{{ text }}"}
@@ -112,14 +107,6 @@ def measured(num_rows: int, in_flight: int, folder: Path) -> Measured:
     files = [path for path in (folder / "run").rglob("*") if path.is_file()]
     disk_mb = sum(path.stat().st_size for path in files) / 2**20
     return Measured(num_rows, wall_s, metrics["written"], metrics, disk_mb, rss_mb)
-
-
-def write_prompts(path: Path, num_rows: int) -> None:
-    rng = random.Random(7)
-    with path.open("w") as file:
-        for number in range(num_rows):
-            about = " and ".join(rng.sample(WORDS, 3))
-            file.write(f"Write support message number {number} about {about}\n")
 
 
 def show_run(run: Measured) -> None:

@@ -32,14 +32,11 @@ from statistics import median
 import orjson
 
 from about_machine import about_machine
+from made_prompts import write_prompts
 from process_tree import tree_rss_mb
 from tables import table
 
 HERE = Path(__file__).parent
-SUBJECTS = (
-    *("invoice", "refund", "card", "account", "order", "parcel", "router", "modem", "ticket"),
-    *("hotel", "flight", "meal", "salary", "tax", "loan", "policy", "claim", "doctor", "school"),
-)
 PARTS = """\
 noise:
   - typos: {rate: 0.02}
@@ -55,10 +52,10 @@ selection:
 ASKING = """\
 name: preprocessing
 measure: off
-prompts: {{source: prompts.txt, template: "{{{{ text }}}}"}}
+prompts: {source: prompts.txt, template: "{{ text }}"}
 generate:
-  mix: [{{endpoint: simulated, model: simulated}}]
-  params: {{max_tokens: 100}}
+  mix: [{endpoint: simulated, model: simulatedBEHAVIOUR}]
+  params: {max_tokens: 100}
 """
 LOOK_EVERY_S = 0.05
 STEPS = ("validate", "noise", "deduplicate", "format")
@@ -151,12 +148,9 @@ def _ratio(
 
 
 def write_recipes(folder: Path, num_rows: int, latency_s: float) -> None:
-    with (folder / "prompts.txt").open("w") as file:
-        for number in range(num_rows):
-            first, second = SUBJECTS[number % 19], SUBJECTS[number // 19 % 19]
-            file.write(f"Write support message number {number} about {first} and {second}\n")
-    options = f"options: {{latency_s: {latency_s}, latency_spread: 0.3}}" if latency_s else ""
-    asking = ASKING.format().replace("model: simulated}", f"model: simulated}}\n  {options}")
+    write_prompts(folder / "prompts.txt", num_rows)
+    behaviour = f", options: {{latency_s: {latency_s}, latency_spread: 0.3}}" if latency_s else ""
+    asking = ASKING.replace("BEHAVIOUR", behaviour)
     (folder / "asking.yaml").write_text(asking)
     (folder / "whole.yaml").write_text(asking + PARTS)
 

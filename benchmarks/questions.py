@@ -101,7 +101,7 @@ PARTS = frozenset(
     {
         *("about_machine", "command_line", "cpu_sampler", "downstream_data", "downstream_parts"),
         *("exact_timing", "loopback_server", "processes", "scenarios", "selection_tools", "stacks"),
-        *("preprocessing_steps", "process_tree"),
+        *("made_prompts", "preprocessing_steps", "process_tree"),
         *(
             "questions",
             "stages_datatrove",

@@ -13,6 +13,7 @@
     ├── metrics.json      counts, tokens, rates and the time each stage took
     ├── manifest.json     counts, rows and SHA-256 of the files above; written last
     ├── review.jsonl      what people have decided on the rows; see weave_async.review_log
+    ├── report.html       a page about all this, where somebody has made one; no part of the run
     └── lock              held by the process that writes here
 
 While a run goes on, outputs grow as ``*.part`` and are renamed at the end: a file without that
@@ -32,6 +33,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
+from tempfile import mkstemp
 from typing import IO, Any
 
 import orjson
@@ -102,6 +104,16 @@ class RunFolder:
     @property
     def manifest(self) -> Path:
         return self.path / "manifest.json"
+
+    @property
+    def report(self) -> Path:
+        """The page about this run."""
+        return self.path / "report.html"
+
+    @property
+    def comparison(self) -> Path:
+        """The page about this run and another."""
+        return self.path / "comparison.html"
 
     def output(self, name: str, suffix: str = ".jsonl") -> OutputFile:
         """An output file of this run, by its stem: ``samples``, ``rejected`` or ``failed``."""
@@ -190,6 +202,14 @@ class RunFolder:
             raise RunFolderError(
                 f"cannot write in {self.path}: {why}. Choose another folder with -o"
             ) from error
+
+    def take(self) -> None:
+        """Take the lock of a run that is there, to read what nobody is to change meanwhile."""
+        self.require_run()
+        try:
+            self._take_lock()
+        except OSError as error:
+            raise RunFolderError(f"cannot lock {self.path}: {error.strerror}") from error
 
     def make_consultations(self) -> Path:
         """The folder of that journal, made if it is not there."""
@@ -420,6 +440,26 @@ def sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Have ``content`` stand there, whole or not at all; nobody else may read it.
+
+    What a crash may leave beside it is hidden, and is not taken for an output that grows.
+    """
+    with storage_errors(path):
+        fd, beside = mkstemp(prefix=".new-", dir=path.parent)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(beside)
+            raise
+        sync_folder(path.parent)
 
 
 def open_private(path: Path) -> IO[bytes]:

@@ -22,9 +22,10 @@ from weave_async.bench.capacity import Capacity
 from weave_async.bench.load import Load, Window
 from weave_async.bench.metrics import DEFINITIONS, figures_of
 from weave_async.bench.page import page_of
-from weave_async.bench.plots import MOST_FAILING_SHOWN, pictures_of, svg_of, write_pngs
+from weave_async.bench.plots import MOST_FAILING_SHOWN, pictures_of, write_pngs
 from weave_async.bench.result import BackendResult, BenchmarkResult
 from weave_async.bench.timeline import MOST_POINTS, timeline_of
+from weave_async.pictures import svg_of
 
 HTML_BYTES = 1_000_000
 IDLE = {"cpu": 0.1, "loop_lag_p99_s": 0.001}

@@ -18,8 +18,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from weave_async.bench.metrics import DEFINITIONS, PERCENTILES
-from weave_async.bench.series import Result, load_of, printable
+from weave_async.bench.series import Result, load_of
 from weave_async.bench.timeline import Row, Timeline, timeline_of
+from weave_async.visible import printable
 
 MOST_NAMES_IN_TITLE = 3
 _TITLES = {
@@ -73,7 +74,8 @@ def _plots(result: Result, rows: Iterable[Row]) -> list[Plot] | None:
     """``None`` without the extra."""
     if importlib.util.find_spec("matplotlib") is None:
         return None
-    from weave_async.bench.plots import pictures_of, svg_of
+    from weave_async.bench.plots import pictures_of
+    from weave_async.pictures import svg_of
 
     timeline = timeline_of(rows)
     steps = [step for backend in result["backends"] for step in backend["steps"]]

@@ -5,16 +5,11 @@ Figures are made without pyplot, which would keep each of them for the life of t
 
 from __future__ import annotations
 
-import io
-import re
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -47,6 +42,7 @@ from weave_async.bench.series import (
 )
 from weave_async.bench.timeline import Row, Timeline, timeline_of
 from weave_async.bench.timeline_plot import timeline_figure
+from weave_async.pictures import styled
 
 PNG_DPI = 150
 MOST_FAILING_SHOWN = 40
@@ -70,40 +66,13 @@ _AS_SENT: Mapping[str, Any] = {
     "linewidth": 0.8,
     "zorder": 1,
 }
-_STYLE: dict[Any, Any] = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans", "Verdana"],  # the first comes with matplotlib
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "hatch.linewidth": 0.6,
-    "text.parse_math": False,  # a backend may be called a$b$c
-    "svg.fonttype": "none",  # text stays text: smaller, and drawn as sharp as the page's own
-    "svg.hashsalt": "weave-async",  # what ids are made of: else of chance
-}
-
-
-@contextmanager
-def _styled() -> Iterator[None]:
-    """matplotlib has some settings only for all figures: they are put back."""
-    with mpl.rc_context(_STYLE), warnings.catch_warnings():
-        # A name in a script that the font lacks: browsers have others, and a PNG shows boxes.
-        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
-        yield
 
 
 def pictures_of(result: Result, timeline: Timeline) -> dict[str, Figure]:
     """By name: ``latency``, ``throughput``, ``timeline`` and ``errors``, those there is something
     for. Where loads were of both families, the open ones' have ``-open`` behind their names.
     """
-    with _styled():
+    with styled():
         figures: dict[str, Figure] = {}
         series = series_of(result)
         families = list(dict.fromkeys(each.family for each in series))
@@ -119,20 +88,11 @@ def pictures_of(result: Result, timeline: Timeline) -> dict[str, Figure]:
         return figures
 
 
-def svg_of(figure: Figure) -> bytes:
-    """The same figure makes the same bytes."""
-    buffer = io.BytesIO()
-    metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with _styled():
-        figure.savefig(buffer, format="svg", metadata=metadata)
-    return re.sub(rb"\n *", b"\n", buffer.getvalue())  # a sixth of it is indentation
-
-
 def write_pngs(folder: Path, result: Result, rows: Iterable[Row]) -> list[Path]:
     """``latency.png``, ``throughput.png`` …, into a folder that is there."""
     written = []
     for name, figure in pictures_of(result, timeline_of(rows)).items():
-        with _styled():
+        with styled():
             figure.savefig(path := folder / f"{name}.png", dpi=PNG_DPI, metadata={"Software": None})
         written.append(path)
     return written

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weave_async.cli import options
-from weave_async.cli.console import printable, write_to_stderr
+from weave_async.cli.console import write_to_stderr
 from weave_async.errors import UsageError
+from weave_async.visible import printable
 
 if TYPE_CHECKING:
     from weave_async.export.making import Export, Wanted
@@ -68,12 +69,12 @@ def export(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="For trainers: `messages` (SFT), `prompt-completion`, `preference` (DPO), `kto`, "
-            "`alpaca`, `sharegpt`, `openai` (its fine-tuning), `text`. Besides: `openai-batch`, "
-            "the run's requests, as batch APIs and `vllm run-batch` take them; `noise-pairs`, the "
-            "texts that noise has changed, each beside its clean one.",
+            help="For trainers: `messages` (SFT, the default), `prompt-completion`, `preference` "
+            "(DPO), `kto`, `alpaca`, `sharegpt`, `openai` (its fine-tuning), `text`. Besides: "
+            "`openai-batch`, the run's requests, as batch APIs and `vllm run-batch` take them; "
+            "`noise-pairs`, the texts that noise has changed, each beside its clean one.",
         ),
-    ],
+    ] = Format.messages,
     output: Annotated[
         Path | None,
         typer.Option(

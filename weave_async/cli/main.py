@@ -19,8 +19,10 @@ from weave_async.cli import (
     doctor,
     explain,
     export,
+    merge,
     new,
     preview,
+    report,
     revalidate,
     review,
     run,
@@ -47,7 +49,9 @@ app.command("revalidate")(revalidate.revalidate)
 app.command("compare")(compare.compare)
 app.command("ablate")(ablate.ablate)
 app.command("explain")(explain.explain)
+app.command("report")(report.report)
 app.command("export")(export.export)
+app.command("merge")(merge.merge)
 app.command("review")(review.review)
 app.command("doctor")(doctor.doctor)
 app.command("bench")(bench.bench)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from weave_async.cli import options
-from weave_async.cli.console import print_error, printable
+from weave_async.cli.console import print_error
 from weave_async.cli.options import job_from
+from weave_async.visible import printable
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -72,7 +73,7 @@ def _preview(job: Job, num_samples: int, *, as_json: bool) -> int:
             explains_all=True,
             on_sample=shown.append,
         )
-        with progress_for(run, quiet=True) as progress:
+        with progress_for(run, with_lines=False) as progress:
             summary, exit_code = run_in_loop(drive(run, progress))
     if as_json:
         _print_rows(shown)
