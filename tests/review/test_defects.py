@@ -47,6 +47,14 @@ def test_rows_that_were_all_looked_at_leave_no_doubt(num_hits: int) -> None:
     assert found.low == found.value == found.high == num_hits / 10
 
 
+def test_the_more_of_a_stratum_was_looked_at_the_less_doubt_is_left() -> None:
+    most, few = rate([Tally(100, 90, 9)]), rate([Tally(100_000, 90, 9)])
+    assert most is not None
+    assert few is not None
+    assert most.value == few.value
+    assert most.high - most.low < (few.high - few.low) / 2
+
+
 def test_where_nothing_was_found_something_may_be() -> None:
     found = rate([Tally(5_000, 60, 0), Tally(200, 20, 0)])
     assert found is not None

@@ -76,6 +76,7 @@ def test_verdicts_of_other_kinds_are_passed_over() -> None:
         ({"max_tokens": 100}, None),
         ({"value": 1, "min_words": 2, "max_words": 9}, None),
         ({"score": True, "min": 3}, None),
+        ({"score": float("inf"), "min": 3}, None),
         ({}, None),
     ],
 )

@@ -113,6 +113,8 @@ def test_where_passing_rows_tell_no_value_only_looser_thresholds_are_looked_at()
     assert found.is_one_sided
     assert max(split.threshold for split in found.splits) == 10.0
     assert found.proposed == 8.0
+    some_known = threshold_for("min_words", 10.0, [*rows, *rows_of([12] * 9, [15] * 9)])
+    assert max(split.threshold for split in some_known.splits) == 10.0
     loose = threshold_for("max_words", 10.0, rows_of([None] * 12, [11, 12] * 8 + [None] * 9))
     assert loose.proposed == 12.0
     assert loose.why == "propose 12 (12 to 12), which rejects none of these rows"

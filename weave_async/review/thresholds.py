@@ -16,16 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weave_async.metrics.bias.intervals import NUM_RESAMPLES, Estimate, interval, rng_of
+from weave_async.review.candidates import Flags, Floats, candidates_among, rejected_by
 
 MIN_EACH = 10
 """Good rows and bad ones that are needed, and rows whose fate a proposal would change: a share of
 fewer may be off by more than 0.3, and a bootstrap of a few that are all alike sees no doubt.
 """
-MAX_CANDIDATES = 100
 MAX_SHOWN = 9
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 Worth = Callable[[Floats, Floats], Floats]
 """Of the shares of bad rows rejected, and of good ones passed."""
 
@@ -109,10 +107,10 @@ def threshold_for(
     is_least = option.startswith("min")
     values = np.array([np.nan if row.value is None else row.value for row in rows], np.float64)
     is_one_sided = bool(np.isnan(values).any())
-    candidates = _candidates(values, now, is_least=is_least, is_one_sided=is_one_sided)
+    candidates = candidates_among(values, now, is_least=is_least, is_one_sided=is_one_sided)
     bad = np.array([row.is_defect for row in rows], np.bool_)
     weights = np.array([row.weight for row in rows], np.float64)
-    rejects = _rejects(values, candidates, is_least=is_least)  # (rows, candidates)
+    rejects = rejected_by(values, candidates, is_least=is_least)  # (rows, candidates)
     every = _splits(candidates, rejects, bad, weights)
     lacking = [
         f"{MIN_EACH - num} more that people {verb}"
@@ -199,48 +197,6 @@ def _decided(
         high=float(high),
         gain=gain,
     )
-
-
-def _candidates(values: Floats, now: float, *, is_least: bool, is_one_sided: bool) -> Floats:
-    """Thresholds that split the rows differently, the present one among them. Where the values of
-    rows that pass are not known, only those that reject no more than the present one does.
-    """
-    known = np.unique(values[~np.isnan(values)])
-    if len(known) > MAX_CANDIDATES:
-        known = np.unique(np.quantile(known, np.linspace(0, 1, MAX_CANDIDATES), method="nearest"))
-    between = [
-        _between(low, high, is_least=is_least)
-        for low, high in zip(known.tolist(), known.tolist()[1:], strict=False)
-    ]
-    ends = known[[0, -1]].tolist() if len(known) else []
-    between += ends[:1] if is_least else ends[1:]  # rejects none
-    splits = {_num_rejected(known, each, is_least=is_least): each for each in between}
-    splits[_num_rejected(known, now, is_least=is_least)] = now
-    found = np.array(sorted(splits.values()), np.float64)
-    if is_one_sided:
-        found = found[found <= now] if is_least else found[found >= now]
-    return found
-
-
-def _num_rejected(known: Floats, threshold: float, *, is_least: bool) -> int:
-    return int((known < threshold).sum() if is_least else (known > threshold).sum())
-
-
-def _between(low: float, high: float, *, is_least: bool) -> float:
-    """A number with few digits that rejects one of the two and passes the other."""
-    if low.is_integer() and high.is_integer():
-        return high if is_least else low
-    for digits in range(1, 7):
-        middle = round((low + high) / 2, digits)
-        if low < middle < high:
-            return middle
-    return high if is_least else low
-
-
-def _rejects(values: Floats, thresholds: Floats, *, is_least: bool) -> Flags:
-    with np.errstate(invalid="ignore"):
-        column = values[:, np.newaxis]
-        return column < thresholds if is_least else column > thresholds
 
 
 def _shares(rejects: Flags, bad: Flags, weights: Floats) -> tuple[Floats, Floats]:
