@@ -43,7 +43,8 @@ class Results:
         num_decided, num_defects = Counter[str](), Counter[str]()
         for each in decided.rows:
             num_decided[each.stratum] += 1
-            num_defects[each.stratum] += each.consensus.is_accepted != (each.row.rejection is None)
+            is_written = each.row.rejection is None
+            num_defects[each.stratum] += each.consensus.is_defect == is_written
         num_by: dict[str, Counter[str]] = {}
         reasons = Counter[str]()
         for verdict in decided.verdicts:
