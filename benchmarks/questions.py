@@ -76,6 +76,11 @@ BENCHMARKS = (
         "choosing.py noise_texts.txt -k 10",
     ),
     Benchmark(
+        "preprocessing",
+        "preprocessing.py",
+        "preprocessing.py --rows 500 --repeats 1 --latencies-ms 0",
+    ),
+    Benchmark(
         "local-server",
         f"local_server.py --stacks 'naive bf16,weave-async' --rounds 1 {LOCAL_OUTPUT}",
         "local_server.py --quick --stacks weave-async --concurrency 1,4 --prompts 4 --no-roofline "
@@ -88,6 +93,7 @@ BENCHMARKS = (
         "--latency-ms 5 --in-flight 16",
         is_long=True,
     ),
+    Benchmark("million", "million.py", "million.py --sizes 300,600", is_long=True),
     Benchmark("diversity", "diversity.py", None, is_long=True),
     Benchmark("downstream", "downstream.py --draws 3", None, is_long=True),
 )
@@ -95,6 +101,7 @@ PARTS = frozenset(
     {
         *("about_machine", "command_line", "cpu_sampler", "downstream_data", "downstream_parts"),
         *("exact_timing", "loopback_server", "processes", "scenarios", "selection_tools", "stacks"),
+        *("made_prompts", "preprocessing_steps", "process_tree"),
         *(
             "questions",
             "stages_datatrove",

@@ -149,6 +149,21 @@ def test_a_transient_error_is_tried_again_and_counted() -> None:
     assert retries == {"server": 1, "connect": 1}
 
 
+def test_the_last_failure_is_known_with_its_time_whether_or_not_it_was_mended() -> None:
+    async def scenario(dispatcher: Dispatcher) -> tuple[Failure | None, Failure | None, bool]:
+        before = dispatcher.last_failure
+        await one(dispatcher)
+        is_past = 0 < dispatcher.last_failed_at_s < asyncio.get_running_loop().time()
+        return before, dispatcher.last_failure, is_past
+
+    provider = FakeProvider([ServerError("first"), ServerError("second", status_code=503)])
+    before, after, is_past = dispatching(provider, scenario)
+    assert before is None
+    assert after is not None
+    assert (after.error, after.message, after.status_code) == ("server", "second", 503)
+    assert is_past
+
+
 def test_a_row_fails_when_its_attempts_are_spent() -> None:
     provider = FakeProvider([ServerError(f"no {i}", status_code=503) for i in range(9)])
     outcome = dispatching(provider, one, attempts=4)

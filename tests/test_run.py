@@ -15,6 +15,7 @@ import pytest
 from doubles import BrokenProvider, CountingProvider, ExpiringProvider
 from weave_async import Recipe, Run, RunSummary, Settings
 from weave_async.errors import RecipeError, RunFolderError
+from weave_async.flow.budget import Budget
 
 COUNTING = "doubles:CountingProvider"
 
@@ -613,6 +614,30 @@ def test_a_budget_in_money_counts_each_earlier_answer_at_its_own_price() -> None
     cheap = make(priced("gpt-4o-mini", 0.5), accept_changes=True)
     assert (dear.cost_usd or 0) + (cheap.cost_usd or 0) <= 0.5
     assert make(priced("gpt-4o-mini", 5), accept_changes=True).status == "complete"
+
+
+def test_what_a_run_costs_is_known_while_it_goes_on() -> None:
+    mix = [{"endpoint": "doubles:PricedProvider", "model": "gpt-4"}]
+    recipe = recipe_of(20, generate={"mix": mix, "params": {"max_tokens": 100}}, budget={"usd": 9})
+
+    async def looks() -> tuple[list[float], RunSummary, Budget]:
+        run = Run(recipe, output_dir="out")
+        assert run.cost_usd == 0
+        assert run.budget is None
+        assert not run.dispatchers
+        costs = []
+        async with run:
+            async for _ in run:
+                assert not run.is_stopping
+                costs.append(run.cost_usd or 0.0)
+            assert run.budget is not None
+            assert list(run.dispatchers) == [endpoint.name for endpoint in run.endpoints]
+            return costs, run.summary, run.budget
+
+    costs, summary, budget = asyncio.run(looks())
+    assert costs == sorted(costs)
+    assert 0 < costs[0] <= costs[-1] == summary.cost_usd
+    assert budget.spent.usd == pytest.approx(summary.cost_usd)
 
 
 def test_an_endpoint_that_has_moved_is_told_of(caplog: pytest.LogCaptureFixture) -> None:

@@ -98,6 +98,9 @@ class Dispatcher:
         """Samples answered, or failed, that were planned for another endpoint."""
         self.left_because: WeaveError | None = None
         """Why nothing more is sent here in this run, while others go on."""
+        self.last_failure: Failure | None = None
+        """Of one sending, be its request answered since or not; with its time by the loop."""
+        self.last_failed_at_s = -math.inf
         self._provider = GuardedProvider(endpoint, provider)
         self._blame = Blame(endpoint.name, self.admission, self._provider)
         self._backoff = backoff
@@ -173,6 +176,11 @@ class Dispatcher:
     def turn_out(self) -> None:
         """Have all requests that wait in line look for a place anew."""
         self.admission.line.turn_out(TurnedAway)
+
+    @property
+    def num_sent(self) -> int:
+        """Requests that went out in this run, each sending of one counted."""
+        return self._num_sent
 
     @property
     def is_ready(self) -> bool:
@@ -280,7 +288,9 @@ class Dispatcher:
                     else:
                         sent, response = await self._complete(self.hedging, call, sent, slot)
                 except ProviderError as error:
-                    call.log.missed(sent, failure_of(error, tries.sends))
+                    failure = failure_of(error, tries.sends)
+                    self.last_failure, self.last_failed_at_s = failure, _now_s()
+                    call.log.missed(sent, failure)
                     # Where others take what fails here, no probe needs to tell whose fault it was.
                     asks = slot.is_probe and not self._turns_away
                     is_alive = asks and await self._blame.is_alive(error, tries)

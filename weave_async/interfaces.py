@@ -8,7 +8,7 @@ part is a dataclass whose fields are its options: the recipe's keys are checked 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -294,6 +294,31 @@ class Stage(Protocol):
         """As in the recipe."""
 
     async def process(self, samples: Sequence[Sample]) -> Sequence[Sample]: ...
+
+
+class ShardWriter(Protocol):
+    """Writes samples into one file that is open, in a format of which rows are no lines."""
+
+    def write(self, sample: Sample) -> None:
+        """Take one accepted sample; it may be held until there are more."""
+
+    def finish(self) -> None:
+        """Write what is left. The file is closed by whoever has opened it."""
+
+    def abandon(self) -> None:
+        """Let go of the file, which nobody will read; may come after ``finish``."""
+
+
+class ShardedSink(Protocol):
+    """An output format that needs its file from the first row to the last, as Parquet does. Files
+    get ``rows_per_shard`` rows each.
+    """
+
+    suffix: ClassVar[str]
+    rows_per_shard: int
+
+    def open(self, write: Callable[[bytes], object]) -> ShardWriter:
+        """A writer of one file: bytes that are passed to ``write`` are appended to it."""
 
 
 class Sink(Protocol):

@@ -48,6 +48,7 @@ from weave_async.records import (
 from weave_async.render import Renderer
 from weave_async.rows import digest_of
 from weave_async.seeding import fraction_for, sent_seed_for
+from weave_async.sharding import Shard
 
 logger = logging.getLogger(__name__)
 
@@ -90,9 +91,11 @@ class Plan:
         *,
         num_samples: int | None = None,
         examples: Source | None = None,
+        shard: Shard | None = None,
     ) -> None:
         """``endpoints`` stand in the order of ``recipe.generate.mix``; ``examples`` is the source
-        of examples, where that is another one.
+        of examples, where that is another one. ``num_samples`` are of all shards; of a ``shard``
+        only its own are iterated over, each as it would be in the whole.
         """
         self._recipe = recipe
         self._source = source
@@ -124,7 +127,11 @@ class Plan:
         self._example_groups = self._groups_of_examples()
         self.steering = self._new_steering()
         self.inspection = self._inspect()
-        self.num_samples = self._count(num_samples)
+        self._shard = shard
+        self.num_of_all_shards = self._count(num_samples)
+        self.num_samples = (
+            self.num_of_all_shards if shard is None else sum(1 for _ in self._names())
+        )
 
     def __repr__(self) -> str:
         return f"<Plan {self.num_samples} samples of {self.inspection.num_rows} rows>"
@@ -195,17 +202,19 @@ class Plan:
         Raises ``InputError`` when the source is no longer what it was at the first reading.
         """
         rows = chain.from_iterable(self._good_rows() for _ in repeat(None))
-        n, drawn = self._n, None
-        for ordinal, (prompt_id, sample_index) in enumerate(self._names()):
+        n, drawn, num_read = self._n, None, 0
+        for ordinal, (rank, prompt_id, sample_index) in enumerate(self._names()):
             place = sample_index % n
             if not place:
-                row, drawn = next(rows, None), None
+                while num_read <= rank // n:  # those of other shards, too
+                    row, drawn = next(rows, None), None
+                    num_read += 1
             if is_wanted is not None and not is_wanted(ordinal):
                 continue
             if drawn is None:
-                if row is None or digest_of(row.values) != (digest := self._digest_of(ordinal)):
+                if row is None or digest_of(row.values) != (digest := self._digest_of(rank)):
                     raise self._changed_meanwhile()
-                drawn = self._draw(prompt_id, sample_index - place, digest, row, ordinal)
+                drawn = self._draw(prompt_id, sample_index - place, digest, row, rank)
             yield self._sample(ordinal, prompt_id, sample_index, drawn)
 
     def is_decided(self, ordinal: int) -> bool:
@@ -214,7 +223,7 @@ class Plan:
 
     def sample_ids(self) -> Iterator[str]:
         """The ids of all samples in their order, without reading a row."""
-        return (f"{prompt_id}-{sample_index}" for prompt_id, sample_index in self._names())
+        return (f"{prompt_id}-{sample_index}" for _, prompt_id, sample_index in self._names())
 
     def _count(self, num_samples: int | None) -> int:
         recipe, num_rows = self._recipe, self.inspection.num_rows
@@ -304,11 +313,17 @@ class Plan:
             elif found is not None:
                 found.num_too_far += 1
 
-    def _names(self) -> Iterator[tuple[str, int]]:
-        """(prompt id, sample index) of each sample: a prompt id is its row's digest, and which
-        occurrence of the row it is, where rows repeat.
+    def _names(self) -> Iterator[tuple[int, str, int]]:
+        """(rank, prompt id, sample index) of each sample. ``rank`` is its place among those of all
+        shards; a prompt id is its row's digest, and which occurrence of the row it is, where rows
+        repeat.
         """
-        return islice(self._all_names(), self.num_samples)
+        names = islice(self._all_names(), self.num_of_all_shards)
+        numbered = ((rank, *name) for rank, name in enumerate(names))
+        shard, n, digests = self._shard, self._n, self.inspection.digests
+        if shard is None:
+            return numbered
+        return (name for name in numbered if shard.holds(digests[name[0] // n % len(digests)]))
 
     def _all_names(self) -> Iterator[tuple[str, int]]:
         digests, repeated, n = self.inspection.digests, self.inspection.repeated, self._n
@@ -323,8 +338,8 @@ class Plan:
                 for sample_index in range(first, first + n):
                     yield prompt_id, sample_index
 
-    def _digest_of(self, ordinal: int) -> int:
-        return self.inspection.digests[ordinal // self._n % len(self.inspection.digests)]
+    def _digest_of(self, rank: int) -> int:
+        return self.inspection.digests[rank // self._n % len(self.inspection.digests)]
 
     def _changed_meanwhile(self) -> InputError:
         return InputError(
@@ -335,7 +350,9 @@ class Plan:
     def _draw(
         self, prompt_id: str, sample_index: int, digest: int, row: Row, ordinal: int
     ) -> _Drawn:
-        """For a group whose first sample has this index; ``ordinal`` is of any of them."""
+        """For a group whose first sample has this index. ``ordinal`` is of any of them, and their
+        place among those of all shards.
+        """
         attributes = self._draw_attributes(prompt_id, sample_index, ordinal)
         examples: Sequence[Row] = ()
         if self._examples is not None:

@@ -319,7 +319,11 @@ class StageLimits(_Model):
     """
 
     workers: int | None = Field(
-        None, ge=1, le=256, description="Worker processes; one less than cores if absent."
+        None,
+        ge=1,
+        le=256,
+        description="Worker processes. As many as there are cores if absent, of which the last "
+        "starts only when the others cannot keep up.",
     )
     deadline: Seconds = Field(
         5.0,

@@ -12,16 +12,17 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from weave_async.asking.consulting import Consultations
 from weave_async.controller.controller import Controller
 from weave_async.controller.decisions import DecisionLog, digest_of
+from weave_async.dispatch import Dispatcher
 from weave_async.engine import RECALLED, Engine
 from weave_async.errors import BudgetError, InputError, RecipeError, RunFolderError, WeaveError
+from weave_async.flow.budget import Budget
 from weave_async.flow.channel import Channel
 from weave_async.gates import Figure, Judged
-from weave_async.interfaces import Sink
 from weave_async.journal.journal import Journal
 from weave_async.metrics.headlines import cautions_of, figure_of, headlines_of
 from weave_async.metrics.ledger import RunMetrics
@@ -45,6 +46,7 @@ from weave_async.parts.reading import examples_source_of, refuse_own_source, sou
 from weave_async.parts.sending import asker_of, batching_of, dispatchers_of, repair_of
 from weave_async.parts.staging import (
     columns_read_by,
+    require_divisible,
     selectors_of,
     sinks_of,
     stage_spec_of,
@@ -52,17 +54,23 @@ from weave_async.parts.staging import (
 )
 from weave_async.parts.steering import controller_of, decisions_of, measuring_of
 from weave_async.plan import Plan
+from weave_async.pricing import Price
 from weave_async.recipe import Recipe
 from weave_async.records import Endpoint, Sample
-from weave_async.rundir import OutputFile, RunFolder
+from weave_async.rundir import RunFolder
 from weave_async.settings import Settings
-from weave_async.sinks.rows import failed_row, rejected_row
+from weave_async.sharding import Shard
+from weave_async.sinks.outputs import Outputs
 from weave_async.stages.building import ALWAYS_APPLIED, drift_gate_of, stages_of
 from weave_async.stages.guard import PART_RAISED
 from weave_async.stages.judging import AskingJudgingStage
 from weave_async.stages.noising import most_variants
 from weave_async.stages.pipeline import Pipeline
+from weave_async.stages.selecting import SelectingStage
 from weave_async.summary import RunSummary, Status
+
+if TYPE_CHECKING:
+    from weave_async.observability.spans import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +98,11 @@ class Run:
     With ``explains_all`` every rule judges every sample, and its verdict stays with it; else a
     sample is spared the rules behind the one that has rejected it.
     ``on_sample`` is called with every sample that ends, be it written, rejected or failed.
+    With ``tracing`` each request leaves an OpenTelemetry span.
+
+    With a ``shard`` only its samples are asked for; samples are then compared with each other, and
+    what the recipe requires is looked at, when shards are merged. A run that ``only_recalls`` sends
+    no request: what it has no answer for stays pending.
     """
 
     def __init__(
@@ -104,13 +117,17 @@ class Run:
         allow_network_fs: bool = False,
         explains_all: bool = False,
         on_sample: Callable[[Sample], None] | None = None,
+        shard: Shard | None = None,
+        only_recalls: bool = False,
+        tracing: Tracing | None = None,
     ) -> None:
         self.recipe = recipe
         path = Path(output_dir or Path("out") / recipe.name)
         self.folder = RunFolder(path, allow_network_fs=allow_network_fs)
         self.metrics = RunMetrics()
         self.endpoints: list[Endpoint] = []
-        self._advisors: list[Endpoint] = []
+        self.dispatchers: Mapping[str, Dispatcher] = {}
+        """By the names of endpoints, those that stages consult among them; once it is entered."""
         self._consultations: Consultations | None = None
         self._summary: RunSummary | None = None
         if samples is not None and samples < 1:
@@ -121,6 +138,9 @@ class Run:
         self._accept_changes = accept_changes
         self._explains_all = explains_all
         self._on_sample = on_sample
+        self._shard = shard
+        self._only_recalls = only_recalls
+        self._new_dispatcher = Dispatcher if tracing is None else tracing.dispatcher
         self._stack = AsyncExitStack()
         self._engine_task: asyncio.Task[None] | None = None
         self._written: Channel[Sample] | None = None
@@ -129,6 +149,7 @@ class Run:
         self._to_measure: list[Sample] = []
         self._figures: dict[str, Any] = {}
         self._num_known = 0
+        self._prices: dict[str, Price | None] = {}
         self._entered = False
         self._new_engine: Callable[[], Engine] | None = None
         self._engine_or_none: Engine | None = None
@@ -156,13 +177,13 @@ class Run:
                 default_model=getattr(source, "model", None),
             )
             spec = stage_spec_of(self.recipe, explains_all=self._explains_all)
-            stages, selectors = stages_of(spec), selectors_of(self.recipe)
+            stages, selectors = stages_of(spec), self._selectors()
             repair = repair_of(self.recipe, self.endpoints)
             advisors = advisors_of(
                 consulted_by([*stages, repair]), self.recipe, self.endpoints, self._settings
             )
-            self._advisors = list({a.endpoint.name: a.endpoint for a in advisors.values()}.values())
-            all_endpoints = [*self.endpoints, *self._advisors]
+            asked_by_stages = {a.endpoint.name: a.endpoint for a in advisors.values()}
+            all_endpoints = [*self.endpoints, *asked_by_stages.values()]
             self._providers = providers = providers_of(all_endpoints)
             self._sinks = sinks_of(self.recipe)
             self.plan = Plan(
@@ -171,6 +192,7 @@ class Run:
                 self.endpoints,
                 num_samples=self._num_samples,
                 examples=examples_source_of(self.recipe),
+                shard=self._shard,
             )
             self.plan.require_columns(columns_read_by([*stages, *selectors]))
             self._open_folder(stack)
@@ -196,7 +218,7 @@ class Run:
             )
             if consulted is not None:
                 stack.callback(consulted.close)
-                _tell_of_unknown(consulted)
+                _tell_of_unknown(consulted, "questions of judges and other stages")
             dispatchers = dispatchers_of(
                 self.recipe,
                 all_endpoints,
@@ -205,11 +227,13 @@ class Run:
                 on_retry=self._count_retry,
                 consultations=consulted,
                 vocabularies=self._settings.vocabularies,
+                new_dispatcher=self._new_dispatcher,
             )
-            self._dispatchers = dispatchers
+            self.dispatchers = dispatchers
             self.folder.write_recipe(self.recipe.with_absolute_paths().resolved())
-            self._outputs = self._open_outputs(stack)
-            for dispatcher in dispatchers.values():
+            self._outputs = Outputs(self.folder, self._sinks)
+            stack.callback(self._outputs.close)
+            for dispatcher in () if self._only_recalls else dispatchers.values():
                 await stack.enter_async_context(dispatcher)
             of_mix = {endpoint.name: dispatchers[endpoint.name] for endpoint in self.endpoints}
             concurrency = sum(d.admission.max_concurrency for d in of_mix.values())
@@ -233,6 +257,7 @@ class Run:
                     )
                 )
             self.metrics.asked = self.plan.num_samples
+            self.metrics.accept = self.recipe.accept
             self.metrics.recallable = self.plan.num_samples - places.count(0)
             consult_for = None if self._consultations is None else self._consultations.consult_for
             workers = workers_of(self.recipe, spec, stages)
@@ -261,7 +286,7 @@ class Run:
                 self.recipe,
                 source,
                 mix=self.plan.described_mix(),
-                most_expected=min(filter(None, most_written)),
+                most_expected=min(filter(None, most_written), default=0),  # a shard may be empty
                 ledger=self.metrics,
             )
             if self._measuring is not None:
@@ -367,6 +392,36 @@ class Run:
         return 0 if self._engine_or_none is None else self._engine_or_none.num_in_flight
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether nothing more is asked, as there is enough, or somebody or something stops it."""
+        engine = self._engine_or_none
+        return self._stop_engine is not None if engine is None else engine.stopping
+
+    @property
+    def budget(self) -> Budget | None:
+        """What all of its requests are paid from, where there is a limit; once it is entered."""
+        return next((each.budget for each in self.dispatchers.values()), None)
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What this run's answers have cost so far, by list price; ``None`` where one is not known.
+
+        The first call that needs a price loads the list, which takes a third of a second.
+        """
+        usd = 0.0
+        for name, (input_tokens, output_tokens) in list(self.metrics.tokens.items()):
+            if (price := self._price_at(name)) is None:
+                return None
+            usd += price.usd(input_tokens=input_tokens, output_tokens=output_tokens)
+        return round(usd, 6)
+
+    def _price_at(self, name: str) -> Price | None:
+        if name not in self._prices:
+            endpoint = self.dispatchers[name].endpoint
+            self._prices |= prices_of(sellers_of([endpoint], self._providers))
+        return self._prices[name]
+
+    @property
     def _engine(self) -> Engine:
         assert self._engine_or_none is not None, "the run has ended, so there was an engine"
         return self._engine_or_none
@@ -388,6 +443,9 @@ class Run:
             self._stack.callback(
                 asyncio.get_running_loop().call_later(wall_s, self._stop_asking, spent).cancel
             )
+        if self._only_recalls:
+            missing = self._missing_answers()
+            self._stop(lambda engine: engine.stop(because=missing))
         try:
             if self._fill_by_batches is not None:
                 await self._fill(self._fill_by_batches)
@@ -403,15 +461,18 @@ class Run:
         if self._measuring is not None and not self._engine.has_left_answers_behind:
             self._figures = await self._measuring.figures()
 
+    def _missing_answers(self) -> RunFolderError | None:
+        missing = self.metrics.asked - self.metrics.recallable
+        if not missing:
+            return None
+        return RunFolderError(
+            f"{missing} of {self.metrics.asked} samples have no answer yet, and none is asked for "
+            "here"
+        )
+
     def _deliver(self, sample: Sample) -> None:
         """Bring a sample to its end: a row in the file for that end, and a count."""
-        if sample.failure is not None:
-            self._outputs["failed"][0].write(failed_row(sample))
-        elif sample.rejection is not None:
-            self._outputs["rejected"][0].write(rejected_row(sample))
-        else:
-            for sink, file in zip(self._sinks, self._outputs["samples"], strict=True):
-                file.write(_encoded(sink, sample))
+        self._outputs.write(sample)
         self.metrics.count_end(sample)
         if self._on_sample is not None:
             self._on_sample(sample)
@@ -479,17 +540,6 @@ class Run:
             )
         self.folder.open()
         stack.callback(self.folder.close)
-
-    def _open_outputs(self, stack: AsyncExitStack) -> dict[str, list[OutputFile]]:
-        outputs = {
-            "samples": [self.folder.output("samples", sink.suffix) for sink in self._sinks],
-            "rejected": [self.folder.output("rejected")],
-            "failed": [self.folder.output("failed")],
-        }
-        for files in outputs.values():
-            for file in files:
-                stack.callback(file.close)
-        return outputs
 
     def _places(self, journal: Journal) -> bytearray:
         """For each sample, ``RECALLED`` where an earlier run has its answer, else 0.
@@ -595,18 +645,19 @@ class Run:
         A run that was told to drop all at once has not come to all that the journal holds.
         """
         if self._engine.has_left_answers_behind:
-            for outputs in self._outputs.values():
-                for file in outputs:
-                    file.discard()
+            self._outputs.discard()
             return self._summarize({})
         return self._publish()
 
     def _publish(self) -> RunSummary:
-        files: dict[str, Mapping[str, Any]] = {}
-        for outputs in self._outputs.values():
-            for file in outputs:
-                files[file.path.name] = file.publish()
-        self._require_equal_counts(files)
+        # The ledger and the files were written by the same hand; a bug of ours would show here.
+        files = self._outputs.publish(
+            {
+                "samples": self.metrics.written,
+                "rejected": self.metrics.rejected.total(),
+                "failed": self.metrics.failed.total(),
+            }
+        )
         summary = self._summarize(files)
         steered = {} if self._controller is None else {"controller": self._controller.as_dict()}
         self.folder.write_metrics({**self.metrics.as_dict(), **self._figures, **steered})
@@ -620,22 +671,25 @@ class Run:
                 "mix": self.plan.described_mix(),
                 "epoch": self._journal.last_epoch,
                 **decided,
+                **self._told_of_shard(),
                 **summary.as_dict(),
             }
         )
+        self._outputs.remove_stale()
         return summary
 
-    def _require_equal_counts(self, files: Mapping[str, Mapping[str, Any]]) -> None:
-        """The ledger and the files were written by the same hand; a bug of ours would show here."""
-        metrics = self.metrics
-        counts = {
-            "rejected.jsonl": metrics.rejected.total(),
-            "failed.jsonl": metrics.failed.total(),
-            **{file.path.name: metrics.written for file in self._outputs["samples"]},
-        }
-        wrong = {name: n for name, n in counts.items() if files[name]["rows"] != n}
-        if wrong:
-            raise AssertionError(f"rows counted otherwise than written: {wrong}, {files}")
+    def _selectors(self) -> list[SelectingStage]:
+        if self._shard is None:
+            return selectors_of(self.recipe)
+        require_divisible(self.recipe)
+        return []
+
+    def _told_of_shard(self) -> dict[str, Any]:
+        shard = self._shard
+        if shard is None:
+            return {}
+        samples = self.plan.num_of_all_shards
+        return {"shard": {"number": shard.number, "of": shard.of, "of_samples": samples}}
 
     def _summarize(self, files: Mapping[str, Mapping[str, Any]]) -> RunSummary:
         metrics, error = self.metrics, self._engine.stopped_by
@@ -644,7 +698,8 @@ class Run:
         accepted_enough = self.recipe.accept is not None and metrics.written >= self.recipe.accept
         if accepted_enough:
             metrics.asked = metrics.ended
-        required = [gate.judged(self._figure(gate.metric)) for gate in self.recipe.gates]
+        gates = self.recipe.gates if self._shard is None else ()
+        required = [gate.judged(self._figure(gate.metric)) for gate in gates]
         status, exit_code = self._status(error, accepted_enough, required)
         return RunSummary(
             status=status,
@@ -670,11 +725,11 @@ class Run:
             rows_skipped=self.plan.inspection.num_skipped,
             input_tokens=metrics.input_tokens,
             output_tokens=metrics.output_tokens,
-            cost_usd=self._cost_usd(),
+            cost_usd=self.cost_usd,
             elapsed_s=round(metrics.elapsed_s, 3),
             answers_per_s=round(metrics.answers_per_s, 2),
             files=files,
-            endpoints={name: each.account() for name, each in self._dispatchers.items()},
+            endpoints={name: each.account() for name, each in self.dispatchers.items()},
             consultations=asdict(metrics.consultations),
             diversity=headlines_of(self._figures),
             cautions=list(cautions_of(self._figures)),
@@ -694,19 +749,6 @@ class Run:
             return Figure(metrics.written / num_judged)
         return figure_of(self._figures, metric)
 
-    def _cost_usd(self) -> float | None:
-        """What this run's answers cost by list price; ``None`` where a price is not known."""
-        asked = [*self.endpoints, *self._advisors]
-        used = [endpoint for endpoint in asked if endpoint.name in self.metrics.tokens]
-        prices = prices_of(sellers_of(used, self._providers))
-        usd = 0.0
-        for name, (input_tokens, output_tokens) in self.metrics.tokens.items():
-            price = prices[name]
-            if price is None:
-                return None
-            usd += price.usd(input_tokens=input_tokens, output_tokens=output_tokens)
-        return round(usd, 6)
-
     def _status(
         self, error: WeaveError | None, accepted_enough: bool, required: Sequence[Judged]
     ) -> tuple[Status, int]:
@@ -723,26 +765,17 @@ class Run:
         return "complete", 0
 
 
-def _tell_of_unknown(journal: Journal) -> None:
+def _tell_of_unknown(journal: Journal, what: str = "requests") -> None:
     """The calls that were out when the last run died: nobody can know what became of them."""
     unknown = [call for call in journal.unknown if call.epoch == journal.epoch - 1]
     if unknown:
         logger.warning(
-            "%d requests were out when the last run ended: they may have been billed, and are "
-            "asked again (at most %d tokens)",
+            "%d %s were out when the last run ended: they may have been billed, and are asked "
+            "again (at most %d tokens)",
             len(unknown),
+            what,
             sum(call.max_cost_tokens for call in unknown),
         )
-
-
-def _encoded(sink: Sink, sample: Sample) -> bytes:
-    try:
-        return bytes(sink.encode(sample))
-    except Exception as error:  # a sink of somebody else's; without it there is no dataset
-        raise RecipeError(
-            f"sink {type(sink).__name__} raised on {sample.sample_id}: "
-            f"{type(error).__name__}: {error}. The answers are kept: mend it and run again"
-        ) from error
 
 
 def _first_of(error: BaseException) -> BaseException:

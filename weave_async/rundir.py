@@ -12,6 +12,7 @@
     ├── failed.jsonl      a row per failed sample: error, message, attempts
     ├── metrics.json      counts, tokens, rates and the time each stage took
     ├── manifest.json     counts, rows and SHA-256 of the files above; written last
+    ├── review.jsonl      what people have decided on the rows; see weave_async.review_log
     ├── report.html       a page about all this, where somebody has made one; no part of the run
     └── lock              held by the process that writes here
 
@@ -28,7 +29,7 @@ import re
 import socket
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -96,6 +97,11 @@ class RunFolder:
         return self.path / "recipe.yaml"
 
     @property
+    def review(self) -> Path:
+        """What people have decided on the rows."""
+        return self.path / "review.jsonl"
+
+    @property
     def manifest(self) -> Path:
         return self.path / "manifest.json"
 
@@ -112,6 +118,13 @@ class RunFolder:
     def output(self, name: str, suffix: str = ".jsonl") -> OutputFile:
         """An output file of this run, by its stem: ``samples``, ``rejected`` or ``failed``."""
         return OutputFile(self.path / f"{name}{suffix}")
+
+    def remove_outputs(self, pattern: str, *, but: Iterable[OutputFile]) -> None:
+        """Delete the outputs of that pattern, finished or not, that are none of these."""
+        kept = {file.path for file in but}
+        for path in [*self.path.glob(pattern), *self.path.glob(f"{pattern}.part")]:
+            if path not in kept:
+                path.unlink()
 
     def holds_a_run(self) -> bool:
         return self.journal.is_dir() or self.manifest.is_file()
@@ -189,6 +202,14 @@ class RunFolder:
             raise RunFolderError(
                 f"cannot write in {self.path}: {why}. Choose another folder with -o"
             ) from error
+
+    def take(self) -> None:
+        """Take the lock of a run that is there, to read what nobody is to change meanwhile."""
+        self.require_run()
+        try:
+            self._take_lock()
+        except OSError as error:
+            raise RunFolderError(f"cannot lock {self.path}: {error.strerror}") from error
 
     def make_consultations(self) -> Path:
         """The folder of that journal, made if it is not there."""
@@ -296,14 +317,16 @@ class OutputFile:
         with storage_errors(self._part):
             self._file = open_private(self._part)
 
-    def write(self, row: bytes) -> None:
-        """Append one row, buffered."""
+    def write(self, row: bytes, *, num_rows: int = 1) -> None:
+        """Append one row, buffered; or bytes of a format in which rows are not apart, where whoever
+        writes says how many they are.
+        """
         try:  # not `with`, which is called for every row
             self._file.write(row)
         except OSError as error:
             raise _cannot_write(self._part, error) from error
         self._digest.update(row)
-        self.rows += 1
+        self.rows += num_rows
         self.num_bytes += len(row)
 
     def publish(self) -> dict[str, Any]:

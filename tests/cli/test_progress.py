@@ -1,8 +1,10 @@
-"""What the progress line says."""
+"""Which kind of progress goes where."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import os
 import pty
 import sys
@@ -11,18 +13,7 @@ from pathlib import Path
 import pytest
 
 from weave_async import Recipe, Run
-from weave_async.cli.progress import figures, progress_for
-
-
-def test_the_line_tells_diversity_and_then_that_it_is_measured(tmp_path: Path) -> None:
-    recipe = Recipe.parse("prompts: {source: seeds.jsonl}")
-    run = Run(recipe, output_dir=tmp_path)
-    run.metrics.start()
-    assert "vendi" not in figures(run, 200)
-    run.metrics.diversity = {"vendi_words": 12.74}
-    assert "vendi of words 12.7" in figures(run, 200)
-    run.metrics.stop()
-    assert figures(run, 200) == "measuring what was written"
+from weave_async.cli.progress import Progress, progress_for
 
 
 def test_json_lines_on_a_terminal_hold_no_control_bytes(
@@ -40,3 +31,57 @@ def test_json_lines_on_a_terminal_hold_no_control_bytes(
     line = shown.removesuffix("\r\n")
     assert json.loads(line)["event"] == "message"
     assert not set(line) & {"\x1b", "\x07", "\x9b", "\x7f", "\u202e"}
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_off_a_terminal_a_quiet_run_tells_warnings_alone(
+    quiet: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run(Recipe.parse("prompts: {source: seeds.jsonl}"), output_dir=tmp_path)
+
+    async def look(progress: Progress) -> None:
+        showing = asyncio.create_task(progress.show())
+        await asyncio.sleep(0)
+        showing.cancel()
+
+    with progress_for(run, quiet=quiet) as progress:
+        asyncio.run(look(progress))
+        logging.getLogger("weave_async.x").info("by the way")
+        logging.getLogger("providers.x").warning("look here")
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    told = [line.get("message", line["event"]) for line in lines]
+    assert told == (["look here"] if quiet else ["progress", "by the way", "look here"])
+
+
+def test_colours_that_are_forced_make_no_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.setenv(name, "1")
+    run = Run(Recipe.parse("prompts: {source: seeds.jsonl}"), output_dir=tmp_path)
+    with progress_for(run) as progress:
+        progress.say("stopping")
+    assert capsys.readouterr().err == '{"event":"message","message":"stopping"}\n'
+
+
+def test_a_standard_error_that_is_closed_hurts_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(Recipe.parse("prompts: {source: seeds.jsonl}"), output_dir=tmp_path)
+    with open(os.devnull, "w") as closed:
+        pass
+    monkeypatch.setattr(sys, "stderr", closed)
+    for quiet in (False, True):
+        with progress_for(run, quiet=quiet) as progress:
+            progress.say("nobody is there")
+            logging.getLogger("weave_async.x").warning("nor here")
+
+
+def test_without_lines_there_is_progress_on_a_terminal_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run(Recipe.parse("prompts: {source: seeds.jsonl}"), output_dir=tmp_path)
+    with progress_for(run, with_lines=False) as progress:
+        asyncio.run(progress.show())
+        progress.say("stopping")
+    assert capsys.readouterr().err == '{"event":"message","message":"stopping"}\n'

@@ -521,6 +521,29 @@ def test_is_sending_tells_who_holds_a_slot_from_who_waits_for_one() -> None:
     run_in_virtual_time(scenario())
 
 
+def test_what_counts_against_the_limits_is_counted() -> None:
+    async def scenario() -> tuple[float, float, int]:
+        admission = Admission(max_concurrency=9, requests_per_minute=6e3, tokens_per_minute=9e5)
+        for used in (100, 700, None):
+            async with admission.slot(tokens=500) as slot:
+                slot.settle(used)
+        async with admission.slot(tokens=500):
+            pass  # never sent
+        await is_throttled(admission)
+        return admission.requests_used, admission.tokens_used, admission.num_throttled
+
+    assert run_in_virtual_time(scenario()) == (4, 500 + 700 + 500 + 1, 1)
+
+
+def test_where_there_are_no_limits_nothing_counts_against_them() -> None:
+    async def scenario() -> tuple[float, float]:
+        admission = Admission(max_concurrency=9)
+        await admissions(admission, [10, 20])
+        return admission.requests_used, admission.tokens_used
+
+    assert run_in_virtual_time(scenario()) == (0, 0)
+
+
 def test_admission_shows_its_state() -> None:
     async def scenario() -> str:
         admission = Admission(max_concurrency=3, requests_per_minute=60, tokens_per_minute=9000)

@@ -182,3 +182,12 @@ def test_it_shows_its_state() -> None:
     assert repr(breaker) == "<Breaker open, 0 probing>"
     probe(breaker, now_s=101, succeeds=True)
     assert repr(breaker) == "<Breaker half-open, 0 probing>"
+
+
+def test_outages_are_counted() -> None:
+    breaker = opened()
+    assert (breaker.state, breaker.num_outages) == ("open", 1)
+    probe(breaker, now_s=101, succeeds=True, max_concurrency=1)
+    assert (breaker.state, breaker.num_outages) == ("closed", 1)
+    breaker.open_for_slowness(200.0, 30.0)
+    assert (breaker.state, breaker.num_outages) == ("open", 2)

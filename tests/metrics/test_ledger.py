@@ -67,6 +67,25 @@ def test_rates_are_per_second_of_the_run(make_sample: MakeSample, clock: list[fl
     assert metrics.eta_s == 16
 
 
+def test_the_time_left_is_that_to_the_samples_wanted(
+    make_sample: MakeSample, clock: list[float]
+) -> None:
+    metrics = RunMetrics(asked=1000, accept=100)
+    metrics.start()
+    clock[0] += 10
+    assert metrics.answers_to_come == 1000
+    for number in range(60):
+        metrics.count_answer(answered(make_sample))
+        short = Rejection("validation", "length", "too_short", {})
+        metrics.count_end(make_sample(rejection=short if number % 2 else None))
+    assert metrics.answers_to_come == 140  # as every other one is written
+    assert metrics.eta_s == pytest.approx(140 / 6)
+    metrics.accept = 900
+    assert metrics.answers_to_come == 940  # there are no more
+    metrics.accept = 20
+    assert metrics.answers_to_come == 0
+
+
 def test_the_clock_stands_still_once_the_run_has_stopped(
     make_sample: MakeSample, clock: list[float]
 ) -> None:

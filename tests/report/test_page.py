@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from weave_async.report import page
-from weave_async.report.page import page_of
+from weave_async.report.page import json_for_script, page_of
 from weave_async.report.reading import read_run
 from weave_async.report.view import RunView
-from weave_async.report.visible import json_for_script, visible
+from weave_async.visible import visible
 
 from .runs import answer, make_run, missed, row, rows, write_segment
 

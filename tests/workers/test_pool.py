@@ -382,3 +382,18 @@ def test_workers_that_start_late_start_with_the_first_sample(
     assert before == [None, None]
     assert outcomes[0][0].completion == "HELLO."
     assert sorted(after) == [False, True]
+
+
+def test_a_spare_worker_starts_when_the_others_cannot_keep_up(
+    make_sample: Callable[..., Sample],
+) -> None:
+    async def use(num_batches: int) -> list[bool]:
+        async with pool(WELL_BEHAVED, num_workers=2, num_spare=1) as workers:
+            batches = [[make_sample(f"Hello {number}.")] for number in range(num_batches)]
+            await asyncio.gather(*(workers.process(range(1), batch) for batch in batches))
+            for _ in range(3):
+                await workers.process(range(1), batches[0])
+            return [slot.worker is not None for slot in workers._slots]
+
+    assert asyncio.run(use(1)) == [True, False]
+    assert asyncio.run(use(40)) == [True, True]

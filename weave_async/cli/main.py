@@ -19,10 +19,12 @@ from weave_async.cli import (
     doctor,
     explain,
     export,
+    merge,
     new,
     preview,
     report,
     revalidate,
+    review,
     run,
     schema,
     serve,
@@ -49,6 +51,8 @@ app.command("ablate")(ablate.ablate)
 app.command("explain")(explain.explain)
 app.command("report")(report.report)
 app.command("export")(export.export)
+app.command("merge")(merge.merge)
+app.command("review")(review.review)
 app.command("doctor")(doctor.doctor)
 app.command("bench")(bench.bench)
 app.command("serve")(serve.serve)

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import orjson
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-from rich.progress import Progress as RichProgress
 
-from weave_async.cli.console import ConsoleLog, printable, stderr_console, write_to_stderr
-from weave_async.gates import shown
+from weave_async.cli.console import (
+    ConsoleLog,
+    PatientStream,
+    stderr_console,
+    write_to_stderr,
+)
+from weave_async.cli.live_lines import bar_of, speed_of
+from weave_async.cli.live_view import LiveView, ProblemLog
+from weave_async.cli.recent import Recent
+from weave_async.cli.screen import one_line
 from weave_async.run import Run
+from weave_async.visible import printable
 
-LIVE_INTERVAL_S, LINE_INTERVAL_S = 0.25, 5.0
-BAR_WIDTH = 24
+LINE_INTERVAL_S = 5.0
 
 
 class Progress(Protocol):
@@ -30,24 +38,41 @@ class Progress(Protocol):
     def say(self, message: str) -> None:
         """One line for people, now."""
 
+    def close(self) -> None:
+        """Leave the terminal as it was found."""
+
 
 @contextmanager
 def progress_for(
-    run: Run, *, quiet: bool = False, as_json: bool | None = None
+    run: Run, *, quiet: bool = False, with_lines: bool = True, as_json: bool | None = None
 ) -> Iterator[Progress]:
     """The kind that fits where standard error goes, with our loggers' messages beside it.
 
-    ``quiet`` leaves out the lines that are not for people. ``as_json`` writes JSON lines on a
-    terminal, too; by default they are for what is none.
+    ``quiet`` shows none, and of the messages warnings and what is worse. Without ``with_lines``
+    there is progress on a terminal alone. ``as_json`` writes JSON lines on a terminal, too; by
+    default they are for what is none.
     """
-    console = stderr_console()
-    shows_live = console.is_terminal and not as_json
-    with messages_to(ConsoleLog(console) if shows_live else JsonLog()):
-        if shows_live:
-            with LiveProgress(run, console) as live:
-                yield live
-        else:
-            yield NoProgress() if quiet else LineProgress(run)
+    stream = PatientStream(sys.stderr)
+    console = stderr_console(stream)
+    # The console takes FORCE_COLOR, which CI sets, for a terminal; in a log it would leave screens.
+    is_for_people = stream.isatty() and not as_json
+    log: logging.Handler = ConsoleLog(console) if is_for_people else JsonLog()
+    if quiet:
+        log.setLevel(logging.WARNING)
+    try:
+        with messages_to(log):
+            if quiet or not (is_for_people or with_lines):
+                yield NoProgress(console if is_for_people else None)
+            elif not is_for_people:
+                yield LineProgress(run)
+            elif not console.is_interactive:
+                yield PlainProgress(run, console)
+            else:
+                problems = ProblemLog()
+                with messages_to(problems), LiveView(run, console, stream, problems) as live:
+                    yield live
+    finally:
+        stream.deliver()
 
 
 @contextmanager
@@ -64,72 +89,26 @@ def messages_to(handler: logging.Handler) -> Iterator[None]:
             logger.removeHandler(handler)
 
 
-class LiveProgress:
-    """One bar, with the figures that tell whether a run goes well."""
+class PlainProgress:
+    """A line of text per interval, for a terminal on which nothing can be drawn again."""
 
     def __init__(self, run: Run, console: Console) -> None:
         self._run = run
-        self._bar = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=BAR_WIDTH),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
-            console=console,
-            auto_refresh=False,
-            transient=True,
-        )
-        self._task = self._bar.add_task(run.recipe.name, total=None, figures="")
-
-    def __enter__(self) -> LiveProgress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._bar.stop()
+        self._console = console
+        self._recent = Recent()
 
     async def show(self) -> None:
         while True:
-            metrics = self._run.metrics
-            width = self._bar.console.width - len(self._run.recipe.name) - BAR_WIDTH - 20
-            self._bar.update(
-                self._task,
-                total=metrics.asked,
-                completed=metrics.answered,
-                figures=figures(self._run, width),
-            )
-            self._bar.refresh()
-            await asyncio.sleep(LIVE_INTERVAL_S)
+            self._recent.note(self._run.metrics, self._run.dispatchers, time.monotonic())
+            parts = [*bar_of(self._run).parts, *speed_of(self._run, self._recent)]
+            self._console.print(one_line(", ".join(parts)))
+            await asyncio.sleep(LINE_INTERVAL_S)
 
     def say(self, message: str) -> None:
-        self._bar.console.print(printable(message))
+        self._console.print(printable(message))
 
-
-def figures(run: Run, width: int) -> str:
-    """``12.1/s · 0:31 left · 40 written · 3 rejected · 310 tok/s``, and more where it fits."""
-    metrics = run.metrics
-    if metrics.stopped_at_s is not None and run.recipe.measure is not None:
-        return "measuring what was written"
-    parts = [f"{metrics.answers_per_s:.1f}/s"]
-    if metrics.eta_s is not None:
-        minutes, seconds = divmod(round(metrics.eta_s), 60)
-        parts.append(f"{minutes}:{seconds:02d} left")
-    parts.append(f"{metrics.written} written")
-    for count, name in (
-        (metrics.held, "held"),
-        (metrics.rejected.total(), "rejected"),
-        (metrics.failed.total(), "failed"),
-        (metrics.retries.total(), "retries"),
-    ):
-        if count:
-            parts.append(f"{count} {name}")
-    if (vendi := metrics.diversity.get("vendi_words")) is not None:
-        parts.append(f"vendi of words {shown(vendi)}")
-    parts += [f"{metrics.output_tokens_per_s:,.0f} tok/s", f"{run.num_in_flight} in flight"]
-    if (p95_s := metrics.e2e_s(95)) is not None:
-        parts.append(f"p50 {metrics.e2e_s(50):.2f} s, p95 {p95_s:.2f} s")
-    while len(parts) > 1 and len(" · ".join(parts)) > width:
-        parts.pop()
-    return " · ".join(parts)
+    def close(self) -> None:
+        """Nothing stands there that would have to go."""
 
 
 class LineProgress:
@@ -144,17 +123,29 @@ class LineProgress:
             await asyncio.sleep(LINE_INTERVAL_S)
 
     def say(self, message: str) -> None:
-        _print_line({"event": "message", "message": message})
+        _print_message(message)
+
+    def close(self) -> None:
+        """Nothing stands there that would have to go."""
 
 
 class NoProgress:
-    """Says only what is said."""
+    """Says only what is said: to people on ``console``, or else as JSON lines."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console
 
     async def show(self) -> None:
         return None
 
     def say(self, message: str) -> None:
-        _print_line({"event": "message", "message": message})
+        if self._console is None:
+            _print_message(message)
+        else:
+            self._console.print(printable(message))
+
+    def close(self) -> None:
+        """Nothing stands there that would have to go."""
 
 
 class JsonLog(logging.Handler):
@@ -164,6 +155,10 @@ class JsonLog(logging.Handler):
         _print_line(
             {"event": "message", "level": record.levelname.lower(), "message": record.getMessage()}
         )
+
+
+def _print_message(message: str) -> None:
+    _print_line({"event": "message", "message": message})
 
 
 def _print_line(line: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weave_async.cli import options
-from weave_async.cli.console import print_error, printable
+from weave_async.cli.console import print_error
+from weave_async.cli.observing import Watch, tracing_if, watch_nothing, watching
 from weave_async.cli.options import job_from
+from weave_async.visible import printable
 
 if TYPE_CHECKING:
     from weave_async.cli.progress import Progress
@@ -25,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 LONGEST_DRAIN_S = 30.0
 EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
-_OUTPUT, _BUDGET = "Output", "Budget"
+_OUTPUT, _BUDGET, _WATCHING = "Output", "Budget", "Observability"
 
 
 class Resume(StrEnum):
@@ -100,6 +103,16 @@ def run(
             help="Time after which nothing more is asked: 90s, 30m, 1h30m.",
         ),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="K/N",
+            rich_help_panel=_OUTPUT,
+            help="Ask for the K-th of N parts of the samples alone, as one of several processes; "
+            "`weave-async merge` makes one run of them.",
+        ),
+    ] = None,
     explain_all: Annotated[
         bool,
         typer.Option(
@@ -144,12 +157,40 @@ def run(
         bool,
         typer.Option("--json", rich_help_panel=_OUTPUT, help="Print the summary as JSON."),
     ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet",
+            "-q",
+            rich_help_panel=_OUTPUT,
+            help="No progress: only warnings, errors and the summary.",
+        ),
+    ] = False,
     log_json: Annotated[
         bool,
         typer.Option(
             "--log-json",
             rich_help_panel=_OUTPUT,
             help="Progress and messages as a JSON object per line, also on a terminal.",
+        ),
+    ] = False,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics",
+            metavar="PORT|HOST:PORT",
+            rich_help_panel=_WATCHING,
+            help="Serve figures for Prometheus at /metrics while the run goes on: on loopback, or "
+            "where HOST says.",
+        ),
+    ] = None,
+    otel: Annotated[
+        bool,
+        typer.Option(
+            "--otel",
+            rich_help_panel=_WATCHING,
+            help="Send a span of each request to an OpenTelemetry collector, as the variables "
+            "OTEL_* say. Never prompts or answers.",
         ),
     ] = False,
 ) -> None:
@@ -186,28 +227,38 @@ def run(
         options=option,
     )
     from weave_async.run import Run
+    from weave_async.sharding import Shard
 
-    job_run = Run(
-        job.recipe,
-        output_dir=output,
-        samples=samples,
-        settings=job.settings,
-        resume=resume.value,
-        accept_changes=accept_changes,
-        allow_network_fs=allow_network_fs,
-        explains_all=explain_all,
-    )
-    raise typer.Exit(_finish(job_run, as_json=json, log_json=log_json))
+    with ExitStack() as observers:
+        watch = observers.enter_context(watching(metrics))
+        job_run = Run(
+            job.recipe,
+            output_dir=output,
+            samples=samples,
+            settings=job.settings,
+            resume=resume.value,
+            accept_changes=accept_changes,
+            allow_network_fs=allow_network_fs,
+            explains_all=explain_all,
+            shard=Shard.parse(shard) if shard is not None else None,
+            tracing=observers.enter_context(tracing_if(otel, job.recipe.name)),
+        )
+        raise typer.Exit(
+            _finish(job_run, observers, watch, as_json=json, log_json=log_json, quiet=quiet)
+        )
 
 
-def _finish(run: Run, *, as_json: bool, log_json: bool) -> int:
+def _finish(
+    run: Run, observers: ExitStack, watch: Watch, *, as_json: bool, log_json: bool, quiet: bool
+) -> int:
+    """What observers have to say at the end is shown as progress is."""
     import orjson
 
     from weave_async.cli.loop import run_in_loop
     from weave_async.cli.progress import progress_for
 
-    with progress_for(run, as_json=log_json) as progress:
-        summary, exit_code = run_in_loop(drive(run, progress))
+    with progress_for(run, quiet=quiet, as_json=log_json) as progress, observers:
+        summary, exit_code = run_in_loop(drive(run, progress, watch))
     if as_json:
         print(orjson.dumps(summary.as_dict()).decode())
     else:
@@ -217,9 +268,12 @@ def _finish(run: Run, *, as_json: bool, log_json: bool) -> int:
     return exit_code
 
 
-async def drive(run: Run, progress: Progress) -> tuple[RunSummary, int]:
+async def drive(
+    run: Run, progress: Progress, watch: Watch = watch_nothing
+) -> tuple[RunSummary, int]:
     """Take a run to its end, with progress and with signals that lose nothing."""
     async with run:
+        watch(run)
         _Signals(run, progress)
         showing = asyncio.create_task(_show(progress), name="progress")
         try:
@@ -263,6 +317,7 @@ class _Signals:
         elif self._count == 2:
             self._drop()
         else:
+            self._progress.close()
             os._exit(128 + number)
 
     def _drop(self) -> None:

@@ -13,8 +13,8 @@ from uuid import uuid4
 
 import orjson
 
+from weave_async.columns import Column
 from weave_async.errors import RunFolderError, StorageError, UsageError, WeaveError
-from weave_async.export.formats import Column
 from weave_async.rundir import open_private, sync_folder
 
 Row = Mapping[str, Any]
@@ -99,7 +99,7 @@ class TextWriter:
 
 
 def _parquet(file: IO[bytes], columns: Columns) -> RowWriter:
-    from weave_async.export.parquet import ParquetWriter
+    from weave_async.parquet import ParquetWriter
 
     return ParquetWriter(file, columns)
 

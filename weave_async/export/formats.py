@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
-from weave_async.export.rows import ExportRow
-
-
-class Column(StrEnum):
-    """Types of columns; ``parquet`` knows what they are in Arrow and in `datasets`."""
-
-    string = "string"
-    flag = "flag"
-    number = "number"
-    messages = "messages"  # [{role, content}]
-    conversations = "conversations"  # [{from, value}]
-    history = "history"  # [[asked, answered]]
+from weave_async.columns import Column
+from weave_async.run_rows import ExportRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from weave_async.export.rows import ROW_ERRORS, not_ours, rows_in
 from weave_async.noise.edits import undone
 from weave_async.records import TextChange
+from weave_async.run_rows import ROW_ERRORS, not_ours, rows_in
 from weave_async.rundir import RunFolder
 
 

@@ -11,7 +11,6 @@ from typing import Literal
 from weave_async import registry
 from weave_async.batch.requests import custom_id_of
 from weave_async.errors import RecipeError
-from weave_async.export.rows import ROW_ERRORS, not_ours, rows_in
 from weave_async.interfaces import BatchApi
 from weave_async.parts.endpoints import endpoints_asked
 from weave_async.parts.reading import examples_source_of, num_samples_asked, source_of
@@ -19,6 +18,7 @@ from weave_async.parts.steering import decisions_of
 from weave_async.plan import Plan
 from weave_async.recipe import Recipe
 from weave_async.records import Endpoint, Sample
+from weave_async.run_rows import ROW_ERRORS, not_ours, rows_in
 from weave_async.rundir import OUTPUTS, RunFolder
 from weave_async.settings import FALLBACK_PROVIDER
 

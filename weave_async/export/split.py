@@ -15,7 +15,7 @@ from hashlib import blake2b
 import numpy as np
 
 from weave_async.errors import InputError
-from weave_async.export.rows import ExportRow
+from weave_async.run_rows import ExportRow
 
 KEYS_PER_ROW = 3
 

@@ -165,6 +165,8 @@ class Admission:
         self.breaker = Breaker(name, longest_outage_s=LONGEST_OUTAGE_S)
         self.pace = Pace()
         self.in_flight = 0
+        self.num_throttled = 0
+        """Requests refused for going too fast (429)."""
         # What never failed shows best whether an outage is over.
         self.line = Line(self._take, self._undo, lambda: not self.breaker.is_closed)
         self._requests = None if requests_per_minute is None else Bucket(requests_per_minute)
@@ -234,6 +236,16 @@ class Admission:
         if self.line.num_waiting or self.in_flight >= self.concurrency.limit:
             return False
         return self._closed_for_s(asyncio.get_running_loop().time()) <= 0
+
+    @property
+    def requests_used(self) -> float:
+        """Of ``requests_per_minute``, since the beginning; 0 where there is no such limit."""
+        return 0.0 if self._requests is None else self._requests.amount_taken
+
+    @property
+    def tokens_used(self) -> float:
+        """Of ``tokens_per_minute``, since the beginning: as reserved, or more if more was used."""
+        return 0.0 if self._tokens is None else self._tokens.amount_taken
 
     @property
     def paused_for_s(self) -> float:
@@ -370,6 +382,7 @@ class Admission:
 
     def _throttled(self, slot: Slot, retry_after_s: float | None) -> None:
         now_s = asyncio.get_running_loop().time()
+        self.num_throttled += 1
         self.breaker.num_successes += 1
         if slot.is_probe:
             self.breaker.probe_succeeded(max_concurrency=self.concurrency.limit)

@@ -10,6 +10,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable
+from typing import Literal
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ class Breaker:
         self.is_closed = True
         self.is_slow = False
         """Whether it is open for slowness rather than for failures."""
+        self.num_outages = 0
+        """How often it has opened."""
         self.num_successes = 0
         """Counted by whoever hears an answer: it happens with each one."""
         self.on_change: Callable[[], None] = lambda: None
@@ -50,8 +53,14 @@ class Breaker:
         self._num_probing = 0
 
     def __repr__(self) -> str:
-        state = "closed" if self.is_closed else "half-open" if self._width > 1 else "open"
-        return f"<Breaker {state}, {self._num_probing} probing>"
+        return f"<Breaker {self.state}, {self._num_probing} probing>"
+
+    @property
+    def state(self) -> Literal["closed", "half-open", "open"]:
+        """``half-open`` from the second probe that may be out at once."""
+        if self.is_closed:
+            return "closed"
+        return "half-open" if self._width > 1 else "open"
 
     def wait_s(self, now_s: float) -> float:
         """How long until the next request may go; infinity while the probes under way decide."""
@@ -150,6 +159,7 @@ class Breaker:
 
     def _open(self, now_s: float, told_s: float) -> None:
         self.is_closed = False
+        self.num_outages += 1
         self._opened_at_s = now_s
         self._num_probing = self._width = 0
         self._probe_wait_s = FIRST_PROBE_S

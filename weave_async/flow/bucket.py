@@ -26,10 +26,12 @@ class Bucket(AsyncLimiter):
     large request waits no longer than a small one, and nobody gets past it.
     """
 
-    __slots__ = ("_full_rate_per_s", "_is_in_use", "limit_per_minute")
+    __slots__ = ("_full_rate_per_s", "_is_in_use", "amount_taken", "limit_per_minute")
 
     def __init__(self, limit_per_minute: float) -> None:
         self.limit_per_minute = limit_per_minute
+        self.amount_taken = 0.0
+        """In all, less what was given back: what has counted against the limit so far."""
         self._is_in_use = False
         self._full_rate_per_s = SHARE_OF_LIMIT * limit_per_minute / 60
         super().__init__(CATCH_UP_S * self._full_rate_per_s, CATCH_UP_S)
@@ -52,10 +54,12 @@ class Bucket(AsyncLimiter):
             self._is_in_use = True
             self._level = max(self._level, self.max_rate)
         self._level += amount
+        self.amount_taken += amount
 
     def give_back(self, amount: float) -> None:
         """``amount`` was taken for something that was not sent."""
         self._level = max(0.0, self._level - amount)
+        self.amount_taken -= amount
 
     def settle(self, taken: float, used: float, *, refunds: bool) -> None:
         """What was taken for one request turned out to be ``used``: the excess becomes a debt.
@@ -64,7 +68,9 @@ class Bucket(AsyncLimiter):
         back only where the endpoint ``refunds`` it too.
         """
         if used > taken:
-            self._level += min(used, self.limit_per_minute) - min(taken, self.limit_per_minute)
+            debt = min(used, self.limit_per_minute) - min(taken, self.limit_per_minute)
+            self._level += debt
+            self.amount_taken += debt
         elif refunds:
             self.give_back(taken - used)
 

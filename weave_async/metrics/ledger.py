@@ -18,6 +18,9 @@
   under the endpoints that were asked.
 - ``held``: samples that all stages have passed, and that a final selector decides about once all
   have come; until then they are ``pending``.
+- ``accept``: as many written samples are wanted, and no more is asked than that takes.
+- ``answers_to_come``: those still to come, as far as can be told: of all that are asked for, or
+  fewer where ``accept`` is sooner come to, if as many of them are written as of those so far.
 - ``answers_per_s``: ``asked_now`` per second of this run's wall time.
 - ``output_tokens``: as endpoints report them; ``None`` counts as nothing.
 - ``stages``: what each has taken: see ``stage_times``.
@@ -30,6 +33,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import ceil
 from statistics import quantiles
 from typing import Any
 
@@ -59,6 +63,7 @@ class RunMetrics:
     """
 
     asked: int = 0
+    accept: int | None = None
     started: int = 0
     recallable: int = 0
     recalled: int = 0
@@ -128,12 +133,16 @@ class RunMetrics:
         return self.output_tokens / self.elapsed_s if self.elapsed_s > 0 else 0.0
 
     @property
+    def answers_to_come(self) -> int:
+        to_come = self.asked - self.copies - self.answered
+        if self.accept is None or not self.written:
+            return to_come
+        answers_wanted = ceil(self.accept * (self.ended - self.copies) / self.written)
+        return min(to_come, max(0, answers_wanted - self.answered))
+
+    @property
     def eta_s(self) -> float | None:
-        return (
-            (self.asked - self.copies - self.answered) / self.answers_per_s
-            if self.answers_per_s
-            else None
-        )
+        return self.answers_to_come / self.answers_per_s if self.answers_per_s else None
 
     def e2e_s(self, percentile: int) -> float | None:
         """A percentile of the last thousand answers."""

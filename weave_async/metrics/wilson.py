@@ -10,7 +10,7 @@ Z_975 = 1.959963984540054
 """The normal distribution's 97.5 % point."""
 
 
-def wilson(num_hits: float, num: int) -> tuple[float, float]:
+def wilson(num_hits: float, num: float) -> tuple[float, float]:
     """Of ``num_hits`` in ``num``; of none in none, anything may be. A row may be a hit in part:
     that varies less than a whole one, so that the interval is then rather too wide.
     """

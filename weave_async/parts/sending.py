@@ -50,6 +50,7 @@ def dispatchers_of(
     on_retry: Callable[[str], None],
     consultations: Journal | None = None,
     vocabularies: Path | None = None,
+    new_dispatcher: Callable[..., Dispatcher] = Dispatcher,
 ) -> dict[str, Dispatcher]:
     """A dispatcher for each endpoint, by name, all within one budget.
 
@@ -65,7 +66,7 @@ def dispatchers_of(
         {name: endpoint.max_concurrency or started[name] for name, endpoint in named.items()}
     )
     return {
-        name: Dispatcher(
+        name: new_dispatcher(
             endpoint,
             providers[name],
             max_concurrency=most[name] if endpoint.max_concurrency else None,

@@ -8,8 +8,8 @@ from typing import Any
 
 from weave_async import registry
 from weave_async.errors import RecipeError
-from weave_async.interfaces import Sink
 from weave_async.recipe import Part, Recipe
+from weave_async.sinks.outputs import AnySink
 from weave_async.stages import building
 from weave_async.stages.building import AnyStage, PartSpec, StageSpec, cost_of
 from weave_async.stages.selecting import SelectingStage
@@ -34,14 +34,17 @@ def workers_of(recipe: Recipe, spec: StageSpec, stages: Sequence[AnyStage]) -> W
     """Where what the event loop would suffer from runs; ``None`` if there can be no such thing.
 
     Where all stages are light, only long samples come here: the workers start with the first one.
+    The event loop needs a core of its own for part of its time only, so that one worker more than
+    there are other cores makes a run with much to do an eighth faster.
     """
     if not (spec.noise or spec.validation or spec.schema):
         return None
-    limits = recipe.stages
+    limits, num_cores = recipe.stages, len(os.sched_getaffinity(0))
     return WorkerPool(
         building.BUILD,
         spec.as_dict(),
-        num_workers=limits.workers or min(MOST_WORKERS, max(1, len(os.sched_getaffinity(0)) - 1)),
+        num_workers=limits.workers or min(MOST_WORKERS, num_cores),
+        num_spare=int(limits.workers is None and 1 < num_cores <= MOST_WORKERS),
         deadline_s=limits.deadline,
         memory_bytes=limits.memory_mb << 20,
         starts_late=all(cost_of(stage) != building.IN_WORKERS for stage in stages),
@@ -71,6 +74,17 @@ def _specs(recipe: Recipe, kind: str, parts: Sequence[Part]) -> list[PartSpec]:
     ]
 
 
+def require_divisible(recipe: Recipe) -> None:
+    """Raises ``RecipeError`` for what needs to see the samples of all shards while it asks."""
+    if recipe.controller is not None:
+        raise RecipeError("a controller learns from all samples: it cannot steer one shard")
+    if recipe.accept is not None:
+        raise RecipeError(
+            f"accept: {recipe.accept} written samples are known once shards are merged: leave it "
+            "out, and say with --samples how many are asked for in all"
+        )
+
+
 def columns_read_by(stages: Iterable[Any]) -> dict[str, list[str]]:
     """The columns and attributes of prompts that stages need, by the name of the stage."""
     needed = {}
@@ -84,13 +98,16 @@ def columns_read_by(stages: Iterable[Any]) -> dict[str, list[str]]:
     return needed
 
 
-def sinks_of(recipe: Recipe) -> list[Sink]:
+def sinks_of(recipe: Recipe) -> list[AnySink]:
     """The writers of the dataset's formats."""
     return [_new_sink(name) for name in recipe.output.to]
 
 
-def _new_sink(name: str) -> Sink:
-    sink: Sink = registry.build("sink", name, {})
-    if not isinstance(getattr(sink, "suffix", None), str) or not hasattr(sink, "encode"):
-        raise RecipeError(f"sink '{name}' needs a suffix and an encode: see interfaces.Sink")
+def _new_sink(name: str) -> AnySink:
+    sink: AnySink = registry.build("sink", name, {})
+    writes = hasattr(sink, "encode") or (hasattr(sink, "open") and hasattr(sink, "rows_per_shard"))
+    if not isinstance(getattr(sink, "suffix", None), str) or not writes:
+        raise RecipeError(
+            f"sink '{name}' needs a suffix, and an encode or an open: see interfaces.Sink"
+        )
     return sink

@@ -13,7 +13,7 @@ from weave_async.report.told import (
     groups_in,
     mapping_at,
 )
-from weave_async.report.visible import cut
+from weave_async.visible import cut
 
 MOST_STAGES, MOST_TEXTS = 80, 50
 

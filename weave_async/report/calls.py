@@ -13,7 +13,7 @@ from typing import Any
 from weave_async.errors import RunFolderError
 from weave_async.journal import entries, frames
 from weave_async.journal.segments import Segment, is_damaged, list_segments, missing_numbers
-from weave_async.report.visible import path_text
+from weave_async.visible import path_text
 
 MAX_SELLERS, MAX_ERRORS = 200, 200
 OTHERS = ("others", "")

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from weave_async.report.visible import cut, visible
+from weave_async.visible import cut, visible
 
 WIDTH_IN, WIDE_IN = 5.8, 8.4
 ROW_IN = 0.26

@@ -16,7 +16,7 @@ from weave_async.report.told import (
     mapping_at,
     note_in,
 )
-from weave_async.report.visible import cut
+from weave_async.visible import cut
 
 MOST_IN_GROUP, MOST_TEXTS = 15, 50
 

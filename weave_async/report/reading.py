@@ -14,8 +14,8 @@ from weave_async.report.calls import Calls, read_calls
 from weave_async.report.row import ENDINGS, ROW_ERRORS, Ending, ReportRow
 from weave_async.report.sampling import Place, StratifiedSample
 from weave_async.report.tally import Tally
-from weave_async.report.visible import cut, path_text
 from weave_async.rundir import RunFolder, open_regular
+from weave_async.visible import cut, path_text
 
 MAX_RECIPE_CHARS = 200_000
 MAX_NOTES_OF_A_KIND, MAX_NOTE_CHARS = 3, 200

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import orjson
 
 from weave_async.features.words import words_of
+from weave_async.noise.stretches import stretches_of
 from weave_async.records import as_category
-from weave_async.report.edits import stretches_of
-from weave_async.report.visible import cut, visible
+from weave_async.visible import cut, visible
 
 Ending = Literal["written", "rejected", "failed"]
 ENDINGS: Mapping[str, Ending] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from weave_async.report.visible import cut
+from weave_async.visible import cut
 
 MOST_GROUPS = 12
 MAX_NAME_CHARS, MAX_TEXT_CHARS = 120, 500

@@ -20,6 +20,8 @@ START_DEADLINE_S = 60.0
 DEFAULT_MEMORY_BYTES = 2 << 30
 UNIT_BYTES = 256 << 10
 """Of rows in one frame, about: the loop writes and reads one in a millisecond or two."""
+BACKLOG_UNITS = 2
+"""So many waiting are more than a moment's: a spare worker is worth its start."""
 UNSENDABLE = "unsendable"
 
 
@@ -29,6 +31,7 @@ class WorkerPool:
     ``build`` is ``package.module:function``; called with ``spec``, which is JSON, it returns the
     ``SampleStage``s. Workers start when the pool is entered, and nobody waits for them until
     something is to be processed; with ``starts_late`` each starts when there is something for it.
+    The last ``num_spare`` of them start only when those before cannot keep up.
     ``deadline_s`` is the wall time of one sample in one stage, but
     for a stage's first call in a worker, which may load something. ``memory_bytes`` is what a
     worker may take beyond what it held before it was given rows.
@@ -45,6 +48,7 @@ class WorkerPool:
         first_call_deadline_s: float = FIRST_CALL_DEADLINE_S,
         start_deadline_s: float = START_DEADLINE_S,
         starts_late: bool = False,
+        num_spare: int = 0,
     ) -> None:
         self._starts_late = starts_late
         self._ledger = StageLedger(deadline_s, first_call_deadline_s)
@@ -57,6 +61,8 @@ class WorkerPool:
             self._ledger.first_call_s,
         )
         self._slots = [Slot(setup, self._ledger) for _ in range(num_workers)]
+        self._spare = self._slots[num_workers - num_spare :]
+        self._is_behind = asyncio.Event()
         self._units: asyncio.Queue[Unit] = asyncio.Queue()
         self._serving: list[asyncio.Task[None]] = []
         self._waiting: set[asyncio.Future[None]] = set()
@@ -106,6 +112,8 @@ class WorkerPool:
         try:
             for unit in _units_of(batch):
                 self._units.put_nowait(unit)
+                if self._units.qsize() >= BACKLOG_UNITS:
+                    self._is_behind.set()
                 await asyncio.sleep(0)  # the next one takes another millisecond
             await done
         finally:
@@ -123,7 +131,9 @@ class WorkerPool:
 
     async def _serve(self, slot: Slot) -> None:
         try:
-            if not self._starts_late:
+            if slot in self._spare:
+                await self._is_behind.wait()
+            elif not self._starts_late:
                 await slot.fill()
             while True:
                 unit = await self._units.get()

@@ -1,15 +1,10 @@
-"""Text of strangers, shown as it is: what has no look of its own, or moves others, by its code."""
+"""Texts of strangers, fit to be shown: on a terminal, in a picture, on a page."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import orjson
-from markupsafe import Markup
 
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and newline, DEL, C1
@@ -19,9 +14,18 @@ _HIDDEN = re.compile(
     "\ufff9-\ufffb\U000e0000-\U000e007f"  # annotations; tags, which hide text from people
     "\ud800-\udfff\ufffe\uffff]"  # which no file in UTF-8 can hold, or XML
 )
-_ESCAPED: Mapping[int, str] = {
-    ord(char): f"\\u{ord(char):04x}" for char in ("<", ">", "&", "\u2028", "\u2029")
-}
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and newline, DEL, C1
+    "\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional controls (CVE-2021-42574)
+    "\ud800-\udfff\ufffe\uffff]"  # which no file in UTF-8 can hold, or XML
+)
+
+
+def printable(text: str) -> str:
+    """``text`` with nothing in it that drives a terminal, turns others around, or that XML forbids:
+    a ``�`` stands for each.
+    """
+    return _UNPRINTABLE.sub("�", text)
 
 
 def visible(text: str) -> str:
@@ -37,11 +41,6 @@ def path_text(path: Path) -> str:
 def cut(text: str, most_chars: int) -> str:
     """The beginning of a long text; what is left out is told by an ellipsis."""
     return text if len(text) <= most_chars else f"{text[: most_chars - 1]}…"
-
-
-def json_for_script(data: Any) -> Markup:
-    """``data`` for a script element: nothing in it can end the element, or a string's line."""
-    return Markup(orjson.dumps(data).decode().translate(_ESCAPED))  # noqa: S704 - escaped above
 
 
 def _named(found: re.Match[str]) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weave_async.report.edits import Stretch, stretches_of
+from weave_async.noise.stretches import Stretch, stretches_of
 
 Edit = dict[str, Any]
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from io import RawIOBase
 from typing import IO, Any
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from weave_async.export.formats import Column
+from weave_async.columns import Column
 
 BATCH_ROWS = 1_000
 """Rows in a row group: few enough for a viewer to read one, and for us to hold."""
@@ -52,7 +53,9 @@ def schema_of(columns: Mapping[str, Column]) -> pa.Schema:
 
 
 class ParquetWriter:
-    def __init__(self, file: IO[bytes], columns: Mapping[str, Column]) -> None:
+    """Rows into ``file``, which is written from front to back, and closed by whoever opened it."""
+
+    def __init__(self, file: IO[bytes] | RawIOBase, columns: Mapping[str, Column]) -> None:
         self._schema = schema_of(columns)
         self._writer = pq.ParquetWriter(file, self._schema, compression="zstd")
         self._held = list[Mapping[str, Any]]()
