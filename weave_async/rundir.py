@@ -12,6 +12,8 @@
     ├── failed.jsonl      a row per failed sample: error, message, attempts
     ├── metrics.json      counts, tokens, rates and the time each stage took
     ├── manifest.json     counts, rows and SHA-256 of the files above; written last
+    ├── shard.json        which part of a run this is, where it is one; see weave_async.sharding
+    ├── merging           there while shards are merged here: what is beside it can be made again
     ├── review.jsonl      what people have decided on the rows; see weave_async.review_log
     ├── report.html       a page about all this, where somebody has made one; no part of the run
     └── lock              held by the process that writes here
@@ -97,6 +99,16 @@ class RunFolder:
         return self.path / "recipe.yaml"
 
     @property
+    def shard(self) -> Path:
+        """Which part of a run this is; not there where it is a whole one."""
+        return self.path / "shard.json"
+
+    @property
+    def merging(self) -> Path:
+        """Stands for as long as shards are being merged here."""
+        return self.path / "merging"
+
+    @property
     def review(self) -> Path:
         """What people have decided on the rows."""
         return self.path / "review.jsonl"
@@ -128,6 +140,10 @@ class RunFolder:
 
     def holds_a_run(self) -> bool:
         return self.journal.is_dir() or self.manifest.is_file()
+
+    def holds_answers(self) -> bool:
+        """Whether somebody has asked here, or published."""
+        return self.manifest.is_file() or any(self.journal.glob("[0-9]*"))
 
     def require_run(self) -> None:
         """Raises ``RunFolderError`` where there is no run to look at."""
@@ -246,6 +262,20 @@ class RunFolder:
     def write_recipe(self, resolved: Mapping[str, Any]) -> None:
         text = yaml.safe_dump(dict(resolved), sort_keys=False, allow_unicode=True)
         self._publish_bytes(self.recipe, text.encode())
+
+    def write_shard(self, told: Mapping[str, int]) -> None:
+        self._publish_bytes(self.shard, orjson.dumps(told) + b"\n")
+
+    def read_shard(self) -> dict[str, int] | None:
+        """Raises ``RunFolderError`` where it is none of ours."""
+        try:
+            with open_regular(self.shard) as file:
+                told = orjson.loads(file.read())
+            return {name: int(told[name]) for name in ("number", "of", "of_samples")}
+        except FileNotFoundError:
+            return None
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise RunFolderError(f"cannot read {self.shard}: {error!r}") from error
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         body = orjson.dumps(metrics, option=orjson.OPT_INDENT_2)
