@@ -22,7 +22,7 @@ ENDINGS: Mapping[str, Ending] = {
 """By the file's stem."""
 ROW_ERRORS = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 """What reading a row raises when it is none of ours."""
-NO_ANSWER = "no answer"
+NO_ANSWER, NOT_TOLD = "no answer", "not told"
 MAX_NAME_CHARS, MAX_DETAIL_CHARS = 120, 400
 MAX_TURNS, MAX_ATTRIBUTES, MAX_VERDICTS = 40, 20, 20
 MAX_CHANGES = 400
@@ -69,7 +69,7 @@ class ReportRow:
             why=why,
             model=_name(lineage["model"]),
             endpoint=_name(lineage.get("endpoint", "")),
-            finish_reason=_name(finish_reason or NO_ANSWER),
+            finish_reason=_name(finish_reason or (NOT_TOLD if is_answered else NO_ANSWER)),
             attributes=dict(_categories(lineage.get("attributes", {}))),
             num_words=len(words_of(last["content"])) if is_answered else 0,
             row=row,
