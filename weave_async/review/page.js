@@ -34,8 +34,8 @@ function close() {
 }
 
 function decide(decision, more = {}) {
-  const { sampleId, rowSha256 } = row.dataset;
-  return send("/verdict", { sample_id: sampleId, row_sha256: rowSha256, decision, ...more });
+  const { sampleId, textSha256 } = row.dataset;
+  return send("/verdict", { sample_id: sampleId, text_sha256: textSha256, decision, ...more });
 }
 
 // A decision counts once the server has said that it is on the disk; only then the page goes on.
