@@ -18,6 +18,7 @@ from weave_async.audit import audit
 from weave_async.errors import RecipeError, RunFolderError, RunLockedError, UsageError, WeaveError
 from weave_async.merging import merge
 from weave_async.recipe import Recipe
+from weave_async.revalidation import revalidate
 from weave_async.run import Run
 from weave_async.sharding import Shard
 from weave_async.summary import RunSummary
@@ -188,6 +189,15 @@ def test_options_of_the_command_line_and_the_environment_need_not_be_said_again(
         shards = run_shards(recipe, tmp_path / "shards", 2)
     summary = asyncio.run(merge(shards, tmp_path / "merged"))
     assert (summary.status, summary.asked_now) == ("complete", 0)
+
+
+def test_a_shard_is_validated_anew_as_itself(tmp_path: Path) -> None:
+    recipe = recipe_of(tmp_path)
+    [first, _] = run_shards(recipe, tmp_path / "shards", 2)
+    written = len((first / "samples.jsonl").read_bytes().splitlines())
+    found = asyncio.run(revalidate(first))
+    assert (found.written, found.written_before, found.gone) == (written, written, 0)
+    assert not found.changes
 
 
 def test_a_folder_is_of_one_shard_or_of_a_whole_run(tmp_path: Path) -> None:

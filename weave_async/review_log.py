@@ -9,7 +9,8 @@
 Lines are only ever added. ``decision`` is accept, reject, skip, or undo, which takes back the last
 line of that reviewer that has not been taken back; an undo says nothing else. ``edited`` is the
 completion as a person would have it, with accept. ``text_sha256`` is of the row's turns as they
-stood: one whose text has changed since was not reviewed. What rules say of it may change. Files of several people can be joined by ``cat``.
+stood: one whose text has changed since was not reviewed; what rules say of it may change. Files of
+several people can be joined by ``cat``.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ class ReviewedRows(RunRows):
             elif not self._is_only:
                 yield row
 
-    def read_again(self, stem: Stem, line: bytes, place: int) -> ExportRow:
+    def read_again(self, line: bytes, place: int) -> ExportRow:
         """A row of ``rows_of`` from its line."""
         row = ExportRow.of(line, place)
         consensus = self._consensus(row)
