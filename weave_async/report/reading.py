@@ -35,6 +35,8 @@ class Reading:
     recipe: str = ""
     tally: Tally = field(default_factory=Tally)
     calls: Calls = field(default_factory=Calls)
+    questions: Calls = field(default_factory=Calls)
+    """What judges and other stages have asked models."""
     rows: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     is_finished: bool = False
@@ -69,6 +71,9 @@ def read_run(path: Path, *, num_samples: int, seed: int = 0) -> Reading:
     if folder.journal.is_dir():
         found.calls = read_calls(folder.journal)
         found.notes += found.calls.notes
+    if folder.consultations.is_dir():
+        found.questions = read_calls(folder.consultations)
+        found.notes += found.questions.notes
     if not found.is_finished and found.calls.num_answers:
         found.notes.append(
             f"{found.tally.total:,} samples have ended; {found.calls.num_answers:,} answers are "

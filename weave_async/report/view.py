@@ -9,6 +9,7 @@ from typing import Any
 
 from weave_async.report import accounts, funnel, measures, speed
 from weave_async.report.reading import Reading
+from weave_async.review.results import Results
 from weave_async.visible import cut
 
 _STATUS = {
@@ -47,6 +48,7 @@ class RunView:
 
     run: Reading
     label: str = ""
+    reviews: Results | None = None
 
     @property
     def title(self) -> str:

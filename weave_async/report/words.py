@@ -25,6 +25,11 @@ def percent(share: float | None) -> str:
     return f"{100 * share:.1f} %" if not 0 < abs(share) < 0.0005 else f"{100 * share:.2g} %"
 
 
+def points(share: float) -> str:
+    """A difference of two shares, in percentage points."""
+    return f"{100 * share:.1f} points" if not 0 < share < 0.0005 else f"{100 * share:.2g} points"
+
+
 def number(value: float | None) -> str:
     """To three or four digits that count."""
     if value is None:
