@@ -60,7 +60,14 @@ class ShardRun:
             ) from error
 
 
-def prepare(paths: Sequence[Path], output_dir: Path, *, allow_missing: bool = False) -> Run:
+def prepare(
+    paths: Sequence[Path],
+    output_dir: Path,
+    *,
+    allow_missing: bool = False,
+    settings: Settings | None = None,
+    allow_network_fs: bool = False,
+) -> Run:
     """The merged run, which ``finish`` brings to its end. ``output_dir`` must not hold a run.
 
     Raises ``RunFolderError`` where shards are missing, unless that is allowed, are of other runs,
@@ -90,7 +97,8 @@ def prepare(paths: Sequence[Path], output_dir: Path, *, allow_missing: bool = Fa
         Recipe.load(shards[0].folder.recipe),
         output_dir=output_dir,
         samples=shards[0].num_of_all_shards,
-        settings=Settings.from_environment(),
+        settings=settings,
+        allow_network_fs=allow_network_fs,
         only_recalls=True,
     )
 

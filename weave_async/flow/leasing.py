@@ -203,7 +203,7 @@ class Lease:
         self._ask = ask
         self._line: Line[Any] | None = None
         self._wanted = asyncio.Event()
-        self._heard_at_s: float | None = None
+        self._heard_at_s = math.inf  # not yet
         self.is_cut_off = False
 
     def __repr__(self) -> str:
@@ -275,8 +275,7 @@ class Lease:
             self._line.move_up()  # and where that was not enough, it wants more
 
     def _not_heard(self) -> None:
-        is_known = self._heard_at_s is not None
-        if not is_known or self.is_cut_off or _now_s() - self._heard_at_s < FALL_BACK_AFTER_S:
+        if self.is_cut_off or _now_s() - self._heard_at_s < FALL_BACK_AFTER_S:
             return
         self.is_cut_off = True
         for bucket in self._buckets():

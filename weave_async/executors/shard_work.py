@@ -1,0 +1,158 @@
+"""What one worker of a cluster does: one shard after another, each as a run of its own.
+
+Nothing here knows where the worker is, or who restarts it: a shard that was begun goes on from its
+journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from weave_async.dispatch import Dispatcher
+from weave_async.errors import RunFolderError, RunLockedError, WeaveError
+from weave_async.executors.totals import Counts, counts_of
+from weave_async.metrics.ledger import RunMetrics
+from weave_async.recipe import Recipe
+from weave_async.run import Run
+from weave_async.settings import Settings
+from weave_async.sharding import Shard
+
+LOCK_PATIENCE_S, LOOK_AGAIN_S = 60.0, 0.5
+"""The worker that had the shard before may not have ended yet."""
+MOST_MESSAGES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What all shards have in common. It travels as it is, and so holds no key: settings are those
+    of the worker's own environment, and of the file ``dotenv``, with ``flags`` on top.
+    """
+
+    recipe_yaml: str
+    recipe_folder: Path
+    shards_folder: Path
+    samples: int
+    num_workers: int
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    dotenv: Path | None = None
+    accept_changes: bool = False
+    allow_network_fs: bool = False
+    explains_all: bool = False
+
+    def recipe(self) -> Recipe:
+        return Recipe.parse(self.recipe_yaml, folder=self.recipe_folder)
+
+    def settings(self) -> Settings:
+        return Settings.from_environment(dotenv=self.dotenv).with_flags(**self.flags)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How a shard goes, or has ended. Each of the ``messages`` is told once: (level, text)."""
+
+    counts: Counts
+    num_in_flight: int = 0
+    exit_code: int = 0
+    error: str | None = None
+    messages: tuple[tuple[int, str], ...] = ()
+
+
+class ShardWork:
+    """Runs shards of a job, one at a time."""
+
+    def __init__(self, job: Job, new_dispatcher: Callable[..., Dispatcher]) -> None:
+        self._job = job
+        self._new_dispatcher = new_dispatcher
+        self._run: Run | None = None
+        self._is_stopped = False
+        self._messages = _Messages()
+        for name in ("weave_async", "providers"):
+            logging.getLogger(name).addHandler(self._messages)
+
+    def see(self, probe: Path) -> None:
+        """Raises ``RunFolderError`` where this is not the storage on which the driver wrote it."""
+        if not probe.is_file():
+            raise RunFolderError(
+                f"a worker does not see {probe.parent}, which the driver has just written: choose "
+                "a folder with -o that all machines share at the same path"
+            )
+
+    async def run(self, shard: Shard) -> Told:
+        """Bring one shard to its end, or to where it is stopped. What is wrong with it is told;
+        a bug of ours is raised.
+        """
+        try:
+            async with AsyncExitStack() as stack:
+                self._run = run = await self._entered(shard, stack)
+                if self._is_stopped:
+                    run.interrupt()
+                summary = await run.finish()
+        except WeaveError as error:
+            return self._told(exit_code=error.exit_code, error=f"shard {shard}: {error}")
+        return self._told(exit_code=summary.exit_code, error=summary.error)
+
+    def progress(self) -> Told:
+        return self._told()
+
+    def interrupt(self, *, drop_in_flight: bool = False) -> None:
+        self._is_stopped = True
+        if self._run is not None:
+            self._run.interrupt(drop_in_flight=drop_in_flight)
+
+    async def _entered(self, shard: Shard, stack: AsyncExitStack) -> Run:
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + LOCK_PATIENCE_S
+        while True:
+            try:
+                return await stack.enter_async_context(self._new_run(shard))
+            except RunLockedError:
+                if loop.time() > until_s:
+                    raise
+                await asyncio.sleep(LOOK_AGAIN_S)
+
+    def _new_run(self, shard: Shard) -> Run:
+        job = self._job
+        return Run(
+            job.recipe(),
+            output_dir=job.shards_folder / shard.folder_name,
+            samples=job.samples,
+            settings=job.settings(),
+            accept_changes=job.accept_changes,
+            allow_network_fs=job.allow_network_fs,
+            explains_all=job.explains_all,
+            shard=shard,
+            new_dispatcher=self._new_dispatcher,
+        )
+
+    def _told(self, exit_code: int = 0, error: str | None = None) -> Told:
+        run = self._run
+        return Told(
+            counts_of(RunMetrics() if run is None else run.metrics),
+            0 if run is None else run.num_in_flight,
+            exit_code,
+            error,
+            self._messages.taken(),
+        )
+
+
+class _Messages(logging.Handler):
+    """Keeps what was warned of, until it is told; of too many the last ones."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._kept: deque[tuple[int, str]] = deque(maxlen=MOST_MESSAGES)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._kept.append((record.levelno, record.getMessage()))
+
+    def taken(self) -> tuple[tuple[int, str], ...]:
+        taken = tuple(self._kept)
+        self._kept.clear()
+        return taken
