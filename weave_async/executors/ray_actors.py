@@ -43,12 +43,14 @@ class Limiter:
 
 
 class Worker:
-    """Runs one shard after another. Restarted, it is given the same shard again, which goes on."""
+    """Runs one shard after another. Restarted, it is given the same shard again, which goes on.
 
-    def __init__(self, number: int, job: Job, limiter: Any) -> None:
-        self._limiter = limiter
-        leases = Leases(number, job.num_workers, self._ask)
-        self._work = ShardWork(job, leases.dispatcher)
+    (It is given the limiter's name: a restart is to depend on nothing that Ray keeps elsewhere.)
+    """
+
+    def __init__(self, number: int, num_workers: int, limiter: str) -> None:
+        self._limiter: Any = ray.get_actor(limiter)
+        self._work = ShardWork(Leases(number, num_workers, self._ask).dispatcher)
 
     async def check(self, probe: Path, version_of_driver: str) -> str | None:
         """What keeps this worker from its work, if anything does."""
@@ -60,8 +62,8 @@ class Worker:
             return str(error)
         return None
 
-    async def run(self, shard: Shard) -> Told:
-        return await self._work.run(shard)
+    async def run(self, job: Job, shard: Shard) -> Told:
+        return await self._work.run(job, shard)
 
     async def progress(self) -> Told:
         return self._work.progress()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import uuid
 from collections import deque
 from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack, ExitStack
@@ -96,6 +97,7 @@ class RayRun:
         self._accept_changes = accept_changes
         self._allow_network_fs = allow_network_fs
         self._explains_all = explains_all
+        self._limiter_name = f"weave-async limiter {uuid.uuid4().hex}"
         self._stack = ExitStack()
         self._totals = RunMetrics()
         self._ended: list[Counts] = []
@@ -222,7 +224,6 @@ class RayRun:
             recipe_folder=self.recipe.folder.absolute(),
             shards_folder=self._shards.path,
             samples=self._num_samples,
-            num_workers=self._num_workers,
             flags=self._flags,
             dotenv=Path.cwd() / ".env",
             accept_changes=self._accept_changes,
@@ -236,7 +237,7 @@ class RayRun:
         try:
             async with asyncio.TaskGroup() as group:
                 for number in range(self._num_workers):
-                    group.create_task(self._serve(number, job, limiter))
+                    group.create_task(self._serve(number, job))
         except* WeaveError as errors:
             raise errors.exceptions[0] from None
         finally:
@@ -248,7 +249,7 @@ class RayRun:
                 "What was answered is kept; see the cluster's logs, then run the command again"
             )
 
-    async def _serve(self, number: int, job: Job, limiter: Any) -> None:
+    async def _serve(self, number: int, job: Job) -> None:
         """One worker's time, from its placing until no shard is left."""
         options = {
             "num_cpus": 1,
@@ -256,7 +257,11 @@ class RayRun:
             "max_restarts": MOST_RESTARTS,
             "max_task_retries": MOST_RESTARTS,
         }
-        worker = ray.remote(Worker).options(**options).remote(number, job, limiter)
+        worker = (
+            ray.remote(Worker)
+            .options(**options)
+            .remote(number, self._num_workers, self._limiter_name)
+        )
         shard: Shard | None = None
         try:
             wrong = await _of(worker.check.remote(self._probe, version("weave-async")))
@@ -266,7 +271,7 @@ class RayRun:
             while self._to_do:
                 shard = self._to_do.popleft()
                 self._running[number] = Told(counts_of(RunMetrics()))
-                self._end(number, await _of(worker.run.remote(shard)))
+                self._end(number, await _of(worker.run.remote(job, shard)))
                 shard = None
         except ray.exceptions.RayActorError:
             logger.warning("worker %d has ended too often, and is not started again", number)
@@ -321,7 +326,7 @@ class RayRun:
         return (
             ray.remote(Limiter)
             .options(
-                name=f"weave-async limiter {os.getpid()} {self.folder.path.absolute()}",
+                name=self._limiter_name,
                 num_cpus=0,
                 max_restarts=-1,
                 max_concurrency=10_000,

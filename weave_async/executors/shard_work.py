@@ -39,7 +39,6 @@ class Job:
     recipe_folder: Path
     shards_folder: Path
     samples: int
-    num_workers: int
     flags: Mapping[str, Any] = field(default_factory=dict)
     dotenv: Path | None = None
     accept_changes: bool = False
@@ -65,10 +64,9 @@ class Told:
 
 
 class ShardWork:
-    """Runs shards of a job, one at a time."""
+    """Runs shards, one at a time."""
 
-    def __init__(self, job: Job, new_dispatcher: Callable[..., Dispatcher]) -> None:
-        self._job = job
+    def __init__(self, new_dispatcher: Callable[..., Dispatcher]) -> None:
         self._new_dispatcher = new_dispatcher
         self._run: Run | None = None
         self._is_stopped = False
@@ -84,13 +82,13 @@ class ShardWork:
                 "a folder with -o that all machines share at the same path"
             )
 
-    async def run(self, shard: Shard) -> Told:
+    async def run(self, job: Job, shard: Shard) -> Told:
         """Bring one shard to its end, or to where it is stopped. What is wrong with it is told;
         a bug of ours is raised.
         """
         try:
             async with AsyncExitStack() as stack:
-                self._run = run = await self._entered(shard, stack)
+                self._run = run = await self._entered(job, shard, stack)
                 if self._is_stopped:
                     run.interrupt()
                 summary = await run.finish()
@@ -106,19 +104,18 @@ class ShardWork:
         if self._run is not None:
             self._run.interrupt(drop_in_flight=drop_in_flight)
 
-    async def _entered(self, shard: Shard, stack: AsyncExitStack) -> Run:
+    async def _entered(self, job: Job, shard: Shard, stack: AsyncExitStack) -> Run:
         loop = asyncio.get_running_loop()
         until_s = loop.time() + LOCK_PATIENCE_S
         while True:
             try:
-                return await stack.enter_async_context(self._new_run(shard))
+                return await stack.enter_async_context(self._new_run(job, shard))
             except RunLockedError:
                 if loop.time() > until_s:
                     raise
                 await asyncio.sleep(LOOK_AGAIN_S)
 
-    def _new_run(self, shard: Shard) -> Run:
-        job = self._job
+    def _new_run(self, job: Job, shard: Shard) -> Run:
         return Run(
             job.recipe(),
             output_dir=job.shards_folder / shard.folder_name,
