@@ -6,17 +6,21 @@ So ours has a token of its own, and one that takes commands without a token is n
 
 from __future__ import annotations
 
+import io
 import logging
 import os
+import re
 import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 import ray
 
 from weave_async.errors import UsageError
+
+logger = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.2"
 """Ray takes 127.0.0.1 for a mistake, and would advertise the machine's address instead."""
@@ -26,6 +30,7 @@ LONGEST_PROBE_S = 60.0
 _WAY_OUT = (
     "See docs/cluster.md; where nobody else can reach it, pass --allow-unauthenticated-cluster"
 )
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _ACCEPTED, _REFUSED = 0, 77
 _PROBE = f"""import sys
 from ray._raylet import GcsClient
@@ -47,15 +52,25 @@ def cluster(
     or else as there are CPUs.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    if address is None:
-        _start(num_workers or os.cpu_count() or 1)
-    else:
-        _connect(address, allow_unauthenticated=allow_unauthenticated)
-    try:
-        _require_token(is_ours=address is None, allow_unauthenticated=allow_unauthenticated)
-        yield num_workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-    finally:
-        ray.shutdown()
+    with redirect_stdout(_Notices()):
+        if address is None:
+            _start(num_workers or os.cpu_count() or 1)
+        else:
+            _connect(address, allow_unauthenticated=allow_unauthenticated)
+        try:
+            _require_token(is_ours=address is None, allow_unauthenticated=allow_unauthenticated)
+            yield num_workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        finally:
+            ray.shutdown()
+
+
+class _Notices(io.TextIOBase):
+    """What Ray has to say, of processes that it starts again say, it prints; we log it."""
+
+    def write(self, text: str) -> int:
+        if told := _COLOURS.sub("", text).strip():
+            logger.info("%s", told)
+        return len(text)
 
 
 def _start(num_cpus: int) -> None:

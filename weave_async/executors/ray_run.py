@@ -108,7 +108,7 @@ class RayRun:
         self._workers: dict[int, Any] = {}
         self._merged: Run | None = None
         self._interrupt_code: int | None = None
-        self._stopped_by: WeaveError | None = None
+        self._is_stopping = self._drops = False
         self._error: tuple[int, str] | None = None
 
     def __repr__(self) -> str:
@@ -127,7 +127,7 @@ class RayRun:
 
     @property
     def is_stopping(self) -> bool:
-        return self._interrupt_code is not None or self._error is not None
+        return self._is_stopping
 
     @property
     def cost_usd(self) -> float | None:
@@ -182,8 +182,13 @@ class RayRun:
 
     def _stop_workers(self, *, drop_in_flight: bool = False) -> None:
         self._to_do.clear()
+        self._is_stopping, self._drops = True, self._drops or drop_in_flight
+        self._tell_workers_to_stop()
+
+    def _tell_workers_to_stop(self) -> None:
+        """Once is not enough: one that is started again has not heard of it."""
         for worker in self._workers.values():
-            worker.interrupt.remote(drop_in_flight)
+            worker.interrupt.options(max_task_retries=0).remote(self._drops)
 
     def _plan(self, settings: Settings) -> list[Endpoint]:
         """Count the samples, and find what is wrong with recipe, settings and input."""
@@ -300,12 +305,15 @@ class RayRun:
             await _answered(limiter.note_idle.remote(idle))
             for number in list(self._running):
                 if number in self._workers:
-                    told = await _answered(self._workers[number].progress.remote())
+                    progress = self._workers[number].progress.options(max_task_retries=0)
+                    told = await _answered(progress.remote())
                     if told is not None and number in self._running:
                         self._running[number] = told
                         self._say(told)
             parts = [*self._ended, *(told.counts for told in self._running.values())]
             count_all(parts, self._totals, num_samples=self._num_samples)
+            if self._is_stopping:
+                self._tell_workers_to_stop()
             await asyncio.sleep(LOOK_EVERY_S)
 
     def _say(self, told: Told) -> None:

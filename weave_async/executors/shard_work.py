@@ -69,7 +69,7 @@ class ShardWork:
     def __init__(self, new_dispatcher: Callable[..., Dispatcher]) -> None:
         self._new_dispatcher = new_dispatcher
         self._run: Run | None = None
-        self._is_stopped = False
+        self._is_stopped = self._drops = False
         self._messages = _Messages()
         for name in ("weave_async", "providers"):
             logging.getLogger(name).addHandler(self._messages)
@@ -90,7 +90,7 @@ class ShardWork:
             async with AsyncExitStack() as stack:
                 self._run = run = await self._entered(job, shard, stack)
                 if self._is_stopped:
-                    run.interrupt()
+                    run.interrupt(drop_in_flight=self._drops)
                 summary = await run.finish()
         except WeaveError as error:
             return self._told(exit_code=error.exit_code, error=f"shard {shard}: {error}")
@@ -100,8 +100,10 @@ class ShardWork:
         return self._told()
 
     def interrupt(self, *, drop_in_flight: bool = False) -> None:
-        self._is_stopped = True
-        if self._run is not None:
+        """May be said again and again: who says it does not know whether it was heard."""
+        is_news = not self._is_stopped or (drop_in_flight and not self._drops)
+        self._is_stopped, self._drops = True, self._drops or drop_in_flight
+        if is_news and self._run is not None:
             self._run.interrupt(drop_in_flight=drop_in_flight)
 
     async def _entered(self, job: Job, shard: Shard, stack: AsyncExitStack) -> Run:
