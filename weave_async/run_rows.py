@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -25,7 +26,8 @@ class ExportRow:
     """A row of ``samples`` or ``rejected``. ``turns`` are what a trainer sees, the completion last.
 
     ``rejection`` is the stage, rule, reason and evidence of a rejected one. Its line
-    begins at ``place`` in the file, and has ``num_bytes``.
+    begins at ``place`` in the file, and has ``num_bytes``. ``edited_from`` is the model's
+    completion, where a person's stands in its place.
     """
 
     sample_id: str
@@ -39,6 +41,7 @@ class ExportRow:
     rejection: Mapping[str, Any] | None = None
     place: int = 0
     num_bytes: int = 0
+    edited_from: str | None = None
 
     @classmethod
     def of(cls, line: bytes, place: int) -> ExportRow:
@@ -151,6 +154,11 @@ class RunRows:
     def rejected(self) -> Iterator[ExportRow]:
         """Those with an answer; one that was rejected before it had any teaches nothing."""
         return (row for row in self._rows("rejected") if row.is_answered)
+
+    def line_of(self, stem: str, row: ExportRow) -> bytes:
+        """Read without the file's buffer, which would fetch a megabyte for each row."""
+        with open_regular(self.path_of(stem)) as file:
+            return os.pread(file.fileno(), row.num_bytes, row.place)
 
     def _rows(self, stem: str) -> Iterator[ExportRow]:
         """Whoever reads to the end knows that the file is the one that was published."""

@@ -127,8 +127,9 @@ class RunSummary:
         if self.rejected and not (self.written or self.pending):
             yield "All was rejected: look at rejected.jsonl, or try `weave-async preview`."
         yield from self._remarks_on_the_dataset()
-        if self.cost_usd:
-            yield f"Cost by list price: ${self.cost_usd:,.4f}."
+        if self.input_tokens or self.output_tokens:
+            cost = f", ${self.cost_usd:,.4f} by list price" if self.cost_usd else ""
+            yield f"Used: {self.input_tokens:,} tokens in, {self.output_tokens:,} out{cost}."
         if len(self.endpoints) > 1 or any(a.is_worth_saying for a in self.endpoints.values()):
             yield from (f"At {name}: {account}." for name, account in self.endpoints.items())
         if self.rows_skipped:
@@ -136,7 +137,7 @@ class RunSummary:
 
     def _remarks_of_stages(self) -> Iterator[str]:
         if any(self.consultations.values()):
-            yield f"Models were consulted by stages: {_told(self.consultations)}."
+            yield f"Questions of judges and other stages to models: {_told(self.consultations)}."
         if self.unvaried:
             told = ", ".join(f"{count} by {why}" for why, count in self.unvaried.items())
             yield f"Left as they were by noise: {told}."

@@ -9,40 +9,14 @@ from typing import Any
 
 import pytest
 
-from export.made_runs import changed, make_run, row
+from export.made_runs import make_run, row
 from hostile_texts import payloads
 from review.serving import Server, serving
 
 from .conftest import Watched
+from .hostile_runs import hostile_run
 
 pytestmark = pytest.mark.browser
-
-
-def hostile_row(number: int, text: str) -> dict[str, Any]:
-    """The payload in everything of a row that a model, a file or a person has written."""
-    made = row(
-        f"{number:03d}-0",
-        text,
-        ask=text,
-        model=text,
-        noise=[changed(0, 0, text[:1], "")],
-        rejected=("validation", text) if number % 2 else None,
-    )
-    made["messages"][0]["content"] = text[1:]
-    lineage = made["lineage"]
-    lineage |= {"source": f"{text}.jsonl:1", "endpoint": text, "attributes": {text: text}}
-    lineage["verdicts"] = [
-        {
-            "rule": text,
-            "passed": True,
-            "reason": text,
-            "evidence": json.dumps({text: text, "error": text}),
-            "mended": False,
-        }
-    ]
-    if number % 2:
-        made |= {"rule": text, "evidence": {"of": "000-0", text: text}}
-    return made
 
 
 def lines_of(run: Path) -> list[dict[str, Any]]:
@@ -81,11 +55,7 @@ def test_a_hundred_attacks_run_nothing_and_load_nothing(
 ) -> None:
     texts = payloads()
     assert len(set(texts)) >= 100
-    run = make_run(
-        tmp_path / "run",
-        [hostile_row(number, text) for number, text in enumerate(texts)],
-        name=texts[0],
-    )
+    run = hostile_run(tmp_path / "run")
     with serving(run, "-r", "ana", "-n", "1000", "--reason", texts[7]) as server:
         found = opened(watched, server)
         for number, text in enumerate(texts):

@@ -160,7 +160,7 @@ def test_diversity_has_an_arrow_and_a_signed_number(run: Run) -> None:
     assert shown == "vendi of words 6 ↑ +2 · distinct-2 0.2 ↓ -0.1 · over 100 rows measured"
     run.metrics.diversity = {"vendi_words": 6.001}
     trend.note(250, run.metrics.diversity)
-    assert told(run, trend=trend)["diversity"] == "vendi of words 6 → ±0 · over 50 rows measured"
+    assert told(run, trend=trend)["diversity"] == "vendi of words 6 → 0 · over 50 rows measured"
 
 
 def test_what_is_not_measured_has_no_line(tmp_path: Path) -> None:
@@ -217,12 +217,15 @@ def test_a_problem_says_how_long_ago_it_was(run: Run) -> None:
 
 def test_a_run_says_what_it_is_doing(run: Run, tmp_path: Path) -> None:
     assert told(run)["title"] == "t · running, 0 s"
+    run.metrics.asked_now = 5
+    assert " left" in told(run)["bar"]
     run.interrupt()
     assert told(run)["title"] == "t · stopping, 0 s"
+    assert " left" not in told(run)["bar"]
     run.metrics.stop()
     lines = told(run)
     assert lines["title"] == "t · measuring what was written"
-    assert "left" not in lines["bar"]
+    assert " left" not in lines["bar"]
     fresh = Run(run.recipe, output_dir=tmp_path)
     assert told(fresh)["title"] == "t · starting"
     assert told(fresh)["bar"] == "0 of 0 answered · 0%"

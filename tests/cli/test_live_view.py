@@ -26,6 +26,7 @@ from terminal import Terminal, terminal
 from weave_async import Recipe, Run
 from weave_async.cli.live_view import LiveView
 from weave_async.cli.progress import PlainProgress, progress_for
+from weave_async.testing.virtual_time import run_in_virtual_time
 
 HOSTILE = "\x1b]52;c;eA==\x07 \x1b[2J \x9b2J \x7f \u202e [red]x[/red] :smile:\r\nand more"
 
@@ -142,18 +143,40 @@ def test_a_size_in_the_environment_does_not_hide_that_of_the_terminal(
 
 
 def test_a_terminal_that_was_stopped_holds_up_nothing(run: Run) -> None:
-    """As with Ctrl-S: whoever writes to it waits until Ctrl-Q."""
     with viewing(run) as (view, screen):
         view.draw()
         screen.read()
-        termios.tcflow(screen.stream.fileno(), termios.TCOOFF)
-        for _ in range(3):
-            answer(run)
-            view.draw()
-        assert screen.read() == ""
-        termios.tcflow(screen.stream.fileno(), termios.TCOON)
+        with screen.stopped():
+            for _ in range(3):
+                answer(run)
+                view.draw()
+                logging.getLogger("weave_async.x").warning("%d answers", run.metrics.written)
+            view.say("stopping")
+            assert screen.read() == ""
         view.draw()
-        assert any("30 of 1,000" in line for line in screen.shown)
+        shown = screen.shown
+        assert shown[:4] == ["! 10 answers", "! 20 answers", "! 30 answers", "stopping"]
+        assert sum("30 of 1,000" in line for line in shown) == 1
+
+
+def test_whoever_leaves_in_a_hurry_does_not_wait_for_a_stopped_terminal(run: Run) -> None:
+    with viewing(run) as (view, screen):
+        view.draw()
+        screen.read()
+        with screen.stopped():
+            view.close()
+            assert screen.read() == ""
+
+
+def test_what_a_stopped_terminal_has_not_taken_comes_at_the_end(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with terminal() as screen:
+        monkeypatch.setattr(sys, "stderr", screen.stream)
+        with progress_for(run, quiet=True), screen.stopped():
+            logging.getLogger("weave_async.x").warning("look here")
+            assert screen.read() == ""
+        assert screen.shown == ["! look here"]
 
 
 def test_a_terminal_that_hangs_up_is_written_to_no_more(run: Run) -> None:
@@ -221,6 +244,64 @@ def test_a_terminal_on_which_nothing_can_be_drawn_gets_lines(
             "0 of 1,000 answered, 0%, 0.0 rows/s, 0 tok/s, 0 in flight",
         ]
         assert "\x1b" not in screen.received
+
+
+def test_what_parts_print_on_a_piped_output_gets_there(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with viewing(run) as (view, screen):
+        view.draw()
+        print("a row")
+        assert capsys.readouterr().out == "a row\n"
+        assert "a row" not in screen.shown
+
+
+@pytest.mark.parametrize(("drawing_s", "most"), [(0.0, 31), (0.01, 11), (0.05, 6)])
+def test_slow_drawings_come_less_often_and_come_all_the_same(
+    run: Run, drawing_s: float, most: int
+) -> None:
+    drawn_at_s = []
+
+    async def ten_seconds(view: LiveView) -> None:
+        loop = asyncio.get_running_loop()
+
+        def draw() -> None:
+            drawn_at_s.append(loop.time())
+            time.sleep(drawing_s)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(view, "draw", draw)
+            showing = asyncio.create_task(view.show())
+            await asyncio.sleep(10.1)
+            showing.cancel()
+
+    with viewing(run) as (view, _):
+        run_in_virtual_time(ten_seconds(view))
+    assert 6 <= len(drawn_at_s) <= most
+
+
+def test_prices_are_loaded_beside_the_loop_and_once_for_each_endpoint(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded_in: list[str] = []
+    monkeypatch.setattr(
+        Run, "cost_usd", property(lambda run: loaded_in.append(threading.current_thread().name))
+    )
+
+    async def show(view: LiveView) -> None:
+        view.draw = lambda: None  # type: ignore[method-assign]
+        showing = asyncio.create_task(view.show())
+        for number, endpoint in enumerate(("fast", "slow")):
+            run.metrics.tokens[endpoint] = [1, 1]
+            while len(loaded_in) <= number:
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.5)
+        showing.cancel()
+
+    with viewing(run) as (view, _):
+        asyncio.run(show(view))
+    assert len(loaded_in) == 2
+    assert threading.main_thread().name not in loaded_in
 
 
 # --- the program itself --------------------------------------------------------------------------

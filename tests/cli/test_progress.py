@@ -53,6 +53,30 @@ def test_off_a_terminal_a_quiet_run_tells_warnings_alone(
     assert told == (["look here"] if quiet else ["progress", "by the way", "look here"])
 
 
+def test_colours_that_are_forced_make_no_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.setenv(name, "1")
+    run = Run(Recipe.parse("prompts: {source: seeds.jsonl}"), output_dir=tmp_path)
+    with progress_for(run) as progress:
+        progress.say("stopping")
+    assert capsys.readouterr().err == '{"event":"message","message":"stopping"}\n'
+
+
+def test_a_standard_error_that_is_closed_hurts_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(Recipe.parse("prompts: {source: seeds.jsonl}"), output_dir=tmp_path)
+    with open(os.devnull, "w") as closed:
+        pass
+    monkeypatch.setattr(sys, "stderr", closed)
+    for quiet in (False, True):
+        with progress_for(run, quiet=quiet) as progress:
+            progress.say("nobody is there")
+            logging.getLogger("weave_async.x").warning("nor here")
+
+
 def test_without_lines_there_is_progress_on_a_terminal_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -64,7 +64,12 @@ def test_a_bar_is_read_without_colours_and_ends_where_the_share_does() -> None:
 
 def test_a_terminal_without_unicode_gets_none() -> None:
     rows = shown(
-        [*LINES, Line("diversity", ["4.1 ↑ +0.2", "0.1 ↓ -0.1"], Rank.BAR)], ascii_only=True
+        [
+            *LINES,
+            Line("漢字", ["\x1b[2J"], Rank.NAME),
+            Line("diversity", ["4.1 ↑ +0.2", "0.1 ↓ -0.1"], Rank.BAR),
+        ],
+        ascii_only=True,
     )
     assert "".join(rows).isascii()
     assert "###....." in rows[0]

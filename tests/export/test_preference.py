@@ -11,14 +11,14 @@ from export.made_runs import changed, make_run, row
 from weave_async.errors import UsageError
 from weave_async.export.making import Export, Wanted
 from weave_async.export.preference import Pairing, Pairs
-from weave_async.run_rows import RunRows
+from weave_async.export.reviewed import ReviewedRows
 
 
 def paired(
     folder: Path, rows: list[dict[str, Any]], pairing: Pairing
 ) -> tuple[list[tuple[str, str]], dict[str, int]]:
     """The ids of each pair, and the counts of what was left out."""
-    pairs = Pairs(RunRows(make_run(folder, rows)), pairing)
+    pairs = Pairs(ReviewedRows(make_run(folder, rows)), pairing)
     told = [(record["chosen_id"], record["rejected_id"]) for _, record in pairs.records()]
     return told, dict(+pairs.unpaired)
 

@@ -101,7 +101,7 @@ def test_each_two_are_compared_on_the_rows_that_both_decided() -> None:
     }
     assert of["ana", "ben"].table == TwoByTwo(3, 0, 1, 1)
     assert "kappa undefined" in str(of["ana", "eva"])
-    assert "5 rows in common, the same on 80%; kappa 0.55" in str(of["ana", "ben"])
+    assert "5 rows in common, the same on 80 %; kappa 0.55" in str(of["ana", "ben"])
 
 
 def test_who_has_no_row_in_common_is_told_so() -> None:

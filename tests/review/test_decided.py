@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from export.made_runs import make_run, row
+from reviews_said import say
 from weave_async.review.decided import Decided
 from weave_async.review_log import ReviewLog
 from weave_async.run_rows import RunRows
@@ -22,25 +20,13 @@ def run(tmp_path: Path) -> Path:
     return make_run(tmp_path / "run", rows)
 
 
-def say(run: Path, *said: tuple[str, str, str], sha: str | None = None) -> None:
-    """Who, of which sample, what; about the row as it is, or as ``sha`` says."""
-    lines = b"".join((run / f"{stem}.jsonl").read_bytes() for stem in ("samples", "rejected"))
-    digests = {json.loads(line)["sample_id"]: sha256(line) for line in lines.splitlines(True)}
-    with (run / "review.jsonl").open("a") as file:
-        for who, sample_id, decision in said:
-            entry: dict[str, Any] = {"at": "2026-11-23T08:30:00.123Z", "reviewer": who}
-            entry |= {"sample_id": sample_id, "decision": decision, "reason": "wrong"}
-            entry |= {"row_sha256": sha or digests[sample_id].hexdigest()}
-            entry |= {"edited": None, "stratum": "written: others"}
-            file.write(json.dumps(entry) + "\n")
-
-
 def read(run: Path) -> Decided:
     return Decided.read(RunRows(run), ReviewLog.read(run / "review.jsonl"))
 
 
 def test_each_row_comes_with_what_its_reviewers_say_together(run: Path) -> None:
-    say(run, ("ana", "1-0", "accept"), ("ben", "1-0", "accept"), ("ana", "5-0", "reject"))
+    say(run, "ana", {"1-0": "accept", "5-0": "reject"})
+    say(run, "ben", {"1-0": "accept"})
     found = read(run)
     assert [(each.row.sample_id, each.stratum) for each in found.rows] == [
         ("1-0", "written: others"),
@@ -52,14 +38,14 @@ def test_each_row_comes_with_what_its_reviewers_say_together(run: Path) -> None:
 
 
 def test_rows_that_were_only_skipped_are_not_decided(run: Path) -> None:
-    say(run, ("ana", "1-0", "skip"), ("ana", "2-0", "skip"), ("ben", "2-0", "accept"))
+    say(run, "ana", {"1-0": "skip", "2-0": "skip"})
+    say(run, "ben", {"2-0": "accept"})
     assert [each.row.sample_id for each in read(run).rows] == ["2-0"]
 
 
 def test_a_verdict_on_a_row_that_has_changed_or_gone_does_not_count(run: Path) -> None:
-    say(run, ("ana", "1-0", "reject"), sha="0" * 64)
-    say(run, ("ana", "9-0", "reject"), sha="0" * 64)
-    say(run, ("ben", "1-0", "accept"))
+    say(run, "ana", {"1-0": "reject", "9-0": "reject"}, sha="0" * 64)
+    say(run, "ben", {"1-0": "accept"})
     found = read(run)
     assert [each.consensus.reviewers for each in found.rows] == [("ben",)]
     assert found.num_outdated == 2

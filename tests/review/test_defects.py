@@ -47,6 +47,14 @@ def test_rows_that_were_all_looked_at_leave_no_doubt(num_hits: int) -> None:
     assert found.low == found.value == found.high == num_hits / 10
 
 
+def test_the_more_of_a_stratum_was_looked_at_the_less_doubt_is_left() -> None:
+    most, few = rate([Tally(100, 90, 9)]), rate([Tally(100_000, 90, 9)])
+    assert most is not None
+    assert few is not None
+    assert most.value == few.value
+    assert most.high - most.low < (few.high - few.low) / 2
+
+
 def test_where_nothing_was_found_something_may_be() -> None:
     found = rate([Tally(5_000, 60, 0), Tally(200, 20, 0)])
     assert found is not None
@@ -65,7 +73,7 @@ def test_a_stratum_that_nobody_has_looked_into_may_hold_anything() -> None:
     assert found is not None
     assert found.value == 0.1
     assert (found.low, found.high) == (pytest.approx(0.06), pytest.approx(0.46))
-    assert "40.0% of them are of kinds that nobody has looked at" in str(found)
+    assert "40.0 % of them are of kinds that nobody has looked at" in str(found)
     assert rate([Tally(400, 0, 0)]) is None
     assert rate([]) is None
 
@@ -123,7 +131,7 @@ def test_what_people_reject_and_what_they_edit_are_told_apart() -> None:
         "wrongly_rejected": None,
         "mendable": None,
     }
-    assert "written rows with a defect: 25.0% (25.0% to 25.0%), by 20 of 20 rows" in str(found)
+    assert "written rows with a defect: 25.0 % (25.0 % to 25.0 %), by 20 of 20 rows" in str(found)
     assert "rejected rows: nobody has decided on one" in str(found)
 
 
@@ -136,7 +144,7 @@ def test_a_rejected_row_that_people_accept_was_wrongly_rejected() -> None:
     assert found.mendable is not None
     assert found.mendable.value == 0.25
     assert "written rows: nobody has decided on one" in str(found)
-    assert "rejected rows that are good as they are: 25.0%" in str(found)
+    assert "rejected rows that are good as they are: 25.0 %" in str(found)
 
 
 def test_a_tie_counts_as_a_defect() -> None:

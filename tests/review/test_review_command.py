@@ -118,8 +118,8 @@ def test_noise_is_marked_and_control_characters_are_told(tmp_path: Path) -> None
         page = browser.client.get("/").text
     assert "&lt;b&gt;" in page
     assert "<b>nto" not in page
-    assert "<ins>nto</ins>" in page
-    assert '<div class="text" dir="auto">left[U+202E]right</div>' in page
+    assert "<del>o</del><ins>to</ins>" in page
+    assert '<div class="text" dir="auto">left⟦U+202E⟧right</div>' in page
     assert "\nleft\u202eright</textarea>" in page  # what is edited is what is there
 
 
@@ -187,3 +187,55 @@ def test_a_second_server_and_a_taken_port_are_told(
         outcome = weave_async("review", str(other), "--port", port)
         assert outcome.exit_code == 73
         assert f"cannot listen on 127.0.0.1:{port}" in outcome.err
+
+
+def reviewed_run(folder: Path) -> Path:
+    run = run_of(folder, 12)
+    with serving(run, "-r", "ana", "-n", "12") as server, Browser(server.links[0]) as browser:
+        for number in range(12):
+            answer = {"decision": "accept"} if number % 3 else {"decision": "reject"}
+            assert browser.decide(**answer, reason="wrong").status_code == 200
+    return run
+
+
+def test_figures_are_printed_without_a_server(
+    tmp_path: Path,
+    weave_async: Program,  # noqa: F811
+) -> None:
+    run = reviewed_run(tmp_path / "run")
+    told = weave_async("review", str(run), "--results")
+    assert told.exit_code == 0
+    assert "written rows with a defect: 33.3 % (33.3 % to 33.3 %), by 12 of 12 rows" in told.out
+    assert "ana: 8 accept, 4 reject" in told.out
+    figures = weave_async("review", str(run), "--results", "--json").json
+    assert figures["reasons"] == {"wrong": 4}
+    assert figures["defects"]["defective"]["hits"] == 4
+    calibrated = weave_async("review", str(run), "--calibrate")
+    assert "12 rows decided by 1 person; 4 of them are to be rejected or edited" in calibrated.out
+    assert weave_async("review", str(run), "--calibrate", "--json").json["bad"] == 4
+
+
+def test_figures_of_what_nobody_has_reviewed_are_told_to_be_none(
+    tmp_path: Path,
+    weave_async: Program,  # noqa: F811
+) -> None:
+    run_of(tmp_path / "run")
+    outcome = weave_async("review", "run", "--calibrate")
+    assert (outcome.exit_code, outcome.out) == (2, "")
+    assert "nobody has reviewed run yet" in outcome.err
+
+
+def test_an_edit_is_in_the_export(
+    tmp_path: Path,
+    weave_async: Program,  # noqa: F811
+) -> None:
+    run = run_of(tmp_path / "run", 3)
+    with serving(run, "-r", "ana") as server, Browser(server.links[0]) as browser:
+        first = browser.row()
+        browser.decide("accept", edited="As a person would have it.")
+        browser.decide("reject", reason="wrong")
+    assert first is not None
+    exported = weave_async("export", str(run)).out.splitlines()
+    rows = {row["sample_id"]: row["messages"][-1]["content"] for row in map(json.loads, exported)}
+    assert len(rows) == 2
+    assert rows[first[0]] == "As a person would have it."

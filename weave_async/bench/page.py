@@ -18,8 +18,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from weave_async.bench.metrics import DEFINITIONS, PERCENTILES
-from weave_async.bench.series import Result, load_of, printable
+from weave_async.bench.series import Result, load_of
 from weave_async.bench.timeline import Row, Timeline, timeline_of
+from weave_async.visible import printable
 
 MOST_NAMES_IN_TITLE = 3
 _TITLES = {

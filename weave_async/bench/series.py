@@ -6,12 +6,12 @@ was read from a file.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from weave_async.bench.load import Kind, Load
+from weave_async.visible import printable
 
 Result = Mapping[str, Any]
 Step = Mapping[str, Any]
@@ -25,10 +25,6 @@ _KIND_IN_WORDS: Mapping[Kind, str] = {
     "poisson": "Poisson",
     "ramp": "ramp",
 }
-_UNPRINTABLE = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff"  # which XML forbids, or no file holds
-    r"\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # bidirectional controls (CVE-2021-42574)
-)
 MOST_NAME_CHARS = 40
 
 
@@ -119,11 +115,6 @@ def failing(result: Result) -> Iterator[tuple[str, Step]]:
         for step in backend["steps"]:
             if step["failed"]:
                 yield backend["name"], step
-
-
-def printable(text: str) -> str:
-    """``text`` of a stranger, with nothing in it that XML forbids or that turns others around."""
-    return _UNPRINTABLE.sub("�", text)
 
 
 def short(name: str, most: int = MOST_NAME_CHARS) -> str:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from weave_async.cli import options
-from weave_async.cli.console import ConsoleLog, print_error, printable, stderr_console
+from weave_async.cli.console import ConsoleLog, print_error, stderr_console
 from weave_async.cli.loop import run_in_loop
 from weave_async.errors import InputError, ProviderError, UsageError
+from weave_async.visible import printable
 
 if TYPE_CHECKING:
     from weave_async.bench.benchmark import Benchmark, Plan

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-import re
+import select
 import sys
+from collections import deque
+from contextlib import suppress
 from typing import IO, TextIO, cast
 
 from rich.console import Console
 
-_UNPRINTABLE = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and newline, DEL, C1
-    r"\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # bidirectional controls (CVE-2021-42574)
-)
+from weave_async.visible import printable
 
-
-def printable(text: str) -> str:
-    """``text`` from a model, a file or a server, safe to show."""
-    return _UNPRINTABLE.sub("�", text)
+MOST_WAITING = 1000
+"""Messages for a terminal that takes none."""
 
 
 def print_error(message: str) -> None:
@@ -49,7 +46,10 @@ class LastingStream:
         """Nothing is held back."""
 
     def isatty(self) -> bool:
-        return self._stream.isatty()
+        try:
+            return self._stream.isatty()
+        except ValueError:  # closed
+            return False
 
     def fileno(self) -> int:
         return self._stream.fileno()
@@ -59,10 +59,42 @@ class LastingStream:
         return self._stream.encoding
 
 
-def stderr_console() -> Console:
+class PatientStream(LastingStream):
+    """One that holds up nobody: what a terminal does not take, as after Ctrl-S, waits here.
+
+    It goes out with what is written next, or with ``deliver``.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._waiting: deque[str] = deque(maxlen=MOST_WAITING)
+
+    @property
+    def takes_output(self) -> bool:
+        """Whether writing would not wait."""
+        try:
+            _, ready, _ = select.select([], [self.fileno()], [], 0)
+        except (OSError, ValueError):
+            return True  # there is nobody any more, and so nothing to wait for
+        return bool(ready)
+
+    def write(self, text: str) -> int:
+        self._waiting.append(text)
+        if self.takes_output:
+            self.deliver()
+        return len(text)
+
+    def deliver(self) -> None:
+        """Write what waits, however long that takes."""
+        with suppress(IndexError):  # empty: another thread may deliver, too
+            while True:
+                super().write(self._waiting.popleft())
+
+
+def stderr_console(stream: LastingStream | None = None) -> Console:
     """For progress and messages: results go to standard output. A terminal may hang up."""
-    stream = cast("IO[str]", LastingStream(sys.stderr))
-    return Console(file=stream, highlight=False, markup=False, emoji=False)
+    file = cast("IO[str]", stream or LastingStream(sys.stderr))
+    return Console(file=file, highlight=False, markup=False, emoji=False)
 
 
 class ConsoleLog(logging.Handler):

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weave_async.cli import options
-from weave_async.cli.console import printable, stderr_console
+from weave_async.cli.console import stderr_console
+from weave_async.visible import printable
 
 if TYPE_CHECKING:
     from weave_async.diagnosis import Diagnosis

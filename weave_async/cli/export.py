@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weave_async.cli import options
-from weave_async.cli.console import printable, write_to_stderr
+from weave_async.cli.console import write_to_stderr
 from weave_async.errors import UsageError
+from weave_async.visible import printable
 
 if TYPE_CHECKING:
     from weave_async.export.making import Export, Wanted
@@ -45,6 +46,13 @@ class PairBy(StrEnum):
     noise = "noise"
     model = "model"
     judge = "judge"
+    edited = "edited"
+
+
+class Reviews(StrEnum):
+    follow = "follow"
+    ignore = "ignore"
+    only = "only"
 
 
 class To(StrEnum):
@@ -61,12 +69,12 @@ def export(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="For trainers: `messages` (SFT), `prompt-completion`, `preference` (DPO), `kto`, "
-            "`alpaca`, `sharegpt`, `openai` (its fine-tuning), `text`. Besides: `openai-batch`, "
-            "the run's requests, as batch APIs and `vllm run-batch` take them; `noise-pairs`, the "
-            "texts that noise has changed, each beside its clean one.",
+            help="For trainers: `messages` (SFT, the default), `prompt-completion`, `preference` "
+            "(DPO), `kto`, `alpaca`, `sharegpt`, `openai` (its fine-tuning), `text`. Besides: "
+            "`openai-batch`, the run's requests, as batch APIs and `vllm run-batch` take them; "
+            "`noise-pairs`, the texts that noise has changed, each beside its clean one.",
         ),
-    ],
+    ] = Format.messages,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -121,8 +129,8 @@ def export(
             "--pair-by",
             rich_help_panel=_PAIRS,
             help="What is better in a `preference` pair: `accepted` than rejected by a rule, the "
-            "clean answer than its `noise`, one `model` than another, or the higher score of the "
-            "`judge`.",
+            "clean answer than its `noise`, one `model` than another, the higher score of the "
+            "`judge`, or what a person has `edited` than the model's.",
         ),
     ] = PairBy.accepted,
     prefer: Annotated[
@@ -148,6 +156,15 @@ def export(
         int,
         typer.Option("--pairs-per-prompt", min=1, rich_help_panel=_PAIRS, help="At most so many."),
     ] = 1,
+    reviews: Annotated[
+        Reviews,
+        typer.Option(
+            "--reviews",
+            help="What people have said in `weave-async review`: `follow` it, so that what they "
+            "reject leaves the dataset, what they accept joins it, and their edits hold; `ignore` "
+            "it; or take `only` rows that they accept.",
+        ),
+    ] = Reviews.follow,
     only: Annotated[
         Only,
         typer.Option(
@@ -176,6 +193,8 @@ def export(
     """
     if format in (Format.openai_batch, Format.noise_pairs):
         _refuse_other_files(format, to, validation)
+        if reviews is not Reviews.follow:
+            raise UsageError(f"{format.value} is of no dataset that people review: leave --reviews")
         _write_lines(run, _lines_of(format, run, only), output, format, force=force)
         return
     if only is Only.pending:
@@ -192,6 +211,7 @@ def export(
         license=license,
         raw_csv=raw_csv,
         force=force,
+        reviews=reviews.value,
     )
     _write_dataset(run, wanted, output, to)
 
@@ -208,6 +228,8 @@ def _write_dataset(run: Path, wanted: Wanted, output: Path | None, to: To | None
             raise UsageError(f"{to} needs a file: name it with -o")
         for line in making.lines(export):
             sys.stdout.buffer.write(line)
+        if reviewed := str(export.rows.applied):
+            _say(reviewed)
         return
     kind = making.SUFFIXES.get(output.suffix.lower())
     is_file, default = kind is not None, kind or "parquet"
@@ -226,6 +248,7 @@ def _told(export: Export, output: Path) -> str:
     rows = rows if len(counts) > 1 else f"{counts.total()}"
     lines = [f"{rows} rows in {output}"]
     lines += [f"  left out {count:>7}  {why}" for why, count in (+export.left_out).items()]
+    lines += [f"  {reviewed}"] if (reviewed := str(export.rows.applied)) else []
     return "\n".join(lines)
 
 

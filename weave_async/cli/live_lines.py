@@ -59,9 +59,10 @@ def bar_of(run: Run) -> Line:
         done, of, noun = metrics.answered, metrics.asked - metrics.copies, "answered"
     share = min(1.0, done / of) if of else 0.0
     parts = [f"{done:,} of {of:,} {noun}", f"{int(100 * share)}%"]
-    if metrics.stopped_at_s is None and metrics.eta_s is not None:
+    is_going_on = metrics.stopped_at_s is None and not run.is_stopping
+    if is_going_on and metrics.eta_s is not None:
         parts.append(f"{duration(metrics.eta_s)} left")
-    return Line("", parts, Rank.BAR, share=share, style="green")
+    return Line("", parts, Rank.BAR, share=share)
 
 
 def _state_of(run: Run) -> str:
@@ -92,8 +93,8 @@ def _ends_of(run: Run) -> Iterator[Line]:
     accepted = [f"{metrics.written:,}"]
     if num_judged:
         accepted.append(f"{metrics.written / num_judged:.0%} of {num_judged:,} judged")
-    num_waiting = metrics.answered - metrics.recallable + metrics.recalled - metrics.ended
-    num_waiting += metrics.copies - metrics.held
+    num_come = metrics.asked_now + metrics.recalled
+    num_waiting = num_come - (metrics.ended - metrics.copies) - metrics.held
     if num_waiting > 0:
         accepted.append(f"{num_waiting:,} waiting for their turn")
     if metrics.held:
@@ -152,7 +153,7 @@ def _diversity_of(run: Run, trend: Trend) -> Iterator[str]:
 def _change(change: Change, value: float) -> str:
     """An arrow and a number, as ``↑ +1.3``: neither needs the other."""
     if abs(change.amount) <= NO_CHANGE * abs(value):
-        return "→ ±0"
+        return "→ 0"
     return f"{'↑' if change.amount > 0 else '↓'} {change.amount:+.2g}"
 
 

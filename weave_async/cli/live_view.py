@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import select
 import sys
 import time
 from types import TracebackType
@@ -22,23 +21,29 @@ from rich.live import Live
 from rich.segment import ControlType
 from rich.text import Text
 
-from weave_async.cli.console import printable
+from weave_async.cli.console import PatientStream
 from weave_async.cli.live_lines import Problem, last_problem, lines_of
 from weave_async.cli.recent import Recent, Trend
 from weave_async.cli.screen import Row, fitted
 from weave_async.run import Run
+from weave_async.visible import printable
 
 INTERVAL_S, LONGEST_INTERVAL_S = 1 / 3, 2.0
 TIMES_DRAWING = 100
 """So many times as long as a drawing takes is the time until the next one."""
+LONGEST_MESSAGE_CHARS = 1000
 
 
 class LiveView:
     """Shows the run on ``console`` for as long as the context lasts."""
 
-    def __init__(self, run: Run, console: Console, problems: ProblemLog) -> None:
+    def __init__(
+        self, run: Run, console: Console, stream: PatientStream, problems: ProblemLog
+    ) -> None:
+        """``stream`` is what ``console`` writes to."""
         self._run = run
         self._console = console
+        self._stream = stream
         self._recent, self._trend = Recent(), Trend()
         self._problems = problems
         self._priced: set[str] = set()
@@ -61,7 +66,7 @@ class LiveView:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._erase()
+        self.close()
 
     async def show(self) -> None:
         while True:
@@ -75,11 +80,8 @@ class LiveView:
         self._console.print(printable(message))
 
     def close(self) -> None:
-        if _takes_output(self._console):  # whoever leaves in a hurry does not wait for it
-            self._erase()
-
-    def _erase(self) -> None:
         self._step_over_wrapped_lines(size_of(self._console))
+        self._drawn = []
         self._live.update("")  # or it would be drawn once more before it is erased
         self._live.stop()
 
@@ -89,6 +91,9 @@ class LiveView:
         self._recent.note(run.metrics, run.dispatchers, now_s)
         if diversity := run.metrics.diversity:
             self._trend.note(int(diversity.get("num_rows", 0)), diversity)
+        if not self._stream.takes_output:
+            return
+        self._stream.deliver()
         problem = last_problem(self._problems.last, run.dispatchers)
         size = width, height = size_of(self._console)
         rows = fitted(
@@ -97,7 +102,7 @@ class LiveView:
             height=max(1, height - 1),
             ascii_only=not self._console.encoding.startswith("utf"),
         )
-        if (rows, size) == (self._drawn, self._drawn_size) or not _takes_output(self._console):
+        if (rows, size) == (self._drawn, self._drawn_size):
             return
         self._step_over_wrapped_lines(size)
         self._drawn, self._drawn_size = rows, size
@@ -135,7 +140,7 @@ class ProblemLog(logging.Handler):
         self.last: Problem | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.last = Problem(record.getMessage(), time.monotonic())
+        self.last = Problem(record.getMessage()[:LONGEST_MESSAGE_CHARS], time.monotonic())
 
 
 def size_of(console: Console) -> tuple[int, int]:
@@ -155,15 +160,6 @@ def _as_text(rows: list[Row]) -> Text:
     text = Text(no_wrap=True, overflow="crop", end="")
     for number, row in enumerate(rows):
         text.append("\n" * (number > 0))
-        text.append(row.head, "green" if row.style == "green" else "dim")
-        text.append(row.text, row.style if row.style != "green" else "")
+        text.append(row.head, "green" if row.has_bar else "dim")
+        text.append(row.text, row.style)
     return text
-
-
-def _takes_output(console: Console) -> bool:
-    """Whether writing would not wait: a terminal that was stopped holds up whoever writes."""
-    try:
-        _, ready, _ = select.select([], [console.file.fileno()], [], 0)
-    except (OSError, ValueError):
-        return True  # there is nobody any more, and so nothing to wait for
-    return bool(ready)

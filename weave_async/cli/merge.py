@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from weave_async.cli import options
-from weave_async.cli.console import print_error, printable
+from weave_async.cli.console import print_error
+from weave_async.visible import printable
 
 
 def merge(

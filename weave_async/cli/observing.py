@@ -64,4 +64,4 @@ def _require(module: str, *, flag: str, extra: str) -> None:
     except ModuleNotFoundError:  # a package that it would be in
         found = None
     if found is None:
-        raise UsageError(f"{flag} needs more than is installed: pip install 'weave-async[{extra}]'")
+        raise UsageError(f"{flag} needs the extra {extra}: pip install 'weave-async[{extra}]'")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from weave_async.cli import options
-from weave_async.cli.console import print_error, printable
+from weave_async.cli.console import print_error
 from weave_async.cli.options import job_from
+from weave_async.visible import printable
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -133,9 +135,21 @@ def _verdict_line(verdict: RuleVerdict) -> Text:
 
     mark, style = ("✓", "green") if verdict.passed else ("✗", "yellow")
     reason = f": {verdict.reason}" if verdict.reason else ""
-    evidence = f" {dict(verdict.evidence)}" if verdict.evidence else ""
+    evidence = f" ({_plain(verdict.evidence)})" if verdict.evidence else ""
     told = Text(printable(f"{verdict.rule}{reason}{evidence}"), "dim" if verdict.passed else "")
     return Text(f"{mark} ", style) + told
+
+
+def _plain(evidence: Mapping[str, Any]) -> str:
+    """``score 4, min 3, reasons {"judge": ["…"]}``: what has parts, as JSON."""
+    import orjson
+
+    parts = []
+    for name, value in evidence.items():
+        is_plain = isinstance(value, str | int | float)
+        told = str(value) if is_plain else orjson.dumps(value, default=str).decode()
+        parts.append(f"{name} {told}")
+    return ", ".join(parts)
 
 
 def _end(sample: Sample) -> str:
@@ -148,6 +162,6 @@ def _end_of(sample: Sample) -> str:
     if sample.rejection:
         rejection = sample.rejection
         is_told = not rejection.evidence or rejection.rule in {v.rule for v in sample.verdicts}
-        evidence = "" if is_told else f" {dict(rejection.evidence)}"
+        evidence = "" if is_told else f" ({_plain(rejection.evidence)})"
         return f"rejected by {rejection.rule}: {rejection.reason}{evidence}"
     return "written"

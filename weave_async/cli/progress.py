@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +13,18 @@ from typing import Any, Protocol
 import orjson
 from rich.console import Console
 
-from weave_async.cli.console import ConsoleLog, printable, stderr_console, write_to_stderr
+from weave_async.cli.console import (
+    ConsoleLog,
+    PatientStream,
+    stderr_console,
+    write_to_stderr,
+)
 from weave_async.cli.live_lines import bar_of, speed_of
 from weave_async.cli.live_view import LiveView, ProblemLog
 from weave_async.cli.recent import Recent
 from weave_async.cli.screen import one_line
 from weave_async.run import Run
+from weave_async.visible import printable
 
 LINE_INTERVAL_S = 5.0
 
@@ -45,22 +52,27 @@ def progress_for(
     there is progress on a terminal alone. ``as_json`` writes JSON lines on a terminal, too; by
     default they are for what is none.
     """
-    console = stderr_console()
-    is_for_people = console.is_terminal and not as_json
+    stream = PatientStream(sys.stderr)
+    console = stderr_console(stream)
+    # The console takes FORCE_COLOR, which CI sets, for a terminal; in a log it would leave screens.
+    is_for_people = stream.isatty() and not as_json
     log: logging.Handler = ConsoleLog(console) if is_for_people else JsonLog()
     if quiet:
         log.setLevel(logging.WARNING)
-    with messages_to(log):
-        if quiet or not (is_for_people or with_lines):
-            yield NoProgress(console if is_for_people else None)
-        elif not is_for_people:
-            yield LineProgress(run)
-        elif console.is_dumb_terminal:
-            yield PlainProgress(run, console)
-        else:
-            problems = ProblemLog()
-            with messages_to(problems), LiveView(run, console, problems) as live:
-                yield live
+    try:
+        with messages_to(log):
+            if quiet or not (is_for_people or with_lines):
+                yield NoProgress(console if is_for_people else None)
+            elif not is_for_people:
+                yield LineProgress(run)
+            elif not console.is_interactive:
+                yield PlainProgress(run, console)
+            else:
+                problems = ProblemLog()
+                with messages_to(problems), LiveView(run, console, stream, problems) as live:
+                    yield live
+    finally:
+        stream.deliver()
 
 
 @contextmanager

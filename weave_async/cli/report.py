@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from weave_async.cli.console import printable, write_to_stderr
+from weave_async.cli.console import write_to_stderr
+from weave_async.visible import printable
 
 DEFAULT_SAMPLES, MOST_SAMPLES = 2_000, 20_000
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weave_async.cli import options
-from weave_async.cli.console import printable
+from weave_async.visible import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

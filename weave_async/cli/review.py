@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from weave_async.cli.console import printable, stderr_console, write_to_stderr
+from weave_async.cli.console import stderr_console, write_to_stderr
 from weave_async.errors import UsageError
+from weave_async.visible import printable
 
 if TYPE_CHECKING:
     from weave_async.review.queue import ReviewQueue
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_NAME_CHARS = 60
 SHOW_EVERY_ROWS = 10_000
-_QUEUE, _SERVER = "Queue", "Server"
+_QUEUE, _FIGURES, _SERVER = "Queue", "Figures", "Server"
 _CTRL_C = "Ctrl-C ends the review; what was decided is in review.jsonl already."
 
 
@@ -75,6 +76,37 @@ def review(
         int | None,
         typer.Option("--seed", rich_help_panel=_QUEUE, help="Draws the rows. Default: the run's."),
     ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            rich_help_panel=_FIGURES,
+            help="Serve nothing: print how the judge and each rule fare beside the verdicts of "
+            "people, and which thresholds would do better.",
+        ),
+    ] = False,
+    miss_cost: Annotated[
+        float | None,
+        typer.Option(
+            "--miss-cost",
+            min=0.0,
+            rich_help_panel=_FIGURES,
+            help="With --calibrate: what a bad row in the dataset costs, in good rows lost. "
+            "Default: the threshold that is best at both, share by share (Youden's J).",
+        ),
+    ] = None,
+    results: Annotated[
+        bool,
+        typer.Option(
+            "--results",
+            rich_help_panel=_FIGURES,
+            help="Serve nothing: print how many rows are bad, with an interval, and how far "
+            "reviewers agree.",
+        ),
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", rich_help_panel=_FIGURES, help="Print figures as JSON.")
+    ] = False,
     open_page: Annotated[
         bool, typer.Option("--open", rich_help_panel=_SERVER, help="Open the page in the browser.")
     ] = False,
@@ -110,7 +142,12 @@ def review(
     `weave-async review out/demo --open`
 
     `weave-async review out/demo -r ana -r ben -n 50 --overlap 0.5`
+
+    `weave-async review out/demo --calibrate`
     """
+    if calibrate or results:
+        _print_figures(run, calibrate=calibrate, miss_cost=miss_cost, as_json=json)
+        return
     try:
         from weave_async.review import server
     except ModuleNotFoundError as error:
@@ -129,13 +166,38 @@ def review(
         ReviewWriter(rows.folder.review) as writer,
     ):
         queue = _queue_of(rows, of, overlap, seed)
-        made = Review(name, queue, writer, planned=num, reasons=tuple(reason or REASONS))
+        made = Review(name, rows, queue, writer, planned=num, reasons=tuple(reason or REASONS))
         links = _Links(opens_first=open_page)
         served = server.ReviewServer(made, listener, on_link=links.show)
         for each in reviewers:
             served.announce(each)
         write_to_stderr(_CTRL_C + "\n")
         served.serve()
+        if made.log.standing:
+            print(printable(str(made.results())))
+
+
+def _print_figures(run: Path, *, calibrate: bool, miss_cost: float | None, as_json: bool) -> None:
+    import orjson
+
+    from weave_async.review.calibration import Calibration, calibration
+    from weave_async.review.decided import Decided
+    from weave_async.review.judgements import rules_of
+    from weave_async.review.results import Results
+    from weave_async.review_log import ReviewLog
+    from weave_async.run_rows import RunRows
+
+    rows = RunRows(run)
+    log = ReviewLog.read(rows.folder.review)
+    if not log.standing:
+        raise UsageError(f"nobody has reviewed {run} yet: try `weave-async review {run} --open`")
+    found: Calibration | Results
+    if calibrate:
+        decided, rules = Decided.read(rows, log), rules_of(rows.folder)
+        found = calibration(decided, rules, miss_cost=miss_cost, seed=rows.seed)
+    else:
+        found = Results.of(rows, log, seed=rows.seed)
+    print(orjson.dumps(found.as_dict()).decode() if as_json else printable(str(found)))
 
 
 class _Links:

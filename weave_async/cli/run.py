@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from weave_async.cli import options
-from weave_async.cli.console import print_error, printable
+from weave_async.cli.console import print_error
 from weave_async.cli.observing import Watch, tracing_if, watch_nothing, watching
 from weave_async.cli.options import job_from, parsed_options
 from weave_async.errors import UsageError
+from weave_async.visible import printable
 
 if TYPE_CHECKING:
     from weave_async.cli.progress import Progress

@@ -12,7 +12,7 @@ from enum import IntEnum, auto
 
 from rich.cells import cell_len, set_cell_size
 
-from weave_async.cli.console import printable
+from weave_async.visible import printable
 
 BAR_WIDTH = range(8, 41)
 LABEL_WIDTH = 18
@@ -68,6 +68,7 @@ class Row:
     text: str
     rank: int
     style: str = ""
+    has_bar: bool = False
     goes_on: bool = False
 
     @property
@@ -103,8 +104,14 @@ def _rows_of(line: Line, width: int, label_width: int) -> Iterator[Row]:
     texts = list(_wrapped(parts, width, cell_len(head), label_width, line.joint))
     for number, text in enumerate(texts[:MOST_ROWS_PER_LINE]):
         is_last = number == len(texts) - 1
-        rank = line.rank + BEHIND_ALL_LINES * (number > 0)
-        row = Row(head if number == 0 else indent, text, rank, line.style, goes_on=not is_last)
+        row = Row(
+            head if number == 0 else indent,
+            text,
+            line.rank + BEHIND_ALL_LINES * (number > 0),
+            line.style,
+            has_bar=line.share is not None and number == 0,
+            goes_on=not is_last,
+        )
         yield row if is_last or number < MOST_ROWS_PER_LINE - 1 else _broken_off(row, width)
 
 
@@ -153,5 +160,8 @@ def _bar(share: float, width: int) -> str:
 
 
 def _in_ascii(row: Row) -> Row:
-    head, text = (each.translate(_IN_ASCII) for each in (row.head, row.text))
+    head, text = (
+        each.translate(_IN_ASCII).encode("ascii", "replace").decode()
+        for each in (row.head, row.text)
+    )
     return replace(row, head=head, text=text)

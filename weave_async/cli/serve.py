@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from weave_async.cli.console import print_error, printable
+from weave_async.cli.console import print_error
+from weave_async.visible import printable
 
 _MODEL, _LIMITS, _SPEED = "Model", "Limits", "Speed and memory"
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weave_async.cli import options
-from weave_async.cli.console import printable, write_to_stderr
+from weave_async.cli.console import write_to_stderr
+from weave_async.visible import printable
 
 if TYPE_CHECKING:
     from weave_async.findings import Audit

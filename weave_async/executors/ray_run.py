@@ -370,6 +370,8 @@ class RayRun:
             await stack.enter_async_context(run)
             self._merged = run
             summary = await run.finish()
+        if totals.failed and summary.error is not None:  # those are the answers that it misses
+            summary = self._with_failures(summary)
         return replace(
             summary,
             recalled=totals.recalled,
@@ -379,6 +381,21 @@ class RayRun:
             output_tokens=totals.output_tokens,
             elapsed_s=round(totals.elapsed_s + summary.elapsed_s, 3),
             answers_per_s=round(totals.answers_per_s, 2),
+        )
+
+    def _with_failures(self, summary: RunSummary) -> RunSummary:
+        """The merge knows of answers alone; what failed is in its shard's ``failed.jsonl``."""
+        totals = self._totals
+        return replace(
+            summary,
+            status="incomplete",
+            exit_code=EXIT_ROWS_MISSING,
+            failed=totals.failed.total(),
+            pending=max(0, summary.pending - totals.failed.total()),
+            failed_by_error=dict(totals.failed.most_common()),
+            failure_examples=dict(totals.failure_examples),
+            worth_another_try=totals.num_retryable_failures > 0,
+            error=None,
         )
 
     def _summary_of_shards(self) -> RunSummary:

@@ -106,6 +106,8 @@ def _counts(export: Export) -> Iterator[str]:
     ends = ("asked", "written", "rejected", "failed", "pending")
     told = ", ".join(f"{manifest.get(name, 0)} {name}" for name in ends)
     yield f"The run: {told}.\n"
+    if reviewed := str(export.rows.applied):
+        yield f"People: {reviewed}.\n"
     yield from _table("rejected because of", manifest.get("rejected_by_reason", {}))
     yield from _table("not in this export", +export.left_out)
 
@@ -190,19 +192,27 @@ def _limits(export: Export) -> Iterator[str]:
             f"- The run is not finished: {manifest['pending']} samples are pending, and what came "
             "first is not a random part of what was asked for."
         )
-    if export.wanted.format == "preference":
+    by = export.wanted.pairing.by
+    if export.wanted.format == "preference" and by != "edited":
         yield (
-            f"- Pairs are by {_code(export.wanted.pairing.by)}: that is a rule's order, and not "
-            "what people prefer."
+            f"- Pairs are by {_code(by)}: that is a rule's order, and not what people prefer"
+            f"{_unless_reviewed(export)}."
         )
     if export.wanted.format == "kto":
-        yield "- Labels say whether the rules of the recipe let a completion pass."
+        yield (
+            "- Labels say whether the rules of the recipe let a completion pass"
+            f"{_unless_reviewed(export)}."
+        )
     yield from (
         f"- Required and missed: {_code(each['required'].get('metric'))}."
         for each in manifest.get("required", ())
         if not each.get("met")
     )
     yield ""
+
+
+def _unless_reviewed(export: Export) -> str:
+    return ", but of rows that people have reviewed" if export.rows.applied.reviewers else ""
 
 
 def _number(value: float | None) -> str:

@@ -129,6 +129,7 @@ def counts(export: Export) -> dict[str, Any]:
         "rows": dict(export.num_rows),
         "left_out": dict(+Counter(export.left_out)),
         "models": dict(export.models),
+        "reviews": export.rows.applied.as_dict(),
     }
 
 

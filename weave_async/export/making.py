@@ -14,9 +14,11 @@ from weave_async.columns import Column
 from weave_async.errors import InputError, RecipeError, UsageError
 from weave_async.export.files import WRITERS, RowWriter, json_line, require_place, whole_file
 from weave_async.export.formats import FORMATS, PREFERENCE_COLUMNS
-from weave_async.export.preference import UNDECIDED, Pairing, Pairs, Record
+from weave_async.export.preference import Pairing, Pairs, Record
+from weave_async.export.quality import why_no_worse
+from weave_async.export.reviewed import ReviewedRows, Reviews
 from weave_async.export.split import Split, split
-from weave_async.run_rows import ExportRow, RunRows
+from weave_async.run_rows import ExportRow
 
 To = Literal["jsonl", "parquet", "csv", "txt"]
 SUFFIXES: Mapping[str, To] = {
@@ -41,6 +43,7 @@ class Wanted:
     license: str | None = None
     raw_csv: bool = False
     force: bool = False
+    reviews: Reviews = "follow"
 
     def __post_init__(self) -> None:
         if not 0 <= self.validation < 1:
@@ -51,7 +54,7 @@ class Export:
     """The records of one export, read once, with the counts of what was left out, and why."""
 
     def __init__(self, run: Path, wanted: Wanted) -> None:
-        self.rows = RunRows(run)
+        self.rows = ReviewedRows(run, wanted.reviews)
         self.wanted = wanted
         self.left_out: Counter[str] = Counter()
         self.num_rows: Counter[str] = Counter()
@@ -122,11 +125,8 @@ class Export:
         if not self.with_rejected:
             return
         for row in self.rows.rejected():
-            rejection = row.rejection or {}
-            if rejection["stage"] != "validation":
-                self.left_out[f"rejected by {rejection['stage']}, which judges no quality"] += 1
-            elif rejection["reason"] in UNDECIDED:
-                self.left_out["rejected by a rule that could not decide"] += 1
+            if row.rejection is not None and (reason := why_no_worse(row.rejection)):
+                self.left_out[reason] += 1
             else:
                 yield row
 

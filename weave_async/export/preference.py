@@ -20,18 +20,15 @@ from typing import IO, Any, Literal, NamedTuple
 import orjson
 
 from weave_async.errors import StorageError, UsageError
-from weave_async.run_rows import ExportRow, RunRows, Turn
+from weave_async.export.quality import why_no_worse
+from weave_async.export.reviewed import ReviewedRows, Stem
+from weave_async.run_rows import ExportRow, Turn
 from weave_async.rundir import open_regular
-from weave_async.stages.guard import PART_RAISED
-from weave_async.stages.judging import NO_VERDICT
-from weave_async.workers.pool import UNSENDABLE
-from weave_async.workers.process import CRASHED, OUT_OF_MEMORY, TIMED_OUT
 
-PairBy = Literal["accepted", "noise", "model", "judge"]
+PairBy = Literal["accepted", "noise", "model", "judge", "edited"]
 Record = tuple[str, dict[str, Any]]
 """The id of a prompt, which decides on the split, and a row of the export."""
-UNDECIDED = frozenset({PART_RAISED, NO_VERDICT, TIMED_OUT, OUT_OF_MEMORY, CRASHED, UNSENDABLE})
-"""Reasons of rejections that say nothing about the completion."""
+STEMS: tuple[Stem, ...] = ("samples", "rejected")
 CACHE_KIB = 32_768
 
 
@@ -63,12 +60,12 @@ class Pairing:
     def score(self, row: ExportRow) -> tuple[float | None, str]:
         """What a completion is compared by, or why it is not."""
         rejection = row.rejection
-        if rejection is not None and rejection["stage"] != "validation":
-            return None, f"rejected by {rejection['stage']}, which compares no quality"
-        if rejection is not None and rejection["reason"] in UNDECIDED:
-            return None, "rejected by a rule that could not decide"
+        if rejection is not None and (reason := why_no_worse(rejection)):
+            return None, reason
         if self.by == "accepted":
             return (0.0 if rejection else 1.0), ""
+        if row.edited_from is not None:
+            return None, "edited by a person"
         if self.by == "model":
             if rejection is not None:
                 return None, "rejected"
@@ -83,7 +80,7 @@ class Pairing:
 class Pairs:
     """The records of one export, and the counts of what became of the completions."""
 
-    rows: RunRows
+    rows: ReviewedRows
     pairing: Pairing
     num_pairs: int = 0
     unpaired: Counter[str] = field(default_factory=Counter)
@@ -92,6 +89,9 @@ class Pairs:
         """To be read once."""
         if self.pairing.by == "noise":
             yield from self._clean_and_noisy()
+            return
+        if self.pairing.by == "edited":
+            yield from self._edited_and_not()
             return
         try:
             with closing(sqlite3.connect("")) as table:  # a file of its own, gone once it is closed
@@ -113,6 +113,15 @@ class Pairs:
             else:
                 yield row.prompt_id, self._pair(clean[:-1], (row, clean[-1]), (row, row.turns[-1]))
 
+    def _edited_and_not(self) -> Iterator[Record]:
+        for row in self.rows.written():
+            if row.edited_from is None:
+                self.unpaired["edited by nobody"] += 1
+                continue
+            before = {"role": row.turns[-1]["role"], "content": row.edited_from}
+            prompt = row.clean_turns()[:-1]
+            yield row.prompt_id, self._pair(prompt, (row, row.turns[-1]), (row, before))
+
     def _index(self, table: sqlite3.Connection) -> None:
         table.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         table.execute(
@@ -123,8 +132,8 @@ class Pairs:
         table.executemany("INSERT INTO completions VALUES (?, ?, ?, ?, ?, ?)", told)
 
     def _completions(self) -> Iterator[_Candidate]:
-        for file, rows in enumerate((self.rows.written(), self.rows.rejected())):
-            for row in rows:
+        for file, stem in enumerate(STEMS):
+            for row in self.rows.rows_of(stem):
                 score, reason = self.pairing.score(row)
                 if score is None:
                     self.unpaired[reason] += 1
@@ -197,7 +206,7 @@ class Pairs:
 
 
 class _Candidate(NamedTuple):
-    """A completion to be compared; ``file`` is 0 for samples, 1 for rejected."""
+    """A completion to be compared; ``file`` is its place in ``STEMS``."""
 
     prompt: bytes
     score: float
@@ -209,22 +218,23 @@ class _Candidate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Files:
+    rows: ReviewedRows
     open_files: Sequence[IO[bytes]]
 
     def row_at(self, candidate: _Candidate) -> ExportRow:
         """Read without the file's buffer, which would fetch a megabyte for each row."""
         fd = self.open_files[candidate.file].fileno()
         line = os.pread(fd, candidate.num_bytes, candidate.place)
-        return ExportRow.of(line, candidate.place)
+        return self.rows.read_again(STEMS[candidate.file], line, candidate.place)
 
 
 @contextmanager
-def _reading(rows: RunRows) -> Iterator[_Files]:
+def _reading(rows: ReviewedRows) -> Iterator[_Files]:
     with (
         open_regular(rows.path_of("samples")) as samples,
         open_regular(rows.path_of("rejected")) as rejected,
     ):
-        yield _Files((samples, rejected))
+        yield _Files(rows, (samples, rejected))
 
 
 def _digest(text: bytes) -> bytes:

@@ -93,12 +93,14 @@ class RuleWatch:
             judged, refused = due[kind, name], self._num_refused((kind, name))
             if refused == judged:
                 logger.warning(
-                    "%s '%s' has rejected all of the first %d samples: is it set too strictly? "
+                    "%s '%s' has rejected all of the first %d it judged: is it set too strictly? "
                     "`weave-async preview` shows why",
                     kind,
                     name,
                     judged,
                 )
             elif not refused:
-                logger.info("%s '%s' has rejected none of the first %d samples", kind, name, judged)
+                logger.info(
+                    "%s '%s' has rejected none of the first %d it judged", kind, name, judged
+                )
         self._to_look_at = [rule for rule in self._to_look_at if rule not in due]

@@ -18,9 +18,9 @@ _UNPRINTABLE = re.compile(
 )
 
 
-def label_of(text: str) -> str:
+def label_of(text: str, *, longest_chars: int = LONGEST_CHARS) -> str:
     """One short line that can be encoded, and drives no terminal."""
-    return _UNPRINTABLE.sub("�", text[:LONGEST_CHARS])
+    return _UNPRINTABLE.sub("�", text[:longest_chars])
 
 
 def bounded(counts: Iterable[tuple[str, int]]) -> dict[str, int]:

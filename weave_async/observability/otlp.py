@@ -18,6 +18,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
+from weave_async.errors import UsageError
 from weave_async.observability.gen_ai import SCHEMA_URL
 from weave_async.observability.labels import label_of
 from weave_async.observability.spans import Tracing
@@ -25,31 +26,47 @@ from weave_async.observability.spans import Tracing
 logger = logging.getLogger(__name__)
 
 LONGEST_FLUSH_S = 5.0
+LONGEST_COMPLAINT_CHARS = 200
+ADVICE = "OTEL_EXPORTER_OTLP_ENDPOINT is to be a collector that takes http/protobuf"
+HEADERS_ARE_READ_BY = "opentelemetry.util.re"
+SOURCES = ("opentelemetry", "opentelemetry.exporter")
 
 
 @contextmanager
 def exported_spans(run_name: str, *, flush_s: float = LONGEST_FLUSH_S) -> Iterator[Tracing]:
-    """Spans go out while this lasts; at its end, what is left does within ``flush_s``."""
+    """Spans go out while this lasts; at its end, what is left does within ``flush_s``.
+
+    Raises ``UsageError`` where the environment says what cannot be heeded.
+    """
     with _Complaints() as complaints:
-        exporter = _CountingExporter(OTLPSpanExporter())
-        processor = _CountingProcessor(exporter)
-        provider = TracerProvider(resource=_resource(run_name), shutdown_on_exit=False)
-        provider.add_span_processor(processor)
-        tracer = provider.get_tracer("weave_async", version("weave-async"), SCHEMA_URL)
         try:
-            yield Tracing(tracer)
+            provider = TracerProvider(resource=_resource(run_name), shutdown_on_exit=False)
+            exporter = _CountingExporter(OTLPSpanExporter())
+            processor = _CountingProcessor(exporter)
+        except (ValueError, OSError) as error:
+            raise _wrong_setting(str(error)) from error
+        provider.add_span_processor(processor)
+        if complaints.last:
+            provider.shutdown()
+            raise _wrong_setting(complaints.last)
+        complaints.heed_errors_only()
+        try:
+            yield Tracing(provider.get_tracer("weave_async", version("weave-async"), SCHEMA_URL))
         finally:
             flushing = Thread(target=provider.shutdown, name="flush-spans", daemon=True)
             flushing.start()
             flushing.join(flush_s)
             exporter.shutdown()
+            if flushing.is_alive():
+                complaints.never_again()
             if lost := processor.num_ended - exporter.num_exported:
-                logger.warning(
-                    "%d of %d spans did not reach the collector%s",
-                    lost,
-                    processor.num_ended,
-                    f": {complaints.last}" if complaints.last else "",
-                )
+                why = complaints.last or "it was too slow"
+                told = "%d of %d spans did not reach the collector: %s"
+                logger.warning(told, lost, processor.num_ended, why)
+
+
+def _wrong_setting(why: str) -> UsageError:
+    return UsageError(f"--otel: one of the variables OTEL_* cannot be heeded: {label_of(why)}")
 
 
 def _resource(run_name: str) -> Resource:
@@ -95,29 +112,51 @@ class _CountingExporter(SpanExporter):
 
 
 class _Complaints(logging.Handler):
-    """Takes what OpenTelemetry logs: the first complaint is passed on, and the last one kept.
+    """Takes what OpenTelemetry logs: the first error is passed on, and the last complaint kept.
 
     Its loggers would write to the terminal by themselves, each time, and what a server says as is.
     """
 
     def __init__(self) -> None:
-        super().__init__(logging.ERROR)
+        super().__init__()
         self.last = ""
-        self._source = logging.getLogger("opentelemetry")
+        self._has_passed_on = self._is_quiet = False
+        self._sdk, self._exporter = map(logging.getLogger, SOURCES)
 
     def __enter__(self) -> _Complaints:
-        self._before = self._source.propagate, self._source.level
-        self._source.propagate = False
-        self._source.setLevel(logging.ERROR)
-        self._source.addHandler(self)
+        self._before = self._sdk.propagate, self._sdk.level, self._exporter.level
+        self._sdk.propagate = False
+        self._sdk.setLevel(logging.WARNING)
+        self._exporter.setLevel(logging.WARNING)
+        self._sdk.addHandler(self)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._source.removeHandler(self)
-        self._source.propagate, level = self._before
-        self._source.setLevel(level)
+        if self._is_quiet:  # and stays there
+            return
+        self._sdk.removeHandler(self)
+        self._sdk.propagate, level, exporter_level = self._before
+        self._sdk.setLevel(level)
+        self._exporter.setLevel(exporter_level)
+
+    def heed_errors_only(self) -> None:
+        """From now on, of the SDK: it warns of each span that it drops, which takes its time."""
+        self._sdk.setLevel(logging.ERROR)
+
+    def never_again(self) -> None:
+        """A thread that was left behind has more to say: nobody hears it."""
+        self._is_quiet = True
 
     def emit(self, record: logging.LogRecord) -> None:
-        is_first, self.last = not self.last, label_of(record.getMessage())
-        if is_first:
-            logger.warning("spans do not get through, and the run goes on: %s", self.last)
+        if self._is_quiet:
+            return
+        if record.name == HEADERS_ARE_READ_BY:
+            said = "a header is malformed"  # which may be a password
+        else:
+            said = label_of(record.getMessage(), longest_chars=LONGEST_COMPLAINT_CHARS)
+        if record.levelno < logging.ERROR:
+            self.last = said
+        elif not self._has_passed_on:
+            self._has_passed_on = True
+            self.last = self.last or said
+            logger.warning("no spans get through, and the run goes on (%s): %s", ADVICE, self.last)

@@ -116,17 +116,17 @@ class _SpanLog:
     def end(self, response: Response, answered: Request | None) -> None:
         if (span := self._span) is not None:
             if span.is_recording():
-                span.set_attributes(response_attributes(response))
-                span.set_attribute(ATTEMPTS, self._num_sent)
+                attributes = response_attributes(response)
+                attributes[ATTEMPTS] = self._num_sent
                 if answered is not None:
-                    span.set_attribute(ATTEMPT_ID, answered.attempt_id)
+                    attributes[ATTEMPT_ID] = answered.attempt_id
+                span.set_attributes(attributes)
             span.end()
 
     def end_with(self, error: str) -> None:
         """Without what the error says: that may repeat what was asked."""
         if (span := self._span) is not None:
-            span.set_attribute(ERROR_TYPE, label_of(error))
-            span.set_attribute(ATTEMPTS, self._num_sent)
+            span.set_attributes({ERROR_TYPE: label_of(error), ATTEMPTS: self._num_sent})
             span.set_status(Status(StatusCode.ERROR))
             span.end()
 

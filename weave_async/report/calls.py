@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from weave_async.errors import RunFolderError
 from weave_async.journal import entries, frames
 from weave_async.journal.segments import Segment, is_damaged, list_segments, missing_numbers
-from weave_async.report.visible import path_text
+from weave_async.visible import path_text
 
 MAX_SELLERS, MAX_ERRORS = 200, 200
 OTHERS = ("others", "")
@@ -74,7 +74,7 @@ def read_calls(journal: Path) -> Calls:
 def _begin_session(calls: Calls, segment: Segment) -> None:
     started_at = _number(segment.opening.get("started_at"))
     calls.begun_s.append(calls.last_s)
-    calls.begun_at.append(started_at if started_at is not None else float("nan"))
+    calls.begun_at.append(started_at if started_at is not None else math.nan)
     endpoints = segment.opening.get("endpoints")
     if isinstance(endpoints, dict):
         for name, told in list(endpoints.items())[:MAX_SELLERS]:
@@ -131,7 +131,7 @@ def _count_answer(calls: Calls, entry: Mapping[str, Any]) -> None:
     e2e_s = _number(response.get("e2e_s"))
     calls.num_answers += 1
     answers.at_s.append(at_s)
-    answers.e2e_s.append(float("nan") if e2e_s is None else e2e_s)
+    answers.e2e_s.append(e2e_s if e2e_s is not None and e2e_s >= 0 else math.nan)
     answers.output_tokens.append(response["usage"]["output_tokens"] or 0)
     answers.input_tokens += response["usage"]["input_tokens"] or 0
 
@@ -153,7 +153,7 @@ def _number(value: object) -> float | None:
     """``None`` for what is no time: a damaged journal may say anything."""
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > MAX_TIME_S:
         return None
-    return float(value) if isfinite(value) else None
+    return float(value) if math.isfinite(value) else None
 
 
 MAX_TIME_S = 1e11

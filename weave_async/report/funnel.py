@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from weave_async.metrics.wilson import wilson
 from weave_async.report.reading import Reading
 
+MOST_LOSSES = 40
 MOST_REASONS, MOST_MODELS, MOST_ATTRIBUTES, MOST_VALUES = 60, 40, 12, 20
 
 
@@ -100,7 +101,25 @@ def steps_of(run: Reading) -> list[Step]:
     for (stage, rule), num in _losses(run):
         lose(f"{stage}: {rule}", num)
     steps.append(Step("Written", left, left, False, asked))
-    return steps
+    return fewer(steps, MOST_LOSSES)
+
+
+def fewer(steps: Sequence[Step], most_losses: int) -> list[Step]:
+    """The largest losses each for itself, the others as one, last."""
+    losses = sorted((step for step in steps if step.is_loss), key=lambda step: -step.num)
+    small = losses[most_losses:]
+    if not small:
+        return list(steps)
+    last = steps[-1]
+    num = sum(step.num for step in small)
+    told, left = list[Step](), steps[0].num
+    for step in [
+        *(step for step in steps[:-1] if step not in small),
+        Step(f"{len(small):,} smaller losses", num, 0, True, last.total),
+    ]:
+        left -= step.num if step.is_loss else 0
+        told.append(replace(step, left=left))
+    return [*told, last]
 
 
 def _losses(run: Reading) -> Iterator[tuple[tuple[str, str], int]]:

@@ -5,17 +5,18 @@ Files may be damaged or of another version: what is not as expected is not known
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from weave_async.metrics.catalogue import CATALOGUE
 from weave_async.report.reading import Reading
-from weave_async.report.visible import cut
+from weave_async.visible import cut
 
 MOST_GROUPS, MOST_IN_GROUP, MOST_STAGES, MOST_TEXTS = 12, 15, 80, 50
 MAX_NAME_CHARS, MAX_TEXT_CHARS = 120, 500
+MAX_FIGURE = 1e15
+"""What is more is no count, time or share of anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,4 +269,4 @@ def _count(told: Mapping[str, Any], name: str) -> int:
 def _finite(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) else None
+    return float(value) if abs(value) <= MAX_FIGURE else None

@@ -63,7 +63,7 @@ function turnElement(turn) {
     if (before) text.append(element("del", "", before));
     if (after) text.append(element("ins", "", after));
   }
-  const made = element("div", "turn", element("h4", "", turn.role), text);
+  const made = element("div", "turn", element("p", "role", turn.role), text);
   if (turn.cut) {
     made.append(element("p", "note", `Cut here: ${turn.chars.toLocaleString("en")} characters in all.`));
   }

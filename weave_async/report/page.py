@@ -14,6 +14,7 @@ from importlib.resources import files
 from importlib.util import find_spec
 from typing import Any
 
+import orjson
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
@@ -24,7 +25,7 @@ from weave_async.report.funnel import Share
 from weave_async.report.side_by_side import SideBySide
 from weave_async.report.speed import PERCENTILES
 from weave_async.report.view import WORD_QUANTILES, Card, RunView
-from weave_async.report.visible import json_for_script, visible
+from weave_async.visible import visible
 
 _SECTIONS = {
     "funnel": "From asked to written",
@@ -83,7 +84,8 @@ def cards_of(view: RunView) -> Iterator[Card]:
     tally = view.run.tally
     accepted = view.steps[-1].share
     judged = tally.num_judged
-    yield Card("Written", words.count(accepted.num), f"of {accepted.total:,} asked for")
+    of_what = "asked for" if view.run.is_finished else "that have ended"
+    yield Card("Written", words.count(accepted.num), f"of {accepted.total:,} {of_what}")
     if judged:
         share = Share(tally.num_ended["written"], judged)
         yield Card(
@@ -196,3 +198,13 @@ def _shown(value: object) -> object:
     if isinstance(value, str) and not isinstance(value, Markup):
         return visible(value)
     return value
+
+
+_ESCAPED: Mapping[int, str] = {
+    ord(char): f"\\u{ord(char):04x}" for char in ("<", ">", "&", "\u2028", "\u2029")
+}
+
+
+def json_for_script(data: Any) -> Markup:
+    """``data`` for a script element: nothing in it can end the element, or a string's line."""
+    return Markup(orjson.dumps(data).decode().translate(_ESCAPED))  # noqa: S704 - escaped above

@@ -27,7 +27,7 @@ from weave_async.report.drawing import (
     set_up,
     short,
 )
-from weave_async.report.funnel import Step
+from weave_async.report.funnel import fewer
 from weave_async.report.side_by_side import Moved
 from weave_async.report.view import RunView
 
@@ -38,7 +38,7 @@ FURTHEST = 3.0
 
 
 def funnel_figure(view: RunView) -> Figure | None:
-    steps = _fewer(view.steps)
+    steps = fewer(view.steps, MOST_STEPS)
     if not steps[0].total:
         return None
     figure = figure_for(height_for(len(steps)))
@@ -67,21 +67,6 @@ def funnel_figure(view: RunView) -> Figure | None:
     axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axis.set_xlabel("Samples")
     return figure
-
-
-def _fewer(steps: Sequence[Step]) -> list[Step]:
-    """The largest losses each for itself, the others as one."""
-    losses = sorted((step for step in steps if step.is_loss), key=lambda step: -step.num)
-    small = set(map(id, losses[MOST_STEPS:]))
-    if not small:
-        return list(steps)
-    shown = [step for step in steps if id(step) not in small]
-    num = sum(step.num for step in losses[MOST_STEPS:])
-    left, told = steps[0].num, list[Step]()
-    for step in [*shown[:-1], Step(f"{len(small)} smaller losses", num, 0, True, shown[0].total)]:
-        left -= step.num if step.is_loss else 0
-        told.append(Step(step.name, step.num, left, step.is_loss, step.total))
-    return [*told, shown[-1]]
 
 
 def diversity_figure(view: RunView) -> Figure | None:

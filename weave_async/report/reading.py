@@ -14,8 +14,8 @@ from weave_async.report.calls import Calls, read_calls
 from weave_async.report.row import ENDINGS, ROW_ERRORS, Ending, ReportRow
 from weave_async.report.sampling import Place, StratifiedSample
 from weave_async.report.tally import Tally
-from weave_async.report.visible import cut, path_text
 from weave_async.rundir import RunFolder, open_regular
+from weave_async.visible import cut, path_text
 
 MAX_RECIPE_CHARS = 200_000
 MAX_NOTES_OF_A_KIND, MAX_NOTE_CHARS = 3, 200
@@ -71,8 +71,8 @@ def read_run(path: Path, *, num_samples: int, seed: int = 0) -> Reading:
         found.notes += found.calls.notes
     if not found.is_finished and found.calls.num_answers:
         found.notes.append(
-            f"{found.calls.num_answers:,} answers are in its journal, and {found.tally.total:,} "
-            "samples have ended: no answer is lost"
+            f"{found.tally.total:,} samples have ended; {found.calls.num_answers:,} answers are "
+            "in its journal, which keeps them for the next run"
         )
     _note_unpublished(found)
     return found
@@ -168,10 +168,10 @@ def _count_rows(
                         reasons.append(f"line {number}: {cut(repr(error), MAX_NOTE_CHARS)}")
             offset += len(line)
     if damaged:
+        examples = "; ".join([*reasons, *(["…"] if damaged > len(reasons) else [])])
         found.notes.append(
-            f"{damaged:,} damaged rows of {path_text(Path(path.name))} are left out "
-            f"({'; '.join(reasons)}{'; …' if damaged > len(reasons) else ''}): "
-            "try `weave-async verify`"
+            f"left out of {path_text(Path(path.name))}, as damaged: {damaged:,} "
+            f"row{'s' if damaged > 1 else ''} ({examples}); try `weave-async verify`"
         )
 
 

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import orjson
 
 from weave_async.features.words import words_of
+from weave_async.noise.stretches import stretches_of
 from weave_async.records import as_category
-from weave_async.report.edits import stretches_of
-from weave_async.report.visible import cut, visible
+from weave_async.visible import cut, visible
 
 Ending = Literal["written", "rejected", "failed"]
 ENDINGS: Mapping[str, Ending] = {
@@ -51,6 +51,11 @@ class ReportRow:
         row = orjson.loads(line)
         lineage, turns = row["lineage"], row["messages"]
         finish_reason = lineage.get("finish_reason")
+        if not isinstance(turns, list):
+            raise TypeError("messages is no list")
+        for turn in turns:
+            if not isinstance(turn["role"], str) or not isinstance(turn["content"], str):
+                raise TypeError("a turn has a role and a content")
         why: tuple[str, ...] = ()
         if ending == "rejected":
             why = (_name(row["stage"]), _name(row["rule"]), _name(row["reason"]))

@@ -9,7 +9,7 @@ from typing import Any
 
 from weave_async.report import funnel, measures, speed
 from weave_async.report.reading import Reading
-from weave_async.report.visible import cut
+from weave_async.visible import cut
 
 _STATUS = {
     "complete": ("✓", "Complete"),

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from weave_async.report.visible import cut
+from weave_async.visible import cut
 
 Kind = Literal["share", "number", "usd", "seconds"]
 MAX_BRIEF_CHARS = 300

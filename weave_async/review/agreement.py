@@ -121,7 +121,8 @@ class PairAgreement:
         names = " and ".join(self.reviewers)
         if not self.num_rows:
             return f"{names}: no row in common"
-        told = f"{names}: {self.num_rows} rows in common, the same on {self.table.observed:.0%}"
+        same = f"{self.table.observed * 100:.0f} %"
+        told = f"{names}: {self.num_rows} rows in common, the same on {same}"
         if self.kappa is None:
             return f"{told}; kappa undefined: both said the same of every row"
         return (

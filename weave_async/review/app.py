@@ -45,6 +45,7 @@ def build_app(review: Review, door: Door) -> Starlette:
         routes=[
             Route("/", handlers.next_row, methods=["GET"]),
             Route("/row/{sample_id}", handlers.row, methods=["GET"]),
+            Route("/results", handlers.results, methods=["GET"]),
             Route("/verdict", handlers.verdict, methods=["POST"]),
             Route("/undo", handlers.undo, methods=["POST"]),
         ],
@@ -95,6 +96,13 @@ class _Handlers:
         if given is None:
             return PlainTextResponse("There is no such row here.\n", HTTPStatus.NOT_FOUND)
         return self._shown(request.scope["reviewer"], given)
+
+    async def results(self, request: Request) -> Response:
+        reviewer = request.scope["reviewer"]
+        async with self._turn:  # nothing is decided while it is counted
+            found = await asyncio.to_thread(self._review.results)
+        frame = self._review.frame(reviewer)
+        return HTMLResponse(self._pages.results(frame, found, self._review.latest_of(reviewer)))
 
     async def verdict(self, request: Request) -> Response:
         try:

@@ -15,7 +15,6 @@ from weave_async.consensus import Consensus, consensus_of
 from weave_async.review.strata import Landscape
 from weave_async.review_log import HumanVerdict, ReviewLog
 from weave_async.run_rows import ExportRow, RunRows
-from weave_async.rundir import open_regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,5 @@ def _all(rows: RunRows) -> Iterator[tuple[str, ExportRow]]:
 def _current(
     rows: RunRows, stem: str, row: ExportRow, given: Iterable[HumanVerdict]
 ) -> list[HumanVerdict]:
-    with open_regular(rows.path_of(stem)) as file:
-        file.seek(row.place)
-        digest = sha256(file.read(row.num_bytes)).hexdigest()
+    digest = sha256(rows.line_of(stem, row)).hexdigest()
     return [verdict for verdict in given if verdict.row_sha256 == digest]

@@ -258,4 +258,4 @@ def _short(found: Rate | None) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share:.1%}"
+    return f"{share * 100:.1f} %"

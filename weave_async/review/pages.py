@@ -7,7 +7,6 @@ the text around them are shown by their number.
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -19,12 +18,9 @@ from markupsafe import Markup
 
 from weave_async.review import shown
 from weave_async.review.queue import ShownRow
+from weave_async.review.results import Results
 from weave_async.review_log import HumanVerdict
-
-_INVISIBLE = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
-    "\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
-)
+from weave_async.visible import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +121,9 @@ class Pages:
         """After a link was opened: on to the first row, from our own origin."""
         return self._environment.get_template("opened.html").render()
 
-    def results(self, frame: Frame, **figures: Any) -> str:
-        return self._render("results.html", frame, page="results", **figures)
+    def results(self, frame: Frame, results: Results, mine: Sequence[HumanVerdict]) -> str:
+        """``mine`` are the reviewer's own last decisions."""
+        return self._render("results.html", frame, page="results", results=results, mine=mine)
 
     def _render(self, name: str, frame: Frame, **values: Any) -> str:
         return self._environment.get_template(name).render(
@@ -143,7 +140,7 @@ class Pages:
 def _visible(value: object) -> object:
     """Markup has been through here already, or is ours."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return _INVISIBLE.sub(lambda found: f"[U+{ord(found[0]):04X}]", value)
+        return visible(value)
     return value
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from weave_async.errors import UsageError
 from weave_async.review.pages import Frame, Progress
 from weave_async.review.queue import ReviewQueue, ShownRow
+from weave_async.review.results import Results
 from weave_async.review_log import DECISIONS, Decision, HumanVerdict, ReviewLog, ReviewWriter, now
+from weave_async.run_rows import RunRows
 
 REASONS = (
     "wrong",
@@ -21,6 +24,7 @@ REASONS = (
     "harmful",
 )
 MAX_REASON_CHARS, MAX_EDITED_CHARS = 300, 400_000
+NUM_LATEST = 30
 
 
 class RefusedDecision(Exception):
@@ -44,6 +48,7 @@ class Review:
     def __init__(
         self,
         name: str,
+        rows: RunRows,
         queue: ReviewQueue,
         writer: ReviewWriter,
         *,
@@ -54,6 +59,7 @@ class Review:
             raise UsageError("a review needs at least one reason to reject")
         self.name = name
         self.queue = queue
+        self._rows = rows
         self.reasons = tuple(reasons)
         self._writer = writer
         self._planned = planned
@@ -90,6 +96,14 @@ class Review:
         """What that person has said of the row as it is now."""
         verdict = self.log.standing.get((reviewer, given.row.sample_id))
         return verdict if verdict and verdict.row_sha256 == given.row_sha256 else None
+
+    def results(self) -> Results:
+        """Takes seconds where there are very many rows."""
+        return Results.of(self._rows, self.log, seed=self._rows.seed)
+
+    def latest_of(self, reviewer: str) -> list[HumanVerdict]:
+        """Some of what that person has decided, the last first."""
+        return list(islice(self.log.latest_of(reviewer), NUM_LATEST))
 
     def decide(self, reviewer: str, decided: Decided) -> None:
         """Return once it is durable. Raises ``RefusedDecision``, or ``StorageError``."""

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from typing import Any, Literal
 
 import orjson
 
-from weave_async.errors import InputError
+from weave_async.noise.stretches import Stretch, stretches_of
 from weave_async.review.queue import ShownRow
 from weave_async.run_rows import ROW_ERRORS, ExportRow
 
 MAX_SHOWN_EVIDENCE_CHARS = 2000
-MAX_MARKED_CHARS = 20_000
-"""Comparing longer texts word by word would take seconds."""
-_WORDS = re.compile(r"\s+|[^\W_]+|[\W_]")
+MAX_CHANGES = 400
+"""In one turn: beyond them, it is shown without."""
 _LINEAGE = (
     "source",
     "model",
@@ -62,40 +59,35 @@ class ShownVerdict:
 
 
 def turns_of(row: ExportRow) -> list[ShownTurn]:
-    """All but the completion, with what noise has changed."""
-    try:
-        clean = row.clean_turns()
-    except InputError:  # a noise of somebody else's
-        clean = list(row.turns)
-    return [
-        ShownTurn(turn["role"], tuple(marked(before["content"], turn["content"])))
-        for before, turn in zip(clean[:-1], row.prompt, strict=True)
-    ]
+    """What was asked, with what noise has changed."""
+    return [_turn(row, index) for index in range(len(row.prompt))]
 
 
 def completion_of(row: ExportRow) -> ShownTurn:
     """The last turn, in the same way."""
+    return _turn(row, len(row.turns) - 1)
+
+
+def _turn(row: ExportRow, index: int) -> ShownTurn:
+    role, text = row.turns[index]["role"], row.turns[index]["content"]
     try:
-        clean = row.clean_turns()[-1]["content"]
-    except InputError:
-        clean = row.completion
-    return ShownTurn(row.turns[-1]["role"], tuple(marked(clean, row.completion)))
+        edits = [edit for edit in row.noise if edit["message_index"] == index]
+        if sum(len(edit["changes"]) for edit in edits) > MAX_CHANGES:
+            edits = []
+        return ShownTurn(role, tuple(_pieces(stretches_of(text, edits))))
+    except ROW_ERRORS:  # a noise of somebody else's, or a turn that a rule has mended since
+        return ShownTurn(role, (Piece("same", text),))
 
 
-def marked(clean: str, noisy: str) -> Iterator[Piece]:
-    """``noisy`` in pieces, with what it has instead of words of ``clean``."""
-    if clean == noisy or len(clean) + len(noisy) > MAX_MARKED_CHARS:
-        yield Piece("same", noisy)
-        return
-    before, after = _WORDS.findall(clean), _WORDS.findall(noisy)
-    for kind, i, j, k, m in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
-        if kind == "equal":
-            yield Piece("same", "".join(after[k:m]))
+def _pieces(stretches: Iterable[Stretch]) -> Iterator[Piece]:
+    for stretch in stretches:
+        if not stretch.is_changed:
+            yield Piece("same", stretch.after)
             continue
-        if i < j:
-            yield Piece("removed", "".join(before[i:j]))
-        if k < m:
-            yield Piece("added", "".join(after[k:m]))
+        if stretch.before:
+            yield Piece("removed", stretch.before)
+        if stretch.after:
+            yield Piece("added", stretch.after)
 
 
 def verdicts_of(row: ExportRow) -> list[ShownVerdict]:

@@ -10,7 +10,6 @@ from typing import ClassVar
 import orjson
 
 from weave_async.columns import Column
-from weave_async.parquet import ParquetWriter
 from weave_async.records import Sample
 from weave_async.sinks.rows import lineage
 
@@ -30,12 +29,20 @@ class ParquetSink:
     suffix: ClassVar[str] = ".parquet"
     rows_per_shard: int = 100_000
 
+    def __post_init__(self) -> None:
+        try:
+            import weave_async.parquet  # noqa: F401 - whether it can be
+        except ModuleNotFoundError as error:
+            raise ValueError("Parquet needs pyarrow: pip install 'weave-async[parquet]'") from error
+
     def open(self, write: Callable[[bytes], object]) -> _Shard:
         return _Shard(write)
 
 
 class _Shard:
     def __init__(self, write: Callable[[bytes], object]) -> None:
+        from weave_async.parquet import ParquetWriter
+
         self._writer = ParquetWriter(_Appending(write), COLUMNS)
 
     def write(self, sample: Sample) -> None:
