@@ -65,10 +65,13 @@ def prepare(
     output_dir: Path,
     *,
     allow_missing: bool = False,
+    recipe: Recipe | None = None,
     settings: Settings | None = None,
     allow_network_fs: bool = False,
 ) -> Run:
     """The merged run, which ``finish`` brings to its end. ``output_dir`` must not hold a run.
+
+    ``recipe`` may say otherwise than the shards' own how the merge is to work, not what was asked.
 
     Raises ``RunFolderError`` where shards are missing, unless that is allowed, are of other runs,
     or are being written.
@@ -94,7 +97,7 @@ def prepare(
             adopt(consulted, output.consultations)
         adopt([each.folder.journal for each in shards], output.journal)
     return Run(
-        Recipe.load(shards[0].folder.recipe),
+        recipe or Recipe.load(shards[0].folder.recipe),
         output_dir=output_dir,
         samples=shards[0].num_of_all_shards,
         settings=settings,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from weave_async.flow.admission import Admission
 from weave_async.flow.leasing import Ask, Grant, Lease, LessorUnreachableError, Limits
-from weave_async.flow.lessor import Lessor
+from weave_async.flow.lessor import Lessor, Lessors
 from weave_async.testing.virtual_time import run_in_virtual_time
 
 WINDOW_S = 60.0
@@ -275,6 +275,18 @@ def test_tokens_used_beyond_the_estimate_are_taken_from_what_comes() -> None:
         return _now_s() - began_s
 
     assert 9.5 < run_in_virtual_time(scenario()) < 10.6
+
+
+def test_where_workers_were_told_different_limits_the_lowest_hold() -> None:
+    async def scenario() -> int:
+        lessors = Lessors(2)
+        granted = 0
+        while _now_s() < 60:
+            for worker, limits in ((0, Limits(600)), (1, Limits(60, 1e6))):
+                granted += (await lessors.lease("here", Ask(worker, limits, 5, 1, 1))).requests
+        return granted
+
+    assert 50 <= run_in_virtual_time(scenario()) <= 61  # and the first of the higher limit
 
 
 @pytest.mark.parametrize("limits", [Limits(300), Limits(1200, 30_000)])

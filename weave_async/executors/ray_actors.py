@@ -6,7 +6,6 @@ They are plain classes, which ``ray.remote`` makes actors of.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,29 +16,12 @@ from weave_async.errors import RunFolderError
 from weave_async.executors.leased import Leases
 from weave_async.executors.shard_work import Job, ShardWork, Told
 from weave_async.flow.leasing import Ask, Grant, LessorUnreachableError
-from weave_async.flow.lessor import Lessor
+from weave_async.flow.lessor import Lessors
 from weave_async.sharding import Shard
 
 
-class Limiter:
-    """The one lessor of each endpoint; workers tell it what the limits are."""
-
-    def __init__(self, num_workers: int) -> None:
-        self._num_workers = num_workers
-        self._idle: tuple[int, ...] = ()
-        self._lessors: dict[str, Lessor] = {}
-
-    async def lease(self, endpoint: str, ask: Ask) -> Grant:
-        lessor = self._lessors.get(endpoint)
-        if lessor is None or lessor.limits != ask.limits:
-            lessor = self._lessors[endpoint] = Lessor(ask.limits, self._num_workers)
-            lessor.note_idle(self._idle)
-        return await lessor.lease(ask)
-
-    async def note_idle(self, workers: Collection[int]) -> None:
-        self._idle = tuple(workers)
-        for lessor in self._lessors.values():
-            lessor.note_idle(self._idle)
+class Limiter(Lessors):
+    """The lessors of all endpoints, where all workers can ask them."""
 
 
 class Worker:

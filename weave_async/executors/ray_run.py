@@ -103,6 +103,7 @@ class RayRun:
         self._ended: list[Counts] = []
         self._running: dict[int, Told] = {}
         self._said: set[str] = set()
+        self._nothing_to_do = asyncio.Event()
         self._to_do: deque[Shard] = deque()
         self._all: list[Shard] = []
         self._workers: dict[int, Any] = {}
@@ -182,6 +183,7 @@ class RayRun:
 
     def _stop_workers(self, *, drop_in_flight: bool = False) -> None:
         self._to_do.clear()
+        self._nothing_to_do.set()
         self._is_stopping, self._drops = True, self._drops or drop_in_flight
         self._tell_workers_to_stop()
 
@@ -269,12 +271,11 @@ class RayRun:
         )
         shard: Shard | None = None
         try:
-            wrong = await _of(worker.check.remote(self._probe, version("weave-async")))
-            if wrong is not None:
-                raise RunFolderError(wrong)
+            if not await self._is_placed(worker):
+                return
             self._workers[number] = worker
             while self._to_do:
-                shard = self._to_do.popleft()
+                shard = self._next_shard()
                 self._running[number] = Told(counts_of(RunMetrics()))
                 self._end(number, await _of(worker.run.remote(job, shard)))
                 shard = None
@@ -286,6 +287,31 @@ class RayRun:
             self._workers.pop(number, None)
             self._running.pop(number, None)
             ray.kill(worker)
+
+    async def _is_placed(self, worker: Any) -> bool:
+        """Wait until the worker runs, which may be never where the cluster has too few CPUs; or
+        until there is nothing to do any more.
+        """
+        checking = asyncio.ensure_future(
+            _of(worker.check.remote(self._probe, version("weave-async")))
+        )
+        needed = asyncio.create_task(self._nothing_to_do.wait())
+        try:
+            await asyncio.wait({checking, needed}, return_when=asyncio.FIRST_COMPLETED)
+            if not checking.done():
+                return False
+        finally:
+            checking.cancel()
+            needed.cancel()
+        if (wrong := checking.result()) is not None:
+            raise RunFolderError(wrong)
+        return True
+
+    def _next_shard(self) -> Shard:
+        shard = self._to_do.popleft()
+        if not self._to_do:
+            self._nothing_to_do.set()
+        return shard
 
     def _end(self, number: int, told: Told) -> None:
         """A shard has ended, or was stopped, or is wrong: in which case the others are, too."""
@@ -301,7 +327,8 @@ class RayRun:
     async def _look(self, limiter: Any) -> None:
         """Sum up what the workers tell, and tell the limiter who has nothing to send."""
         while True:
-            idle = set(range(self._num_workers or 0)) - self._running.keys()
+            sending = {number for number, told in self._running.items() if told.sending}
+            idle = set(range(self._num_workers or 0)) - sending
             await _answered(limiter.note_idle.remote(idle))
             for number in list(self._running):
                 if number in self._workers:
@@ -363,6 +390,7 @@ class RayRun:
                 prepare,
                 self._shards.paths(self._all),
                 self.folder.path,
+                recipe=self.recipe,
                 settings=self._settings,
                 allow_network_fs=self._allow_network_fs,
             )

@@ -46,7 +46,11 @@ class Job:
     explains_all: bool = False
 
     def recipe(self) -> Recipe:
-        return Recipe.parse(self.recipe_yaml, folder=self.recipe_folder)
+        """With one process for stages, where it asks for no other number: there are workers enough,
+        and each was given one CPU.
+        """
+        recipe = Recipe.parse(self.recipe_yaml, folder=self.recipe_folder)
+        return recipe.with_changes(stages={"workers": recipe.stages.workers or 1})
 
     def settings(self) -> Settings:
         return Settings.from_environment(dotenv=self.dotenv).with_flags(**self.flags)
@@ -54,9 +58,13 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """How a shard goes, or has ended. Each of the ``messages`` is told once: (level, text)."""
+    """How a shard goes, or has ended. Each of the ``messages`` is told once: (level, text).
+
+    One that is not yet ``sending`` reads its rows and its journal.
+    """
 
     counts: Counts
+    sending: bool = False
     num_in_flight: int = 0
     exit_code: int = 0
     error: str | None = None
@@ -88,7 +96,7 @@ class ShardWork:
         """
         try:
             async with AsyncExitStack() as stack:
-                self._run = run = await self._entered(job, shard, stack)
+                run = await self._entered(job, shard, stack)
                 if self._is_stopped:
                     run.interrupt(drop_in_flight=self._drops)
                 summary = await run.finish()
@@ -111,7 +119,8 @@ class ShardWork:
         until_s = loop.time() + LOCK_PATIENCE_S
         while True:
             try:
-                return await stack.enter_async_context(self._new_run(job, shard))
+                self._run = run = self._new_run(job, shard)
+                return await stack.enter_async_context(run)
             except RunLockedError:
                 if loop.time() > until_s:
                     raise
@@ -134,6 +143,7 @@ class ShardWork:
         run = self._run
         return Told(
             counts_of(RunMetrics() if run is None else run.metrics),
+            run is not None and bool(run.dispatchers),
             0 if run is None else run.num_in_flight,
             exit_code,
             error,

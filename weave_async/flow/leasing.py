@@ -42,6 +42,14 @@ class Limits:
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
 
+    def lowest(self, others: Limits) -> Limits:
+        requests = (self.requests_per_minute, others.requests_per_minute)
+        tokens = (self.tokens_per_minute, others.tokens_per_minute)
+        return Limits(
+            min((each for each in requests if each is not None), default=None),
+            min((each for each in tokens if each is not None), default=None),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:

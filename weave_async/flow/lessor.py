@@ -120,3 +120,27 @@ class Lessor:
 
     def _buckets(self) -> list[Bucket]:
         return [bucket for bucket in (self._requests, self._tokens) if bucket is not None]
+
+
+class Lessors:
+    """One for each endpoint, by its name. Workers tell what the limits are; where they differ, as
+    environments may, the lowest hold.
+    """
+
+    def __init__(self, num_workers: int) -> None:
+        self._num_workers = num_workers
+        self._idle: frozenset[int] = frozenset()
+        self._lessors: dict[str, Lessor] = {}
+
+    async def lease(self, endpoint: str, ask: Ask) -> Grant:
+        lessor = self._lessors.get(endpoint)
+        limits = ask.limits if lessor is None else lessor.limits.lowest(ask.limits)
+        if lessor is None or limits != lessor.limits:
+            lessor = self._lessors[endpoint] = Lessor(limits, self._num_workers)
+            lessor.note_idle(self._idle)
+        return await lessor.lease(ask)
+
+    async def note_idle(self, workers: Collection[int]) -> None:
+        self._idle = frozenset(workers)
+        for lessor in self._lessors.values():
+            lessor.note_idle(self._idle)
