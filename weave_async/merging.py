@@ -58,10 +58,18 @@ class ShardRun:
 
 @contextmanager
 def merging(
-    paths: Sequence[Path], output_dir: Path, *, allow_missing: bool = False
+    paths: Sequence[Path],
+    output_dir: Path,
+    *,
+    allow_missing: bool = False,
+    recipe: Recipe | None = None,
+    settings: Settings | None = None,
+    allow_network_fs: bool = False,
 ) -> Iterator[Run]:
     """The merged run, to be brought to its end. ``output_dir`` must not hold a run, but for a merge
     that was cut short, which begins anew.
+
+    ``recipe`` may say otherwise than the shards' own how the merge is to work, not what was asked.
 
     Raises ``RunFolderError`` where shards are missing, unless that is allowed, are of other runs,
     or are being written.
@@ -88,10 +96,11 @@ def merging(
             adopt(consulted, output.consultations)
         adopt([each.folder.journal for each in shards], output.journal)
     yield Run(
-        Recipe.load(shards[0].folder.recipe),
+        recipe or Recipe.load(shards[0].folder.recipe),
         output_dir=output_dir,
         samples=shards[0].num_of_all_shards,
-        settings=Settings.from_environment(),
+        settings=settings,
+        allow_network_fs=allow_network_fs,
         only_recalls=True,
     )
     output.merging.unlink()

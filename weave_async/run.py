@@ -99,7 +99,8 @@ class Run:
     With ``explains_all`` every rule judges every sample, and its verdict stays with it; else a
     sample is spared the rules behind the one that has rejected it.
     ``on_sample`` is called with every sample that ends, be it written, rejected or failed.
-    With ``tracing`` each request leaves an OpenTelemetry span.
+    With ``tracing`` each request leaves an OpenTelemetry span; else ``new_dispatcher`` makes what
+    sends requests.
 
     With a ``shard`` only its samples are asked for; samples are then compared with each other, and
     what the recipe requires is looked at, when shards are merged. A run that ``only_recalls`` sends
@@ -121,6 +122,7 @@ class Run:
         shard: Shard | None = None,
         only_recalls: bool = False,
         tracing: Tracing | None = None,
+        new_dispatcher: Callable[..., Dispatcher] = Dispatcher,
     ) -> None:
         self.recipe = recipe
         path = Path(output_dir or Path("out") / recipe.name)
@@ -141,7 +143,7 @@ class Run:
         self._on_sample = on_sample
         self._shard = shard
         self._only_recalls = only_recalls
-        self._new_dispatcher = Dispatcher if tracing is None else tracing.dispatcher
+        self._new_dispatcher = new_dispatcher if tracing is None else tracing.dispatcher
         self._stack = AsyncExitStack()
         self._engine_task: asyncio.Task[None] | None = None
         self._written: Channel[Sample] | None = None

@@ -9,18 +9,20 @@ import signal
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from weave_async.cli import options
 from weave_async.cli.console import print_error
 from weave_async.cli.observing import Watch, tracing_if, watch_nothing, watching
-from weave_async.cli.options import job_from
+from weave_async.cli.options import job_from, parsed_options
+from weave_async.errors import UsageError
 from weave_async.visible import printable
 
 if TYPE_CHECKING:
     from weave_async.cli.progress import Progress
+    from weave_async.recipe import Recipe
     from weave_async.run import Run
     from weave_async.summary import RunSummary
 
@@ -28,13 +30,18 @@ logger = logging.getLogger(__name__)
 
 LONGEST_DRAIN_S = 30.0
 EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
-_OUTPUT, _BUDGET, _WATCHING = "Output", "Budget", "Observability"
+_OUTPUT, _BUDGET, _WATCHING, _CLUSTER = "Output", "Budget", "Observability", "Cluster"
 
 
 class Resume(StrEnum):
     if_possible = "if-possible"
     always = "always"
     never = "never"
+
+
+class Executor(StrEnum):
+    local = "local"
+    ray = "ray"
 
 
 class OnBadRow(StrEnum):
@@ -174,6 +181,41 @@ def run(
             help="Progress and messages as a JSON object per line, also on a terminal.",
         ),
     ] = False,
+    executor: Annotated[
+        Executor,
+        typer.Option(
+            "--executor",
+            rich_help_panel=_CLUSTER,
+            help="Where the run happens: in this process, or on a Ray cluster.",
+        ),
+    ] = Executor.local,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            metavar="HOST:PORT|auto",
+            rich_help_panel=_CLUSTER,
+            help="A Ray cluster that is there. Default: one on this machine, for this run.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=1,
+            rich_help_panel=_CLUSTER,
+            help="Processes on the cluster. Default: as many as it has CPUs.",
+        ),
+    ] = None,
+    allow_unauthenticated_cluster: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unauthenticated-cluster",
+            rich_help_panel=_CLUSTER,
+            help="Use a Ray cluster that takes commands without a token: see that nobody else can "
+            "reach it.",
+        ),
+    ] = False,
     metrics: Annotated[
         str | None,
         typer.Option(
@@ -209,6 +251,15 @@ def run(
 
     `OPENAI_API_KEY=… weave-async run recipe.yaml -p openai_compatible -m gpt-4.1-mini --rpm 500`
     """
+    flags = {
+        "provider": provider,
+        "model": model,
+        "base_url": base_url,
+        "max_concurrency": concurrency,
+        "rpm": rpm,
+        "tpm": tpm,
+        "options": option,
+    }
     job = job_from(
         recipe,
         prompts=prompts,
@@ -218,14 +269,33 @@ def run(
         accept=accept,
         budget={"usd": budget_usd, "tokens": budget_tokens, "wall": budget_wall},
         on_bad_row=on_bad_row,
-        provider=provider,
-        model=model,
-        base_url=base_url,
-        max_concurrency=concurrency,
-        rpm=rpm,
-        tpm=tpm,
-        options=option,
+        **flags,
     )
+    if executor is Executor.ray:
+        for flag, value in {"--shard": shard, "--metrics": metrics, "--otel": otel}.items():
+            if value:
+                raise UsageError(f"{flag} is not for --executor ray")
+        if resume is not Resume.if_possible:
+            raise UsageError("--resume is not for --executor ray, which resumes if possible")
+        ray_run = on_ray(
+            job.recipe,
+            output_dir=output,
+            samples=samples,
+            flags={**flags, "options": parsed_options(option)},
+            address=address,
+            num_workers=workers,
+            allow_unauthenticated=allow_unauthenticated_cluster,
+            accept_changes=accept_changes,
+            allow_network_fs=allow_network_fs,
+            explains_all=explain_all,
+        )
+        raise typer.Exit(
+            _finish(
+                ray_run, ExitStack(), watch_nothing, as_json=json, log_json=log_json, quiet=quiet
+            )
+        )
+    if address or workers or allow_unauthenticated_cluster:
+        raise UsageError("--address and --workers go with --executor ray")
     from weave_async.run import Run
     from weave_async.sharding import Shard
 
@@ -246,6 +316,19 @@ def run(
         raise typer.Exit(
             _finish(job_run, observers, watch, as_json=json, log_json=log_json, quiet=quiet)
         )
+
+
+def on_ray(recipe: Recipe, **options: Any) -> Run:
+    """What stands for a run here: it shows and does what progress and signals need of one."""
+    try:
+        from weave_async.executors.ray_run import RayRun
+    except ModuleNotFoundError as error:
+        if error.name not in ("ray", "msgpack"):
+            raise
+        raise UsageError(
+            "--executor ray needs more than is installed: pip install 'weave-async[ray]'"
+        ) from error
+    return cast("Run", RayRun(recipe, **options))
 
 
 def _finish(

@@ -29,6 +29,7 @@ from weave_async.flow.concurrency import (
     FollowingConcurrency,
     SeekingConcurrency,
 )
+from weave_async.flow.leasing import Lease, LeasedBucket
 from weave_async.flow.line import Line
 from weave_async.flow.pace import Pace
 from weave_async.flow.slowness import Slowness
@@ -147,6 +148,7 @@ class Admission:
     ``max_concurrency`` is a person's word. Without it the concurrency begins at
     ``start_concurrency``, and follows the rate limits where there are any, or is sought.
     ``refunds_tokens`` is for endpoints that are known to give back tokens reserved and not used.
+    With a ``lease`` the rate limits are shared with other processes: what it grants may go.
     """
 
     def __init__(
@@ -158,6 +160,7 @@ class Admission:
         tokens_per_minute: float | None = None,
         refunds_tokens: bool = False,
         budget: Budget | None = None,
+        lease: Lease | None = None,
         name: str = "the endpoint",
     ) -> None:
         self.requests_per_minute = requests_per_minute
@@ -169,8 +172,17 @@ class Admission:
         """Requests refused for going too fast (429)."""
         # What never failed shows best whether an outage is over.
         self.line = Line(self._take, self._undo, lambda: not self.breaker.is_closed)
-        self._requests = None if requests_per_minute is None else Bucket(requests_per_minute)
-        self._tokens = None if tokens_per_minute is None else Bucket(tokens_per_minute)
+        self._requests: Bucket | LeasedBucket | None = None
+        self._tokens: Bucket | LeasedBucket | None = None
+        self._is_leased = lease is not None
+        if lease is not None:
+            self._requests, self._tokens = lease.requests, lease.tokens
+            lease.serve(self.line)
+        else:
+            if requests_per_minute is not None:
+                self._requests = Bucket(requests_per_minute)
+            if tokens_per_minute is not None:
+                self._tokens = Bucket(tokens_per_minute)
         # How long the full rates take for a request, and for a token.
         self._s_per_request = 0.0 if self._requests is None else 1 / self._requests.rate_per_s
         self._s_per_token = 0.0 if self._tokens is None else 1 / self._tokens.rate_per_s
@@ -267,9 +279,11 @@ class Admission:
         The wait is infinite where time alone does not end it.
         """
         now_s = asyncio.get_running_loop().time()
-        if (wait_s := self._closed_for_s(now_s)) > 0:
+        is_full = self.in_flight >= self.concurrency.limit
+        leases_in_vain = is_full and self._is_leased
+        if not leases_in_vain and (wait_s := self._closed_for_s(now_s, slot.tokens)) > 0:
             return wait_s
-        if self.in_flight >= self.concurrency.limit:
+        if is_full:
             self.concurrency.was_binding = True
             return math.inf
         if self._budget is not None and not self._budget.reserve(slot.cost, self.line.move_up):
@@ -289,17 +303,19 @@ class Admission:
         self.pace.sent(now_s, slot.amount_s)
         return 0.0
 
-    def _closed_for_s(self, now_s: float) -> float:
-        """How long until the next request may go, whatever it is."""
+    def _closed_for_s(self, now_s: float, tokens: int = 0) -> float:
+        """How long until the next request may go: of that many tokens where they are leased, and
+        else whatever it is.
+        """
         if not self.breaker.is_closed and (wait_s := self.breaker.wait_s(now_s)) > 0:
             return wait_s
         if now_s < self._paused_until_s:
             return self._paused_until_s - now_s
         if self.pace.is_lowered and self.pace.rise(now_s):
             self._follow_pace()
-        if self._tokens is not None and (wait_s := self._tokens.wait_s()) > 0:
+        if self._tokens is not None and (wait_s := self._tokens.wait_s(tokens)) > 0:
             return wait_s
-        return 0.0 if self._requests is None else self._requests.wait_s()
+        return 0.0 if self._requests is None else self._requests.wait_s(1)
 
     def _undo(self, slot: Slot) -> None:
         """Give back all that was taken for what was not sent."""

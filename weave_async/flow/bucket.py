@@ -43,8 +43,8 @@ class Bucket(AsyncLimiter):
     def rate_per_s(self) -> float:
         return self._rate_per_sec
 
-    def wait_s(self) -> float:
-        """How long until somebody may take, if nobody else does; 0 for now."""
+    def wait_s(self, amount: float = 0.0) -> float:
+        """How long until somebody may take any ``amount``, if nobody else does; 0 for now."""
         self._leak()
         wait_s = (self._level - self.max_rate) / self._rate_per_sec
         return wait_s if wait_s > ROUNDING else 0.0
