@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import stat
@@ -388,3 +389,19 @@ def test_what_cannot_be_replaced_stays_and_leaves_nothing_beside(tmp_path: Path)
     with pytest.raises(StorageError, match="folder"):
         replace_file(tmp_path / "folder", b"no folder")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_who_names_the_wrong_folder_is_told_where_a_run_is(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / "out" / name / "journal").mkdir(parents=True)
+    (tmp_path / "out" / "first" / "samples.jsonl").touch()
+    (tmp_path / "empty").mkdir()
+    for named, why in (
+        ("out/fist", f"is {tmp_path}/out/first meant?"),
+        ("out/other", "there is no such folder"),
+        ("out", "name one of those in it: first, second"),
+        ("out/first/samples.jsonl", "it is a file, and a run is a folder"),
+        ("empty", "name the folder that -o named"),
+    ):
+        with pytest.raises(RunFolderError, match=re.escape(why)):
+            RunFolder(tmp_path / named).require_run()

@@ -33,6 +33,7 @@ import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
 from tempfile import mkstemp
@@ -52,6 +53,7 @@ _BEFORE_A_RUN = {"lock", "probe", "probe.part"}
 
 NETWORK_FILESYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "fuse.sshfs"}
 NUM_LOOKS_AT_LOCK, LOOK_AT_LOCK_EVERY_S = 20, 0.01
+MOST_RUNS_NAMED = 5
 OUTPUTS = ("samples", "rejected", "failed")
 """Stems of the files in which samples end."""
 READ_BLOCK_BYTES = 1 << 20
@@ -148,7 +150,22 @@ class RunFolder:
     def require_run(self) -> None:
         """Raises ``RunFolderError`` where there is no run to look at."""
         if not self.holds_a_run():
-            raise RunFolderError(f"{self.path} holds no run: name the folder that -o named")
+            raise RunFolderError(f"{self.path} holds no run: {self._where_one_is()}")
+
+    def _where_one_is(self) -> str:
+        """For whoever has named this folder as a run."""
+        if self.path.is_file():
+            return "it is a file, and a run is a folder, which -o has named"
+        if not self.path.is_dir():
+            names = [each.name for each in _runs_in(self.path.parent)]
+            near = get_close_matches(self.path.name, names, n=1)
+            return (
+                f"is {self.path.with_name(near[0])} meant?" if near else "there is no such folder"
+            )
+        if runs := [each.name for each in _runs_in(self.path)]:
+            more = ", …" if len(runs) > MOST_RUNS_NAMED else ""
+            return f"name one of those in it: {', '.join(runs[:MOST_RUNS_NAMED])}{more}"
+        return "name the folder that -o named"
 
     def read_manifest(self) -> dict[str, Any] | None:
         """What the last run that came to its end published; ``None`` if none has."""
@@ -378,6 +395,12 @@ class OutputFile:
         """Stop writing without publishing; the ``*.part`` stays as it is."""
         with suppress(OSError):
             self._file.close()
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    with suppress(OSError):
+        return sorted(each for each in folder.iterdir() if RunFolder(each).holds_a_run())
+    return []
 
 
 @contextmanager
