@@ -214,7 +214,7 @@ class RayRun:
             shards_folder=self._folders.path,
             samples=self._num_samples,
             flags=self._flags,
-            dotenv=Path.cwd() / ".env",
+            env_file=Path.cwd() / ".env",
             accept_changes=self._accept_changes,
             allow_network_fs=self._allow_network_fs,
             explains_all=self._explains_all,

@@ -32,7 +32,7 @@ MOST_MESSAGES = 100
 @dataclass(frozen=True, slots=True)
 class Job:
     """What all shards have in common. It travels as it is, and so holds no key: settings are those
-    of the worker's own environment, and of the file ``dotenv``, with ``flags`` on top.
+    of the worker's own environment, and of ``env_file``, with ``flags`` on top.
     """
 
     recipe_yaml: str
@@ -40,7 +40,7 @@ class Job:
     shards_folder: Path
     samples: int
     flags: Mapping[str, Any] = field(default_factory=dict)
-    dotenv: Path | None = None
+    env_file: Path | None = None
     accept_changes: bool = False
     allow_network_fs: bool = False
     explains_all: bool = False
@@ -53,7 +53,7 @@ class Job:
         return recipe.with_changes(stages={"workers": recipe.stages.workers or 1})
 
     def settings(self) -> Settings:
-        return Settings.from_environment(dotenv=self.dotenv).with_flags(**self.flags)
+        return Settings.from_environment(None, self.env_file).with_flags(**self.flags)
 
 
 @dataclass(frozen=True, slots=True)
