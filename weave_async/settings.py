@@ -346,6 +346,16 @@ def variables() -> list[str]:
     return [*own, *sorted(FOREIGN_VARIABLES), *sorted(theirs)]
 
 
+def variables_of_others(prefix: str) -> dict[str, str]:
+    """Variables of a library that reads them itself, where we need to know what it will read."""
+    return {name: value for name, value in os.environ.items() if name.startswith(prefix)}
+
+
+def environment_without(prefix: str) -> dict[str, str]:
+    """What a process is given that is to have none of those variables."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(prefix)}
+
+
 def _warn_of_readers(dotenv: Path | None, stored: Mapping[str, str | None]) -> None:
     """Others on this machine should not be able to read a key."""
     holds_key = any(value and name.endswith("_API_KEY") for name, value in stored.items())

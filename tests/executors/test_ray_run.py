@@ -21,7 +21,13 @@ import yaml
 
 from executors.two_nodes import TwoNodes
 from invariants import completions, prompt_in
-from weave_async.testing.scripted_endpoint import RecordedRequest, Reply, ScriptedEndpoint, echo
+from weave_async.testing.scripted_endpoint import (
+    RecordedRequest,
+    Reply,
+    ScriptedEndpoint,
+    echo,
+    error_reply,
+)
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(590)]
 pytest.importorskip("ray", reason="`make ray` installs it")
@@ -35,7 +41,7 @@ class Endpoint:
 
     def __init__(self) -> None:
         self.answer: Callable[[RecordedRequest], Reply] = echo
-        self.server = ScriptedEndpoint(lambda request: self.answer(request))
+        self.server = ScriptedEndpoint(self._answer)
 
     @property
     def variables(self) -> dict[str, str]:
@@ -47,6 +53,9 @@ class Endpoint:
     def begin(self) -> None:
         self.server.requests.clear()
         self.answer = echo
+
+    def _answer(self, request: RecordedRequest) -> Reply:
+        return self.answer(request) if request.path.endswith("/completions") else echo(request)
 
     @property
     def asked(self) -> list[RecordedRequest]:
@@ -134,6 +143,11 @@ def made_locally(folder: Path, endpoint: Endpoint) -> dict[str, bytes]:
     return files_of(folder / "local")
 
 
+def progress_in(err: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
+    return [line for line in lines if line["event"] == "progress"]
+
+
 def wait_until(condition: Callable[[], bool], timeout_s: float = 90) -> None:
     give_up_s = time.monotonic() + timeout_s
     while not condition():
@@ -155,6 +169,8 @@ def test_the_cluster_makes_the_dataset_of_one_machine(
     assert endpoint.prompts == Counter(f"row {number}" for number in range(num_rows))
     assert (summary["asked_now"], summary["recalled"]) == (num_rows, 0)
     assert len(list((tmp_path / "cluster/shards").glob("*-of-0016"))) == 16
+    assert progress_in(err)[0]["asked"] == num_rows
+    assert all(0 <= line["answered"] <= num_rows for line in progress_in(err))
     code, summary, err = end(on_cluster(tmp_path, nodes))
     assert (code, summary["asked_now"], summary["recalled"]) == (0, 0, num_rows), err
     assert len(endpoint.asked) == num_rows
@@ -202,6 +218,8 @@ def test_the_limit_holds_in_every_minute_whoever_dies(
         for at, title in ((200, b"ray::Worker"), (400, b"ray::Limiter"), (650, b"ray::Worker")):
             wait_until(lambda at=at: len(endpoint.asked) >= at)  # type: ignore[misc]
             nodes.kill_one(title)
+        wait_until(lambda: len(endpoint.asked) >= 800)
+        nodes.suspend_one(b"ray::Worker", for_s=6)  # it returns, and has been taken for cut off
 
     killing = threading.Thread(target=kill_now_and_then)
     killing.start()
@@ -259,6 +277,31 @@ def test_a_wrong_key_stops_all_workers_and_is_told(
     code, summary, err = end(on_cluster(tmp_path, nodes))
     assert (code, summary["status"]) == (77, "stopped"), err
     assert not summary["files"]
+
+
+def test_a_row_that_fails_is_told_of_and_the_others_are_merged(
+    tmp_path: Path, endpoint: Endpoint, nodes: TwoNodes
+) -> None:
+    write_recipe(tmp_path, 50)
+    endpoint.answer = lambda request: (
+        error_reply(400) if prompt_in(request) == "row 7" else echo(request)
+    )
+    code, summary, err = end(on_cluster(tmp_path, nodes))
+    assert (code, summary["status"], summary["failed"]) == (1, "incomplete", 1), err
+    assert summary["written"] + summary["rejected"] == 49
+    endpoint.begin()
+    code, summary, err = end(on_cluster(tmp_path, nodes))
+    assert (code, summary["asked_now"]) == (0, 1), err
+    merged = files_of(tmp_path / "cluster")
+    assert merged == made_locally(tmp_path, endpoint)
+
+
+def test_workers_that_find_no_place_hold_nobody_up(
+    tmp_path: Path, endpoint: Endpoint, nodes: TwoNodes
+) -> None:
+    write_recipe(tmp_path, 60)
+    code, summary, err = end(on_cluster(tmp_path, nodes, "--workers", "5", "--rpm", "6000"), 100)
+    assert (code, summary["written"] + summary["rejected"]) == (0, 60), err
 
 
 def test_without_an_address_a_cluster_of_its_own_is_made_and_ends(

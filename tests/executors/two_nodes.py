@@ -66,15 +66,22 @@ class TwoNodes:
         """Processes of this cluster, those alone whose title begins so."""
         return [pid for pid, found in self._processes() if found.startswith(title)]
 
-    def kill_one(self, title: bytes, which: int = 0) -> int:
+    def kill_one(self, title: bytes, which: int = 0) -> None:
         """Kill a process, once there is one."""
+        _kill(self._one(title, which))
+
+    def suspend_one(self, title: bytes, *, for_s: float) -> None:
+        pid = self._one(title)
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(for_s)
+        os.kill(pid, signal.SIGCONT)
+
+    def _one(self, title: bytes, which: int = 0) -> int:
         give_up_s = time.monotonic() + PATIENCE_S
         while not (pids := self.pids(title)):
             assert time.monotonic() < give_up_s, [found for _, found in self._processes()]
             time.sleep(0.05)
-        pid = pids[which % len(pids)]
-        _kill(pid)
-        return pid
+        return pids[which % len(pids)]
 
     def logs(self) -> Iterator[bytes]:
         for path in self.folder.rglob("*"):

@@ -59,6 +59,6 @@ class Worker:
     async def _ask(self, endpoint: str, ask: Ask) -> Grant:
         try:
             grant: Grant = await self._limiter.lease.remote(endpoint, ask)
-        except ray.exceptions.RayActorError as error:
+        except ray.exceptions.RayError as error:
             raise LessorUnreachableError from error
         return grant

@@ -19,6 +19,7 @@ from contextlib import contextmanager, redirect_stdout
 import ray
 
 from weave_async.errors import UsageError
+from weave_async.settings import environment_without, variables_of_others
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def cluster(
     """A connection for as long as this lasts. Gives the number of workers: as many as are wanted,
     or else as there are CPUs.
     """
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     with redirect_stdout(_Notices()):
         if address is None:
             _start(num_workers or os.cpu_count() or 1)
@@ -83,7 +84,7 @@ def _start(num_cpus: int) -> None:
             "RAY_AUTH_MODE is not token, and without a token anybody who reaches this machine "
             "could run commands here: unset it"
         )
-    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+    if "RAY_AUTH_TOKEN_PATH" not in variables_of_others("RAY_AUTH"):
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     ray.init(
         address="local",
@@ -131,16 +132,15 @@ def _require_token(*, is_ours: bool, allow_unauthenticated: bool) -> None:
 
 def _uses_token(*, otherwise: bool) -> bool:
     """Whether this process has said so; Ray has read it when it was imported."""
-    mode = os.environ.get("RAY_AUTH_MODE")
+    mode = variables_of_others("RAY_AUTH").get("RAY_AUTH_MODE")
     return otherwise if mode is None else mode.lower() == "token"
 
 
 def _without_token(address: str) -> int:
     """How a client without a token fares there."""
-    environment = {name: v for name, v in os.environ.items() if not name.startswith("RAY_AUTH")}
     probe = subprocess.run(  # noqa: S603 - our own interpreter, and words of our own
         [sys.executable, "-c", _PROBE, address],
-        env={**environment, "RAY_AUTH_MODE": "disabled"},
+        env={**environment_without("RAY_AUTH"), "RAY_AUTH_MODE": "disabled"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         timeout=LONGEST_PROBE_S,

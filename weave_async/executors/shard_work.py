@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ MOST_MESSAGES = 100
 @dataclass(frozen=True, slots=True)
 class Job:
     """What all shards have in common. It travels as it is, and so holds no key: settings are those
-    of the worker's own environment, and of the file ``dotenv``, with ``flags`` on top.
+    of the worker's own environment, and of ``env_file``, with ``flags`` on top.
     """
 
     recipe_yaml: str
@@ -40,7 +40,7 @@ class Job:
     shards_folder: Path
     samples: int
     flags: Mapping[str, Any] = field(default_factory=dict)
-    dotenv: Path | None = None
+    env_file: Path | None = None
     accept_changes: bool = False
     allow_network_fs: bool = False
     explains_all: bool = False
@@ -53,7 +53,7 @@ class Job:
         return recipe.with_changes(stages={"workers": recipe.stages.workers or 1})
 
     def settings(self) -> Settings:
-        return Settings.from_environment(dotenv=self.dotenv).with_flags(**self.flags)
+        return Settings.from_environment(None, self.env_file).with_flags(**self.flags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,7 @@ class Told:
     counts: Counts
     sending: bool = False
     num_in_flight: int = 0
+    cost_usd: float | None = None
     exit_code: int = 0
     error: str | None = None
     messages: tuple[tuple[int, str], ...] = ()
@@ -101,8 +102,13 @@ class ShardWork:
                     run.interrupt(drop_in_flight=self._drops)
                 summary = await run.finish()
         except WeaveError as error:
-            return self._told(exit_code=error.exit_code, error=f"shard {shard}: {error}")
-        return self._told(exit_code=summary.exit_code, error=summary.error)
+            return replace(self._told(), exit_code=error.exit_code, error=f"shard {shard}: {error}")
+        return replace(
+            self._told(),
+            exit_code=summary.exit_code,
+            error=summary.error,
+            cost_usd=summary.cost_usd,
+        )
 
     def progress(self) -> Told:
         return self._told()
@@ -139,15 +145,15 @@ class ShardWork:
             new_dispatcher=self._new_dispatcher,
         )
 
-    def _told(self, exit_code: int = 0, error: str | None = None) -> Told:
-        run = self._run
+    def _told(self) -> Told:
+        run, messages = self._run, self._messages.taken()
+        if run is None:
+            return Told(counts_of(RunMetrics()), messages=messages)
         return Told(
-            counts_of(RunMetrics() if run is None else run.metrics),
-            run is not None and bool(run.dispatchers),
-            0 if run is None else run.num_in_flight,
-            exit_code,
-            error,
-            self._messages.taken(),
+            counts_of(run.metrics),
+            sending=bool(run.dispatchers),
+            num_in_flight=run.num_in_flight,
+            messages=messages,
         )
 
 
