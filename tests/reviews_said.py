@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from hashlib import sha256
 from pathlib import Path
 
 from weave_async.review_log import DECISIONS, HumanVerdict, ReviewWriter, now
+from weave_async.run_rows import ExportRow
 
 
 def say(run: Path, who: str, said: dict[str, str], *, reason: str = "wrong", sha: str = "") -> None:
@@ -14,7 +13,9 @@ def say(run: Path, who: str, said: dict[str, str], *, reason: str = "wrong", sha
     ``sha`` is of the row that was seen; of the one that is there, if absent.
     """
     lines = b"".join((run / f"{stem}.jsonl").read_bytes() for stem in ("samples", "rejected"))
-    found = {json.loads(line)["sample_id"]: line for line in lines.splitlines(keepends=True)}
+    found = {
+        each.sample_id: each for each in (ExportRow.of(line, 0) for line in lines.splitlines())
+    }
     with ReviewWriter(run / "review.jsonl") as writer:
         for sample_id, what in said.items():
             known = [each for each in DECISIONS if each == what]
@@ -26,7 +27,7 @@ def say(run: Path, who: str, said: dict[str, str], *, reason: str = "wrong", sha
                     decision=known[0] if known else "accept",
                     reason=reason if what == "reject" else None,
                     edited=None if known else what,
-                    row_sha256=sha or sha256(found[sample_id]).hexdigest(),
+                    text_sha256=sha or found[sample_id].text_sha256,
                     stratum="written: others",
                 )
             )

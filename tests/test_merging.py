@@ -18,6 +18,7 @@ from weave_async.audit import audit
 from weave_async.errors import RecipeError, RunFolderError, RunLockedError, UsageError, WeaveError
 from weave_async.merging import merge
 from weave_async.recipe import Recipe
+from weave_async.revalidation import revalidate
 from weave_async.run import Run
 from weave_async.sharding import Shard
 from weave_async.summary import RunSummary
@@ -131,7 +132,7 @@ def test_a_killed_shard_goes_on_and_its_runs_stay_apart(tmp_path: Path) -> None:
 def test_missing_shards_and_answers_are_refused_or_stay_pending(tmp_path: Path) -> None:
     recipe = recipe_of(tmp_path)
     shards = run_shards(recipe, tmp_path / "shards", 4)
-    with pytest.raises(RunFolderError, match="of 4 shards, 2 are not there: 2, 4"):
+    with pytest.raises(RunFolderError, match="2 of 4 shards are not there: 2, 4"):
         asyncio.run(merge(shards[::2], tmp_path / "merged"))
     assert not (tmp_path / "merged").exists()
     summary = asyncio.run(merge(shards[::2], tmp_path / "merged", allow_missing=True))
@@ -165,6 +166,54 @@ def test_what_cannot_be_merged_is_told(tmp_path: Path) -> None:
         asyncio.run(merge(shards, tmp_path / "whole"))
 
 
+def test_a_shard_that_was_killed_is_merged_as_far_as_it_came(tmp_path: Path) -> None:
+    recipe = recipe_of(tmp_path)
+    shards = run_shards(recipe, tmp_path / "shards", 2)
+    (shards[1] / "manifest.json").unlink()
+    with pytest.raises(RunFolderError, match=r"not all is answered in .*0002-of-0002"):
+        asyncio.run(merge(shards, tmp_path / "merged"))
+    summary = asyncio.run(merge(shards, tmp_path / "merged", allow_missing=True))
+    assert summary.pending == 0
+
+
+def test_options_of_the_command_line_and_the_environment_need_not_be_said_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_of(tmp_path)
+    recipe = recipe.with_changes(
+        generate={**recipe.model_dump()["generate"], "mix": [{"endpoint": "local", "model": "m"}]}
+    )
+    with monkeypatch.context() as patched:
+        patched.setenv("WEAVE_ASYNC_PROVIDER", "simulated")
+        patched.setenv("WEAVE_ASYNC_MODEL", "another")
+        shards = run_shards(recipe, tmp_path / "shards", 2)
+    summary = asyncio.run(merge(shards, tmp_path / "merged"))
+    assert (summary.status, summary.asked_now) == ("complete", 0)
+
+
+def test_a_shard_is_validated_anew_as_itself(tmp_path: Path) -> None:
+    recipe = recipe_of(tmp_path)
+    [first, _] = run_shards(recipe, tmp_path / "shards", 2)
+    written = len((first / "samples.jsonl").read_bytes().splitlines())
+    found = asyncio.run(revalidate(first))
+    assert (found.written, found.written_before, found.gone) == (written, written, 0)
+    assert not found.changes
+
+
+def test_a_folder_is_of_one_shard_or_of_a_whole_run(tmp_path: Path) -> None:
+    recipe = recipe_of(tmp_path)
+    asyncio.run(finished(recipe, tmp_path / "shard", shard=Shard(1, 2)))
+    asyncio.run(finished(recipe, tmp_path / "shard", shard=Shard(1, 2)))
+    asyncio.run(finished(recipe, tmp_path / "whole"))
+    for folder, shard, why in (
+        ("shard", Shard(2, 2), "holds shard 1/2: go on with it with --shard 1/2"),
+        ("shard", None, "holds shard 1/2"),
+        ("whole", Shard(1, 2), "holds a whole run: go on with it without --shard"),
+    ):
+        with pytest.raises(RunFolderError, match=why):
+            asyncio.run(finished(recipe, tmp_path / folder, shard=shard))
+
+
 def test_a_shard_that_is_being_written_is_not_read(tmp_path: Path) -> None:
     recipe = recipe_of(tmp_path)
     shards = run_shards(recipe, tmp_path / "shards", 2)
@@ -192,11 +241,13 @@ def test_what_needs_all_samples_is_refused_in_a_shard(
         asyncio.run(finished(recipe, tmp_path / "shard", shard=Shard(1, 2)))
 
 
-def test_a_merge_that_was_cut_short_begins_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", ["while adopting", "while deriving"])
+def test_a_merge_that_was_cut_short_begins_anew(tmp_path: Path, cut: str) -> None:
     recipe = recipe_of(tmp_path)
     shards = run_shards(recipe, tmp_path / "shards", 2)
-    half = tmp_path / "merged" / "journal.part"
+    half = tmp_path / "merged" / ("journal.part" if cut == "while adopting" else "journal")
     half.mkdir(parents=True)
+    (tmp_path / "merged" / "merging").touch()
     (half / "000001.log").write_bytes(b"torn")
     (half / "000009.log").write_bytes(b"torn")
     asyncio.run(merge(shards, tmp_path / "merged"))
@@ -204,3 +255,4 @@ def test_a_merge_that_was_cut_short_begins_anew(tmp_path: Path) -> None:
         "000001.log",
         "000002.log",
     ]
+    assert not (tmp_path / "merged/merging").exists()

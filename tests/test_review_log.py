@@ -25,7 +25,7 @@ def verdict(
         decision=decision,
         reason=more.get("reason"),
         edited=more.get("edited"),
-        row_sha256="00",
+        text_sha256="00",
         stratum="written: others",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import stat
@@ -19,7 +20,7 @@ import yaml
 
 from weave_async import rundir
 from weave_async.errors import RunFolderError, RunLockedError, StorageError
-from weave_async.rundir import FORMAT_VERSION, RunFolder
+from weave_async.rundir import FORMAT_VERSION, RunFolder, replace_file
 
 HOLDER = """
 import sys
@@ -372,3 +373,35 @@ def test_a_run_is_told_from_an_empty_folder(tmp_path: Path) -> None:
     assert folder.holds_a_run()
     assert repr(folder) == f"<RunFolder {folder.path} locked>"
     folder.close()
+
+
+def test_a_file_is_replaced_whole_and_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text("an earlier one")
+    path.chmod(0o644)
+    replace_file(path, b"a new one")
+    assert path.read_bytes() == b"a new one"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_cannot_be_replaced_stays_and_leaves_nothing_beside(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StorageError, match="folder"):
+        replace_file(tmp_path / "folder", b"no folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_who_names_the_wrong_folder_is_told_where_a_run_is(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / "out" / name / "journal").mkdir(parents=True)
+    (tmp_path / "out" / "first" / "samples.jsonl").touch()
+    (tmp_path / "empty").mkdir()
+    for named, why in (
+        ("out/fist", f"is {tmp_path}/out/first meant?"),
+        ("out/other", "there is no such folder"),
+        ("out", "name one of those in it: first, second"),
+        ("out/first/samples.jsonl", "it is a file, and a run is a folder"),
+        ("empty", "name the folder that -o named"),
+    ):
+        with pytest.raises(RunFolderError, match=re.escape(why)):
+            RunFolder(tmp_path / named).require_run()

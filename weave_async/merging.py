@@ -9,8 +9,8 @@ verified, explained, validated anew, and continued.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,24 +19,22 @@ from weave_async.errors import RunFolderError, UsageError
 from weave_async.journal.adoption import adopt
 from weave_async.recipe import Recipe
 from weave_async.run import Run
-from weave_async.rundir import RunFolder
+from weave_async.rundir import RunFolder, storage_errors
 from weave_async.settings import Settings
 from weave_async.sharding import Shard
 from weave_async.summary import RunSummary
 
 MOST_NAMED = 8
 
-Drive = Callable[[Run], Awaitable[RunSummary]]
-
 
 @dataclass(frozen=True, slots=True)
 class ShardRun:
-    """The folder of one shard that has come to an end, complete or not."""
+    """The folder of one shard. ``has_all``: it has come to its end, and nothing is pending."""
 
     folder: RunFolder
     shard: Shard
     num_of_all_shards: int
-    num_pending: int
+    has_all: bool
 
     @property
     def told(self) -> str:
@@ -44,23 +42,22 @@ class ShardRun:
 
     @classmethod
     def at(cls, path: Path) -> ShardRun:
-        """Raises ``RunFolderError`` where no shard has come to an end."""
+        """Raises ``RunFolderError`` where there is no shard."""
         folder = RunFolder(path)
         folder.require_run()
-        manifest = folder.read_manifest()
-        if manifest is None:
-            raise RunFolderError(f"{path} has published nothing yet: run its shard again")
-        told: Any = manifest.get("shard")
-        try:
-            shard = Shard(told["number"], told["of"])
-            return cls(folder, shard, int(told["of_samples"]), int(manifest["pending"]))
-        except (KeyError, TypeError, ValueError) as error:
+        told = folder.read_shard()
+        shard = Shard.told(told)
+        if told is None or shard is None:
             raise RunFolderError(
                 f"{path} is no shard of a run: those are made by `weave-async run --shard K/N`"
-            ) from error
+            )
+        manifest = folder.read_manifest()
+        has_all = manifest is not None and not manifest.get("pending")
+        return cls(folder, shard, told["of_samples"], has_all)
 
 
-def prepare(
+@contextmanager
+def merging(
     paths: Sequence[Path],
     output_dir: Path,
     *,
@@ -68,8 +65,9 @@ def prepare(
     recipe: Recipe | None = None,
     settings: Settings | None = None,
     allow_network_fs: bool = False,
-) -> Run:
-    """The merged run, which ``finish`` brings to its end. ``output_dir`` must not hold a run.
+) -> Iterator[Run]:
+    """The merged run, to be brought to its end. ``output_dir`` must not hold a run, but for a merge
+    that was cut short, which begins anew.
 
     ``recipe`` may say otherwise than the shards' own how the merge is to work, not what was asked.
 
@@ -81,22 +79,23 @@ def prepare(
     if not allow_missing:
         _require_all(shards)
     output = RunFolder(output_dir)
-    if output.holds_a_run():
+    if output.holds_a_run() and not output.merging.exists():
         raise RunFolderError(
             f"{output_dir} holds a run already: choose another folder with -o, or delete it, as "
             "all that a merge makes can be made of the shards again"
         )
+    output_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with storage_errors(output.merging):
+        output.merging.touch(mode=0o600)
     with ExitStack() as stack:
         for each in shards:
             each.folder.take()
             stack.callback(each.folder.close)
-        output_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         consulted = [each.folder.consultations for each in shards]
-        consulted = [folder for folder in consulted if folder.is_dir()]
-        if consulted:
+        if consulted := [folder for folder in consulted if folder.is_dir()]:
             adopt(consulted, output.consultations)
         adopt([each.folder.journal for each in shards], output.journal)
-    return Run(
+    yield Run(
         recipe or Recipe.load(shards[0].folder.recipe),
         output_dir=output_dir,
         samples=shards[0].num_of_all_shards,
@@ -104,14 +103,16 @@ def prepare(
         allow_network_fs=allow_network_fs,
         only_recalls=True,
     )
+    output.merging.unlink()
 
 
 async def merge(
     paths: Sequence[Path], output_dir: Path, *, allow_missing: bool = False
 ) -> RunSummary:
-    """See ``prepare``."""
-    async with prepare(paths, output_dir, allow_missing=allow_missing) as run:
-        return await run.finish()
+    """See ``merging``."""
+    with merging(paths, output_dir, allow_missing=allow_missing) as run:
+        async with run:
+            return await run.finish()
 
 
 def _require_one_run(shards: Sequence[ShardRun]) -> None:
@@ -136,12 +137,13 @@ def _require_one_run(shards: Sequence[ShardRun]) -> None:
 def _require_all(shards: Sequence[ShardRun]) -> None:
     of = shards[0].shard.of
     missing = [str(n) for n in sorted({*range(1, of + 1)} - {s.shard.number for s in shards})]
-    pending = [str(each.folder.path) for each in shards if each.num_pending]
+    unfinished = [str(each.folder.path) for each in shards if not each.has_all]
     why = []
     if missing:
-        why.append(f"of {of} shards, {len(missing)} are not there: {_few(missing)}")
-    if pending:
-        why.append(f"samples are pending in {_few(pending)}")
+        verb = "is" if len(missing) == 1 else "are"
+        why.append(f"{len(missing)} of {of} shards {verb} not there: {_few(missing)}")
+    if unfinished:
+        why.append(f"not all is answered in {_few(unfinished)}")
     if why:
         raise RunFolderError(
             f"{'; '.join(why)}. Run them, or leave those samples pending with --allow-missing"

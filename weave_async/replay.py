@@ -31,6 +31,7 @@ from weave_async.recipe import Recipe
 from weave_async.records import Consulted, Message, Response, Sample
 from weave_async.rundir import RunFolder
 from weave_async.settings import Settings
+from weave_async.sharding import Shard
 from weave_async.stages.building import stages_of
 from weave_async.stages.interface import ConsultFor
 from weave_async.stages.noising import most_variants
@@ -91,7 +92,8 @@ async def replaying(path: Path, changed: Recipe | None = None) -> AsyncIterator[
     async with AsyncExitStack() as stack:
         source = source_of(recipe, stack)
         spec = stage_spec_of(recipe)
-        stages, selectors = stages_of(spec), selectors_of(recipe)
+        shard = Shard.told(folder.read_shard())
+        stages, selectors = stages_of(spec), selectors_of(recipe) if shard is None else []
         endpoints = endpoints_asked(folder, recipe)
         plan = Plan(
             recipe,
@@ -99,6 +101,7 @@ async def replaying(path: Path, changed: Recipe | None = None) -> AsyncIterator[
             endpoints,
             num_samples=num_samples_asked(folder, recipe),
             examples=examples_source_of(recipe),
+            shard=shard,
         )
         plan.require_columns(columns_read_by([*stages, *selectors]))
         folder.open()

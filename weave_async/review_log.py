@@ -3,13 +3,14 @@
 ::
 
     {"at": "2026-11-23T08:30:00.123Z", "reviewer": "ana", "sample_id": "3d3b12d57f6e3a85-0",
-     "decision": "reject", "reason": "off topic", "edited": null, "row_sha256": "…",
+     "decision": "reject", "reason": "off topic", "edited": null, "text_sha256": "…",
      "stratum": "written: others"}
 
 Lines are only ever added. ``decision`` is accept, reject, skip, or undo, which takes back the last
 line of that reviewer that has not been taken back; an undo says nothing else. ``edited`` is the
-completion as a person would have it, with accept. ``row_sha256`` is of the row's line as it stood:
-a row that has changed since was not reviewed. Files of several people can be joined by ``cat``.
+completion as a person would have it, with accept. ``text_sha256`` is of the row's turns as they
+stood: one whose text has changed since was not reviewed; what rules say of it may change. Files of
+several people can be joined by ``cat``.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class HumanVerdict:
     decision: Decision
     reason: str | None
     edited: str | None
-    row_sha256: str
+    text_sha256: str
     stratum: str
 
 
@@ -216,7 +217,7 @@ def _verdict_in(entry: Mapping[str, Any]) -> HumanVerdict:
     decision = entry["decision"]
     if decision not in DECISIONS:
         raise ValueError(f"decision {decision!r} is none of {', '.join(DECISIONS)}, {_UNDO}")
-    texts = {name: _text(entry, name) for name in ("at", "reviewer", "sample_id", "row_sha256")}
+    texts = {name: _text(entry, name) for name in ("at", "reviewer", "sample_id", "text_sha256")}
     for name in ("reason", "edited"):
         if not isinstance(entry[name], str | None):
             raise TypeError(f"{name} is no text")

@@ -36,6 +36,7 @@ from weave_async.parts.consulting import (
 )
 from weave_async.parts.endpoints import (
     described_sellers,
+    endpoints_asked,
     endpoints_of,
     prices_of,
     providers_of,
@@ -173,11 +174,7 @@ class Run:
         async with AsyncExitStack() as stack:
             refuse_own_source(self.recipe, self.folder)
             source = source_of(self.recipe, stack)
-            self.endpoints = endpoints_of(
-                self.recipe.generate.mix,
-                self._settings,
-                default_model=getattr(source, "model", None),
-            )
+            self.endpoints = self._endpoints(default_model=getattr(source, "model", None))
             spec = stage_spec_of(self.recipe, explains_all=self._explains_all)
             stages, selectors = stages_of(spec), self._selectors()
             repair = repair_of(self.recipe, self.endpoints)
@@ -198,6 +195,7 @@ class Run:
             )
             self.plan.require_columns(columns_read_by([*stages, *selectors]))
             self._open_folder(stack)
+            self._keep_shard()
             self._decisions = decisions = decisions_of(self.plan, self.folder)
             journal = Journal(
                 self.folder.journal,
@@ -673,12 +671,18 @@ class Run:
                 "mix": self.plan.described_mix(),
                 "epoch": self._journal.last_epoch,
                 **decided,
-                **self._told_of_shard(),
+                **self._told_of_shard,
                 **summary.as_dict(),
             }
         )
         self._outputs.remove_stale()
         return summary
+
+    def _endpoints(self, *, default_model: str | None) -> list[Endpoint]:
+        """Where nobody is asked, those who were, whatever the environment says now."""
+        if self._only_recalls:
+            return endpoints_asked(self.folder, self.recipe)
+        return endpoints_of(self.recipe.generate.mix, self._settings, default_model=default_model)
 
     def _selectors(self) -> list[SelectingStage]:
         if self._shard is None:
@@ -686,12 +690,23 @@ class Run:
         require_divisible(self.recipe)
         return []
 
+    @property
     def _told_of_shard(self) -> dict[str, Any]:
         shard = self._shard
-        if shard is None:
-            return {}
-        samples = self.plan.num_of_all_shards
-        return {"shard": {"number": shard.number, "of": shard.of, "of_samples": samples}}
+        return {"shard": shard.as_dict(self.plan.num_of_all_shards)} if shard else {}
+
+    def _keep_shard(self) -> None:
+        """Say which shard this is, before anything is asked for; refuse another one's folder."""
+        here = Shard.told(self.folder.read_shard())
+        if here != self._shard and self.folder.holds_answers():
+            what = "a whole run" if here is None else f"shard {here}"
+            wanted = "without --shard" if here is None else f"with --shard {here}"
+            raise RunFolderError(
+                f"{self.folder.path} holds {what}: go on with it {wanted}, or choose another "
+                "folder with -o"
+            )
+        if self._shard is not None:
+            self.folder.write_shard(self._shard.as_dict(self.plan.num_of_all_shards))
 
     def _summarize(self, files: Mapping[str, Mapping[str, Any]]) -> RunSummary:
         metrics, error = self.metrics, self._engine.stopped_by

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -73,6 +72,12 @@ class ExportRow:
             place=place,
             num_bytes=len(line),
         )
+
+    @property
+    def text_sha256(self) -> str:
+        """Of the turns, which is what people judge: not of what rules have said of them."""
+        turns = [(turn["role"], turn["content"]) for turn in self.turns]
+        return sha256(orjson.dumps(turns)).hexdigest()
 
     @property
     def is_answered(self) -> bool:
@@ -154,11 +159,6 @@ class RunRows:
     def rejected(self) -> Iterator[ExportRow]:
         """Those with an answer; one that was rejected before it had any teaches nothing."""
         return (row for row in self._rows("rejected") if row.is_answered)
-
-    def line_of(self, stem: str, row: ExportRow) -> bytes:
-        """Read without the file's buffer, which would fetch a megabyte for each row."""
-        with open_regular(self.path_of(stem)) as file:
-            return os.pread(file.fileno(), row.num_bytes, row.place)
 
     def _rows(self, stem: str) -> Iterator[ExportRow]:
         """Whoever reads to the end knows that the file is the one that was published."""

@@ -12,6 +12,8 @@
     ├── failed.jsonl      a row per failed sample: error, message, attempts
     ├── metrics.json      counts, tokens, rates and the time each stage took
     ├── manifest.json     counts, rows and SHA-256 of the files above; written last
+    ├── shard.json        which part of a run this is, where it is one; see weave_async.sharding
+    ├── merging           there while shards are merged here: what is beside it can be made again
     ├── review.jsonl      what people have decided on the rows; see weave_async.review_log
     ├── report.html       a page about all this, where somebody has made one; no part of the run
     └── lock              held by the process that writes here
@@ -31,6 +33,7 @@ import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
 from tempfile import mkstemp
@@ -50,6 +53,7 @@ _BEFORE_A_RUN = {"lock", "probe", "probe.part"}
 
 NETWORK_FILESYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "fuse.sshfs"}
 NUM_LOOKS_AT_LOCK, LOOK_AT_LOCK_EVERY_S = 20, 0.01
+MOST_RUNS_NAMED = 5
 OUTPUTS = ("samples", "rejected", "failed")
 """Stems of the files in which samples end."""
 READ_BLOCK_BYTES = 1 << 20
@@ -97,6 +101,16 @@ class RunFolder:
         return self.path / "recipe.yaml"
 
     @property
+    def shard(self) -> Path:
+        """Which part of a run this is; not there where it is a whole one."""
+        return self.path / "shard.json"
+
+    @property
+    def merging(self) -> Path:
+        """Stands for as long as shards are being merged here."""
+        return self.path / "merging"
+
+    @property
     def review(self) -> Path:
         """What people have decided on the rows."""
         return self.path / "review.jsonl"
@@ -129,10 +143,29 @@ class RunFolder:
     def holds_a_run(self) -> bool:
         return self.journal.is_dir() or self.manifest.is_file()
 
+    def holds_answers(self) -> bool:
+        """Whether somebody has asked here, or published."""
+        return self.manifest.is_file() or any(self.journal.glob("[0-9]*"))
+
     def require_run(self) -> None:
         """Raises ``RunFolderError`` where there is no run to look at."""
         if not self.holds_a_run():
-            raise RunFolderError(f"{self.path} holds no run: name the folder that -o named")
+            raise RunFolderError(f"{self.path} holds no run: {self._where_one_is()}")
+
+    def _where_one_is(self) -> str:
+        """For whoever has named this folder as a run."""
+        if self.path.is_file():
+            return "it is a file, and a run is a folder, which -o has named"
+        if not self.path.is_dir():
+            names = [each.name for each in _runs_in(self.path.parent)]
+            near = get_close_matches(self.path.name, names, n=1)
+            return (
+                f"is {self.path.with_name(near[0])} meant?" if near else "there is no such folder"
+            )
+        if runs := [each.name for each in _runs_in(self.path)]:
+            more = ", …" if len(runs) > MOST_RUNS_NAMED else ""
+            return f"name one of those in it: {', '.join(runs[:MOST_RUNS_NAMED])}{more}"
+        return "name the folder that -o named"
 
     def read_manifest(self) -> dict[str, Any] | None:
         """What the last run that came to its end published; ``None`` if none has."""
@@ -247,6 +280,20 @@ class RunFolder:
         text = yaml.safe_dump(dict(resolved), sort_keys=False, allow_unicode=True)
         self._publish_bytes(self.recipe, text.encode())
 
+    def write_shard(self, told: Mapping[str, int]) -> None:
+        self._publish_bytes(self.shard, orjson.dumps(told) + b"\n")
+
+    def read_shard(self) -> dict[str, int] | None:
+        """Raises ``RunFolderError`` where it is none of ours."""
+        try:
+            with open_regular(self.shard) as file:
+                told = orjson.loads(file.read())
+            return {name: int(told[name]) for name in ("number", "of", "of_samples")}
+        except FileNotFoundError:
+            return None
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise RunFolderError(f"cannot read {self.shard}: {error!r}") from error
+
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         body = orjson.dumps(metrics, option=orjson.OPT_INDENT_2)
         self._publish_bytes(self.path / "metrics.json", body + b"\n")
@@ -348,6 +395,12 @@ class OutputFile:
         """Stop writing without publishing; the ``*.part`` stays as it is."""
         with suppress(OSError):
             self._file.close()
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    with suppress(OSError):
+        return sorted(each for each in folder.iterdir() if RunFolder(each).holds_a_run())
+    return []
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from weave_async.errors import UsageError
@@ -36,6 +37,15 @@ class Shard:
         if found is None:
             raise UsageError(f"a shard is K/N, as 2/8: not {named!r}")
         return cls(int(found[1]), int(found[2]))
+
+    @classmethod
+    def told(cls, told: Mapping[str, int] | None) -> Shard | None:
+        """Of ``as_dict``."""
+        return None if told is None else cls(told["number"], told["of"])
+
+    def as_dict(self, num_of_all_shards: int) -> dict[str, int]:
+        """``of_samples`` are those of all shards."""
+        return {"number": self.number, "of": self.of, "of_samples": num_of_all_shards}
 
     @property
     def folder_name(self) -> str:

@@ -117,6 +117,9 @@ class RunSummary:
         return "\n".join([*lines, *self._remarks()])
 
     def _remarks(self) -> Iterator[str]:
+        waiting = self.recalled + self.asked_now - (self.asked - self.pending)
+        if self.pending and waiting > 0 and not self.copies:
+            yield f"{waiting} answers that are not written yet are kept, and not asked for again."
         if self.failed and self.worth_another_try:
             yield "Run the same command again to ask anew for what failed."
         if self.unused:

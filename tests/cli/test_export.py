@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from export.made_runs import make_run, row
 from weave_async import registry
 from weave_async.rundir import RunFolder
 
@@ -239,3 +240,14 @@ def test_a_dash_is_standard_output(weave_async: Program, recipe_file: Path) -> N
     for format in ("messages", "openai-batch"):
         told = weave_async("export", "out", "--format", format, "-o", "-")
         assert told.out == weave_async("export", "out", "--format", format).out != ""
+
+
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl.gz", "rows.tsv"])
+def test_a_file_of_a_kind_that_is_not_written_is_no_folder(
+    tmp_path: Path, weave_async: Program, name: str
+) -> None:
+    make_run(tmp_path / "run", [row("a-0", "answer")])
+    outcome = weave_async("export", "run", "-o", name)
+    assert (outcome.exit_code, outcome.out) == (2, "")
+    assert "a file ends with .jsonl, .parquet, .csv, .txt" in outcome.err
+    assert not (tmp_path / name).exists()

@@ -13,9 +13,13 @@ from typing import Any
 
 import pytest
 
+from export.made_runs import make_run as make_plain_run
+from export.made_runs import row as plain_row
+from reviews_said import say
 from weave_async.report import page
 from weave_async.report.page import json_for_script, page_of
 from weave_async.report.reading import read_run
+from weave_async.report.reviews import reviews_of
 from weave_async.report.view import RunView
 from weave_async.visible import visible
 
@@ -349,3 +353,15 @@ def test_the_same_run_makes_the_same_page(tmp_path: Path) -> None:
     journal = [answer(0.1 * n, 0.2) for n in range(50)]
     run = make_run(tmp_path / "run", rows(30), journal=journal)
     assert html_of(run, num_samples=10) == html_of(run, num_samples=10)
+
+
+def test_reviews_and_questions_of_judges_are_told(tmp_path: Path) -> None:
+    run = make_plain_run(tmp_path / "run", [plain_row(f"{n}-0", "answer") for n in range(8)])
+    say(run, "ana", {f"{n}-0": "reject" if n < 2 else "accept" for n in range(8)})
+    reading = read_run(run, num_samples=10)
+    told = page_of([RunView(reading, "", reviews_of(run, reading.notes))], made_at="now")
+    assert "Written with a defect" in told
+    assert "<td>25.0 %</td>" in told
+    untold = page_of([RunView(reading)], made_at="now")
+    assert "Written with a defect" not in untold
+    assert 'href="#reviews"' not in untold

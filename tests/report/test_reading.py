@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 
@@ -97,7 +98,6 @@ def test_a_later_run_that_was_cut_short_is_said(tmp_path: Path) -> None:
         '{"sample_id": 7, "messages": [], "lineage": {}}',
         '{"sample_id": "a-0", "messages": {}, "lineage": {"model": "m"}}',
         '{"sample_id": "a-0", "messages": [{"role": "assistant"}], "lineage": {"model": "m"}}',
-        json.dumps(row(noise=[{"noise": "typos"}])),
         json.dumps(row(attributes={"a": 1}) | {"messages": [7]}),
     ],
 )
@@ -113,10 +113,11 @@ def test_a_damaged_row_is_counted_and_left_out(tmp_path: Path, line: str) -> Non
 def test_edits_that_are_of_another_text_leave_a_row_out_of_the_table_alone(tmp_path: Path) -> None:
     changes = [{"start": 0, "before": "The", "after": "Teh"}]
     odd = row("odd-0", noise=[{"noise": "typos", "message_index": 0, "changes": changes}])
-    found = read(make_run(tmp_path / "run", [*TOLD, odd]))
-    assert found.tally.num_ended["written"] == 31
+    odder = row("odd-1", noise=[{"noise": "typos"}])
+    found = read(make_run(tmp_path / "run", [*TOLD, odd, odder]))
+    assert found.tally.num_ended["written"] == 32
     assert len(found.rows) == 50
-    assert any("not of their texts" in note for note in found.notes)
+    assert any("2 rows" in note and "not of their texts" in note for note in found.notes)
 
 
 def test_rows_that_are_missing_are_told_by_the_manifest(tmp_path: Path) -> None:
@@ -214,3 +215,18 @@ def test_times_that_cannot_be_are_not_believed(tmp_path: Path, odd: object) -> N
     view = RunView(read(run))
     assert view.latencies[0].num_answers == 4
     assert view.begun_at == "2026-11-23 08:45:48 UTC"
+
+
+def test_reading_takes_no_more_memory_for_more_rows(tmp_path: Path) -> None:
+    def peak_of(num: int) -> int:
+        run = make_run(tmp_path / str(num), rows(num, ask="why? " * 100))
+        tracemalloc.start()
+        try:
+            assert read(run, num_samples=20).tally.total == num
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak_of(100)  # what is loaded once
+    few, many = peak_of(500), peak_of(5_000)
+    assert many - few < 500_000  # of 4 MB more rows

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 COMMAND = [sys.executable, "-m", "weave_async.cli", "review"]
-_DATA = re.compile(r'data-sample-id="([^"]+)" data-row-sha256="([^"]+)"')
+_DATA = re.compile(r'data-sample-id="([^"]+)" data-text-sha256="([^"]+)"')
 
 
 @dataclass(slots=True)
@@ -86,8 +86,8 @@ class Browser:
     def decide(self, decision: str, **more: Any) -> httpx.Response:
         shown = self.row()
         assert shown is not None
-        sample_id, row_sha256 = shown
-        told = {"sample_id": sample_id, "row_sha256": row_sha256, "decision": decision, **more}
+        sample_id, text_sha256 = shown
+        told = {"sample_id": sample_id, "text_sha256": text_sha256, "decision": decision, **more}
         return self.post("/verdict", told)
 
     def post(self, path: str, told: Any) -> httpx.Response:

@@ -146,10 +146,10 @@ def test_there_are_thirty_requests_and_more() -> None:
 def test_it_is_refused_and_nothing_changes(
     request_: str, server: Server, browser: Browser, run: Path
 ) -> None:
-    told = {"sample_id": "a-0", "row_sha256": "", "decision": "accept"}
+    told = {"sample_id": "a-0", "text_sha256": "", "decision": "accept"}
     shown = browser.row()
     assert shown is not None
-    told["row_sha256"] = shown[1]
+    told["text_sha256"] = shown[1]
     body = json.dumps(told).encode()
     name, _, value = browser.cookie.partition("=")
     head = request_.format(

@@ -51,7 +51,7 @@ def decide(
             decision=decision,
             reason=None,
             edited=None,
-            row_sha256=given.row_sha256,
+            text_sha256=given.text_sha256,
             stratum=given.queued.stratum.name,
         )
     )

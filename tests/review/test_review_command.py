@@ -61,9 +61,9 @@ def test_what_is_no_decision_is_told_and_not_written(tmp_path: Path) -> None:
             (browser.decide("maybe"), "'maybe' is none of accept, reject, skip"),
             (browser.decide("accept", edited=" \n"), "reject the row instead"),
             (browser.decide("skip", edited="new"), "to be accepted"),
-            (browser.post("/verdict", {"sample_id": "a"}), "row_sha256: Field required"),
+            (browser.post("/verdict", {"sample_id": "a"}), "text_sha256: Field required"),
             (browser.post("/verdict", []), "That is no decision"),
-            (browser.decide("accept", row_sha256="00"), "load the page anew"),
+            (browser.decide("accept", text_sha256="00"), "load the page anew"),
             (browser.decide("accept", sample_id="none"), "load the page anew"),
             (browser.post("/undo", {}), "nothing to take back"),
         ]

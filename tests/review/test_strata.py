@@ -62,20 +62,24 @@ def test_judges_that_are_at_odds_are_a_disagreement(tmp_path: Path) -> None:
     assert names["1-0"] == "written: others"
 
 
-def test_what_a_judge_rejects_after_the_rules_or_accepts_against_one_is_a_disagreement(
+def test_what_a_judge_accepts_against_a_rule_or_cannot_agree_on_is_a_disagreement(
     tmp_path: Path,
 ) -> None:
-    by_judge = rejected_by("a-0", "judge", score=2, **JUDGED)
+    by_judge = rejected_by("a-0", "judge", score=3, min=3.5, scores={"judge": [5, 1]})
     against_it = rejected_by("b-0", "length", words=3)
     passed = told_by("judge", score=5, **JUDGED)
     rows = [
         by_judge,
         with_lineage(against_it, verdicts=[passed]),
         rejected_by("c-0", "length", words=3),
+        rejected_by("d-0", "judge", score=2, min=3.5, scores={"judge": [2, 2]}),
+        *(rejected_by(f"{n}-0", "judge", score=1, min=3.5) for n in range(20)),
     ]
     names = names_of(tmp_path / "run", rows)
     assert names["a-0"] == names["b-0"] == "rejected: disagreement"
     assert names["c-0"] == "rejected: by length"
+    assert names["d-0"] == "rejected: near a threshold"
+    assert names["7-0"] == "rejected: by judge"
 
 
 def test_a_tenth_of_a_rules_scores_is_near_its_threshold(tmp_path: Path) -> None:
@@ -89,6 +93,17 @@ def test_a_tenth_of_a_rules_scores_is_near_its_threshold(tmp_path: Path) -> None
     names = names_of(tmp_path / "run", rows)
     near = {sample_id for sample_id, name in names.items() if name == "written: near a threshold"}
     assert near == {f"{number}-0" for number in range(45, 50)}
+
+
+def test_of_a_score_that_most_rows_have_none_is_near(tmp_path: Path) -> None:
+    scores = [4] * 40 + [3] * 5 + [5] * 5
+    rows = [
+        with_lineage(row(f"{n}-0", "answer"), verdicts=[told_by("judge", score=score, min=3.0)])
+        for n, score in enumerate(scores)
+    ]
+    names = names_of(tmp_path / "run", rows)
+    near = [sample_id for sample_id, name in names.items() if name == "written: near a threshold"]
+    assert near == [f"{n}-0" for n in range(40, 45)]
 
 
 def test_few_rows_with_a_value_are_rare_unless_every_row_has_its_own(tmp_path: Path) -> None:

@@ -19,6 +19,19 @@ if TYPE_CHECKING:
     from weave_async.export.making import Export, Wanted
 
 _PAIRS, _FILES = "Pairs", "Files"
+_LIKE_A_FILE = {
+    ".json",
+    ".ndjson",
+    ".tsv",
+    ".gz",
+    ".zst",
+    ".zip",
+    ".arrow",
+    ".xlsx",
+    ".yaml",
+    ".md",
+}
+"""Endings that nobody gives a folder."""
 _STDOUT = Path("-")
 
 
@@ -232,6 +245,12 @@ def _write_dataset(run: Path, wanted: Wanted, output: Path | None, to: To | None
             _say(reviewed)
         return
     kind = making.SUFFIXES.get(output.suffix.lower())
+    if output.suffix.lower() in _LIKE_A_FILE and not output.is_dir():
+        known = ", ".join(making.SUFFIXES)
+        raise UsageError(
+            f"-o {output}: a file ends with {known}, and any other name is a folder's; "
+            f"{output.suffix} is neither"
+        )
     is_file, default = kind is not None, kind or "parquet"
     chosen: making.To = to.value if to is not None else default
     if is_file:
@@ -246,7 +265,7 @@ def _told(export: Export, output: Path) -> str:
     counts = export.num_rows
     rows = " and ".join(f"{count} {name}" for name, count in sorted(counts.items()))
     rows = rows if len(counts) > 1 else f"{counts.total()}"
-    lines = [f"{rows} rows in {output}"]
+    lines = [f"{rows} {_noun(counts.total())} in {output}"]
     lines += [f"  left out {count:>7}  {why}" for why, count in (+export.left_out).items()]
     lines += [f"  {reviewed}"] if (reviewed := str(export.rows.applied)) else []
     return "\n".join(lines)
@@ -285,7 +304,11 @@ def _write_lines(
             file.write(line)
             num_rows += 1
     why = "" if num_rows or format is not Format.noise_pairs else ": no noise has changed a text"
-    _say(f"{num_rows} rows in {output}{why}")
+    _say(f"{num_rows} {_noun(num_rows)} in {output}{why}")
+
+
+def _noun(num_rows: int) -> str:
+    return "row" if num_rows == 1 else "rows"
 
 
 def _say(text: str) -> None:

@@ -45,10 +45,12 @@ def merge(
     from weave_async.cli.loop import run_in_loop
     from weave_async.cli.progress import progress_for
     from weave_async.cli.run import drive
-    from weave_async.merging import prepare
+    from weave_async.merging import merging
 
-    run = prepare(shards, output, allow_missing=allow_missing)
-    with progress_for(run) as progress:
+    with (
+        merging(shards, output, allow_missing=allow_missing) as run,
+        progress_for(run) as progress,
+    ):
         summary, exit_code = run_in_loop(drive(run, progress))
     if json:
         print(orjson.dumps(summary.as_dict()).decode())

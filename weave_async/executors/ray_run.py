@@ -15,7 +15,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -30,7 +30,7 @@ from weave_async.executors.shard_folders import ShardFolders
 from weave_async.executors.shard_work import Job
 from weave_async.executors.totals import count_all
 from weave_async.flow.budget import Budget
-from weave_async.merging import prepare
+from weave_async.merging import merging
 from weave_async.metrics.ledger import RunMetrics
 from weave_async.parts.endpoints import endpoints_of
 from weave_async.parts.reading import examples_source_of, refuse_own_source, source_of
@@ -229,27 +229,28 @@ class RayRun:
 
     async def _merge(self) -> RunSummary:
         totals = self.metrics
-        if totals.asked_now == 0 and self._folders.is_merged():
-            run = Run(
-                self.recipe,
-                output_dir=self.folder.path,
-                samples=self._samples,
-                settings=self._settings,
-                allow_network_fs=self._allow_network_fs,
-                only_recalls=True,
-            )
-        else:
-            logger.info("all %d shards have ended: merging them", len(self._shards))
-            self._folders.make_room_for_merge(self._shards)
-            run = await asyncio.to_thread(
-                prepare,
-                self._folders.paths(self._shards),
-                self.folder.path,
-                recipe=self.recipe,
-                settings=self._settings,
-                allow_network_fs=self._allow_network_fs,
-            )
-        async with run:
+        async with AsyncExitStack() as stack:
+            if totals.asked_now == 0 and self._folders.is_merged():
+                run = Run(
+                    self.recipe,
+                    output_dir=self.folder.path,
+                    samples=self._samples,
+                    settings=self._settings,
+                    allow_network_fs=self._allow_network_fs,
+                    only_recalls=True,
+                )
+            else:
+                logger.info("all %d shards have ended: merging them", len(self._shards))
+                self._folders.make_room_for_merge(self._shards)
+                merged = merging(
+                    self._folders.paths(self._shards),
+                    self.folder.path,
+                    recipe=self.recipe,
+                    settings=self._settings,
+                    allow_network_fs=self._allow_network_fs,
+                )
+                run = await asyncio.to_thread(stack.enter_context, merged)
+            await stack.enter_async_context(run)
             self._merged = run
             summary = await run.finish()
         if totals.failed and summary.error is not None:  # those are the answers that it misses

@@ -225,7 +225,7 @@ class _Files:
         """Read without the file's buffer, which would fetch a megabyte for each row."""
         fd = self.open_files[candidate.file].fileno()
         line = os.pread(fd, candidate.num_bytes, candidate.place)
-        return self.rows.read_again(STEMS[candidate.file], line, candidate.place)
+        return self.rows.read_again(line, candidate.place)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from weave_async.records import Endpoint, Sample
 from weave_async.run_rows import ROW_ERRORS, not_ours, rows_in
 from weave_async.rundir import OUTPUTS, RunFolder
 from weave_async.settings import FALLBACK_PROVIDER
+from weave_async.sharding import Shard
 
 Only = Literal["all", "pending", "written"]
 
@@ -44,6 +45,7 @@ def openai_batch(run: Path, only: Only) -> Iterator[bytes]:
         endpoints,
         num_samples=num_samples_asked(folder, recipe),
         examples=examples_source_of(recipe),
+        shard=Shard.told(folder.read_shard()),
     )
     decisions_of(plan, folder)
     apis = {endpoint.name: _api_of(endpoint) for endpoint in endpoints}

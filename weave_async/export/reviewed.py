@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -103,23 +102,23 @@ class ReviewedRows(RunRows):
         """All of one file, whatever became of them."""
         rows = super().written() if stem == "samples" else super().rejected()
         for row in rows:
-            consensus = self._consensus(stem, row)
+            consensus = self._consensus(row)
             if consensus is not None:
                 yield decided(row, consensus)
             elif not self._is_only:
                 yield row
 
-    def read_again(self, stem: Stem, line: bytes, place: int) -> ExportRow:
+    def read_again(self, line: bytes, place: int) -> ExportRow:
         """A row of ``rows_of`` from its line."""
         row = ExportRow.of(line, place)
-        consensus = self._consensus(stem, row)
+        consensus = self._consensus(row)
         return row if consensus is None else decided(row, consensus)
 
-    def _consensus(self, stem: Stem, row: ExportRow) -> Consensus | None:
+    def _consensus(self, row: ExportRow) -> Consensus | None:
         if not (given := self._log.of(row.sample_id)):
             return None
-        digest = sha256(self.line_of(stem, row)).hexdigest()
-        consensus = consensus_of(each for each in given if each.row_sha256 == digest)
+        text_sha256 = row.text_sha256
+        consensus = consensus_of(each for each in given if each.text_sha256 == text_sha256)
         if consensus is not None:
             self.applied.note(row, consensus)
         return consensus

@@ -18,7 +18,7 @@ _RETOLD = (b'{"kind":"open"', b'{"kind":"synced"')
 
 
 def adopt(journals: Iterable[Path], into: Path) -> None:
-    """Make the journal ``into``, which must not be there, of others; each keeps its order.
+    """Make the journal ``into`` of others, each in its order, in place of what is there.
 
     Whoever calls holds the locks of the others: what a crash has torn there is mended first. The
     new journal appears whole, or not at all. Each run of each journal stays one of its own, as the
@@ -37,6 +37,8 @@ def adopt(journals: Iterable[Path], into: Path) -> None:
                 _copy(segment, path_of(part, number), epoch=num_runs + segment.epoch)
             num_runs += last_epoch
         sync_folder(part)
+        if into.exists():
+            _make_empty(into)
         os.rename(part, into)
         sync_folder(into.parent)
 

@@ -97,7 +97,11 @@ def _format_of(path: Path) -> str:
 
 
 def num_samples_asked(folder: RunFolder, recipe: Recipe) -> int | None:
-    """How many the run was told to ask for; ``None`` where that is for the recipe to say."""
+    """How many the run was told to ask for, with all shards; ``None`` where that is for the recipe
+    to say.
+    """
+    if (shard := folder.read_shard()) is not None:
+        return shard["of_samples"]
     manifest = folder.read_manifest()
     if manifest is None or recipe.accept is not None:
         return None

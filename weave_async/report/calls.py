@@ -46,8 +46,15 @@ class Calls:
     begun_at: list[float] = field(default_factory=list)
     endpoints: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     num_answers: int = 0
+    """Of all sellers."""
     notes: list[str] = field(default_factory=list)
     last_s: float = 0.0
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """In and out, of all answers."""
+        found = self.answers.values()
+        return sum(a.input_tokens for a in found), round(sum(sum(a.output_tokens) for a in found))
 
 
 def read_calls(journal: Path) -> Calls:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from weave_async.metrics.wilson import wilson
 from weave_async.report.reading import Reading
+from weave_async.report.told import count_in
 
 MOST_LOSSES = 40
 MOST_REASONS, MOST_MODELS, MOST_ATTRIBUTES, MOST_VALUES = 60, 40, 12, 20
@@ -83,7 +83,7 @@ def steps_of(run: Reading) -> list[Step]:
     order of the journey. They add up: each loss is what the line before has more.
     """
     tally = run.tally
-    pending = _count(run.manifest, "pending") if run.is_finished else 0
+    pending = count_in(run.manifest, "pending") if run.is_finished else 0
     asked = tally.total + pending
     steps = [Step("Asked" if run.is_finished else "Ended so far", asked, asked, False, asked)]
     left = asked
@@ -185,8 +185,3 @@ def _groups(counts: Mapping[str, Counter[str]]) -> list[Group]:
         for name, each in counts.items()
     ]
     return sorted(groups, key=lambda group: (-group.total, group.name))
-
-
-def _count(told: Mapping[str, Any], name: str) -> int:
-    value = told.get(name)
-    return value if isinstance(value, int) and value >= 0 else 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from weave_async.errors import UsageError
 from weave_async.report.page import page_of
 from weave_async.report.reading import read_run
+from weave_async.report.reviews import reviews_of
 from weave_async.report.side_by_side import SideBySide, side_by_side
 from weave_async.report.view import RunView
 from weave_async.rundir import RunFolder, replace_file
@@ -33,8 +34,7 @@ def make_report(
     _refuse_files_of_runs(target, paths)
     labels = [""] if other is None else ["A", "B"]
     views = [
-        RunView(read_run(path, num_samples=num_samples, seed=seed), label)
-        for path, label in zip(paths, labels, strict=True)
+        _view_of(path, label, num_samples, seed) for path, label in zip(paths, labels, strict=True)
     ]
     comparison: SideBySide | None = None
     if other is not None:
@@ -46,6 +46,11 @@ def make_report(
     made_at = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     replace_file(target, page_of(views, made_at=made_at, comparison=comparison).encode())
     return target
+
+
+def _view_of(path: Path, label: str, num_samples: int, seed: int) -> RunView:
+    reading = read_run(path, num_samples=num_samples, seed=seed)
+    return RunView(reading, label, reviews_of(path, reading.notes))
 
 
 def _default_for(paths: list[Path]) -> Path:

@@ -29,6 +29,7 @@ from weave_async.visible import visible
 
 _SECTIONS = {
     "funnel": "From asked to written",
+    "reviews": "Reviews",
     "samples": "Samples",
     "diversity": "Diversity",
     "bias": "Bias",
@@ -53,6 +54,8 @@ def page_of(views: Sequence[RunView], *, made_at: str, comparison: SideBySide | 
     style, script = _own("page.css"), _own("page.js")
     rows = [{**row, "run": view.label} for view in views for row in view.run.rows]
     compared = {"compared": "Side by side"} if comparison is not None else {}
+    has_reviews = any(view.reviews is not None for view in views)
+    left_out = () if has_reviews else ("reviews",)
     return environment.from_string(_own("page.html")).render(
         policy=_policy(style, script),
         style=Markup(style),  # noqa: S704 - ours
@@ -60,7 +63,8 @@ def page_of(views: Sequence[RunView], *, made_at: str, comparison: SideBySide | 
         title=" and ".join(view.title for view in views),
         views=views,
         notes=list(_notes(views)),
-        sections=(compared | _SECTIONS).items(),
+        sections=[each for each in (compared | _SECTIONS).items() if each[0] not in left_out],
+        has_reviews=has_reviews,
         cards=cards_of,
         comparison=comparison,
         plots=_plots(views, comparison),
@@ -102,7 +106,8 @@ def cards_of(view: RunView) -> Iterator[Card]:
         remark = f"{words.number(rate)} answers/s" if is_all else "in the last session"
         yield Card("Time", words.duration(view.elapsed_s), remark)
     if view.cost_usd is not None:
-        yield Card("Cost", words.usd(view.cost_usd), "by list price")
+        price = "by list price" + (", last session" if view.num_recalled else "")
+        yield Card("Cost", words.usd(view.cost_usd), price)
 
 
 def _notes(views: Sequence[RunView]) -> Iterator[str]:
@@ -141,21 +146,31 @@ def _samples_in_words(views: Sequence[RunView]) -> str:
 
 def _cost_in_words(view: RunView) -> str:
     written = view.run.tally.num_ended["written"]
-    tokens = f"{view.input_tokens:,} tokens in and {view.output_tokens:,} out, of all answers"
-    each = (
-        f"; {view.input_tokens / written:,.0f} in and {view.output_tokens / written:,.0f} out for "
-        "each written row"
-        if written
-        else ""
-    )
+    told = [f"{view.input_tokens:,} tokens in and {view.output_tokens:,} out, of all answers."]
+    num_questions, (asked, answered) = view.run.questions.num_answers, view.run.questions.tokens
+    if num_questions:
+        told.append(
+            f"Judges and other stages asked models {num_questions:,} times: {asked:,} tokens in "
+            f"and {answered:,} out."
+        )
+    if written:
+        each = [
+            f"{tokens / written:,.0f}"
+            for tokens in (view.input_tokens + asked, view.output_tokens + answered)
+        ]
+        told.append(f"For each written row, {each[0]} in and {each[1]} out.")
+    return " ".join([_price_in_words(view, written), *told])
+
+
+def _price_in_words(view: RunView, written: int) -> str:
     if view.cost_usd is None:
-        return f"{tokens}{each}. There is no list price for these models."
+        return "There is no list price for these models."
     price = f"By list price {words.usd(view.cost_usd)}"
     if view.num_recalled:
         price += " for the last session"
     elif written:
         price += f", {words.usd(view.cost_usd / written)} for each written row"
-    return f"{price}. {tokens}{each}."
+    return f"{price}."
 
 
 def _speed_in_words(view: RunView) -> str:

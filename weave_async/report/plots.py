@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from weave_async.pictures import styled, svg_of
 from weave_async.report import plots_of_figures, plots_of_time
-from weave_async.report.drawing import DPI, dark
+from weave_async.report.drawing import DPI, WIDTH_IN, dark
 from weave_async.report.side_by_side import SideBySide
 from weave_async.report.view import RunView
 
@@ -30,6 +30,7 @@ class Plot:
     dark: str
     width: int
     height: int
+    is_wide: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ _KINDS = (
     _Kind(
         "speed",
         "Latency and throughput over time",
-        "Time is cut into slices. Dashed lines across are where a session of the run began; time "
+        "Time is cut into slices. Dashed upright lines are where a session of the run began; time "
         "between sessions is left out.",
         plots_of_time.speed_figure,
     ),
@@ -113,6 +114,7 @@ def _plot(section: str, label: str, title: str, how_to_read: str, figure: Figure
         dark=_address(dark(svg)),
         width=round(DPI * width_in),
         height=round(DPI * height_in),
+        is_wide=width_in > WIDTH_IN,
     )
 
 

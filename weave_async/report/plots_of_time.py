@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from weave_async.report.drawing import (
     BACK,
@@ -46,15 +47,19 @@ def speed_figure(view: RunView) -> Figure | None:
         _draw_tokens(axes[-1], slices)
     unit, per = _unit_of(slices.edges_s[-1])
     axes[-1].set_xlabel(f"Time since the first call ({unit})")
+    last_s = float(slices.edges_s[-1])
+    places = [per * tick for tick in MaxNLocator(8).tick_values(0, last_s / per)]
+    axes[-1].xaxis.set_major_locator(FixedLocator(places))
     axes[-1].xaxis.set_major_formatter(lambda value, _: f"{value / per:,.4g}")
-    axes[-1].set_xlim(0, slices.edges_s[-1])
+    axes[-1].set_xlim(0, last_s)
     return figure
 
 
 def _draw_latency(axis: Axes, slices: Slices) -> None:
     at_s = slices.middles_s
-    axis.plot(at_s, slices.p95_s, "--", color=SECOND, linewidth=1.4, label="p95")
-    axis.plot(at_s, slices.p50_s, "-", color=FIRST, linewidth=1.6, label="p50 (median)")
+    # With dots: a slice whose neighbours are empty has no line.
+    axis.plot(at_s, slices.p95_s, "v--", color=SECOND, lw=1.4, ms=2.5, label="p95")
+    axis.plot(at_s, slices.p50_s, "o-", color=FIRST, lw=1.6, ms=2.5, label="p50 (median)")
     known = slices.p95_s[np.isfinite(slices.p95_s)]
     if known.max() > SPREAD * np.median(known) > 0:
         axis.set_yscale("log")

@@ -35,6 +35,8 @@ class Reading:
     recipe: str = ""
     tally: Tally = field(default_factory=Tally)
     calls: Calls = field(default_factory=Calls)
+    questions: Calls = field(default_factory=Calls)
+    """What judges and other stages have asked models."""
     rows: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     is_finished: bool = False
@@ -69,6 +71,9 @@ def read_run(path: Path, *, num_samples: int, seed: int = 0) -> Reading:
     if folder.journal.is_dir():
         found.calls = read_calls(folder.journal)
         found.notes += found.calls.notes
+    if folder.consultations.is_dir():
+        found.questions = read_calls(folder.consultations)
+        found.notes += found.questions.notes
     if not found.is_finished and found.calls.num_answers:
         found.notes.append(
             f"{found.tally.total:,} samples have ended; {found.calls.num_answers:,} answers are "
@@ -196,7 +201,7 @@ def _shown_rows(
                         yield row
     if num_odd:
         found.notes.append(
-            f"{num_odd:,} rows could be counted, but not shown: their edits are not of their texts"
+            f"{num_odd:,} rows are counted, but cannot be shown: their edits are not of their texts"
         )
 
 

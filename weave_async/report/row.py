@@ -22,6 +22,7 @@ ENDINGS: Mapping[str, Ending] = {
 """By the file's stem."""
 ROW_ERRORS = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 """What reading a row raises when it is none of ours."""
+NO_ANSWER, NOT_TOLD = "no answer", "not told"
 MAX_NAME_CHARS, MAX_DETAIL_CHARS = 120, 400
 MAX_TURNS, MAX_ATTRIBUTES, MAX_VERDICTS = 40, 20, 20
 MAX_CHANGES = 400
@@ -42,7 +43,6 @@ class ReportRow:
     finish_reason: str
     attributes: Mapping[str, str]
     num_words: int
-    is_noisy: bool
     row: Mapping[str, Any]
 
     @classmethod
@@ -69,10 +69,9 @@ class ReportRow:
             why=why,
             model=_name(lineage["model"]),
             endpoint=_name(lineage.get("endpoint", "")),
-            finish_reason=_name(finish_reason or "none"),
+            finish_reason=_name(finish_reason or (NOT_TOLD if is_answered else NO_ANSWER)),
             attributes=dict(_categories(lineage.get("attributes", {}))),
             num_words=len(words_of(last["content"])) if is_answered else 0,
-            is_noisy=any(edit["changes"] for edit in lineage.get("noise", ())),
             row=row,
         )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from weave_async.comparison import Comparison, Figure, Kind, Line, compare
 from weave_async.errors import InputError, RunFolderError
 from weave_async.metrics.bias.intervals import Estimate
-from weave_async.report.words import UNKNOWN, shown
+from weave_async.report.words import UNKNOWN, points, shown
 
 UNITS = {"usd": ", $", "seconds": ", s"}
 
@@ -120,7 +120,8 @@ def _cell(
 
 
 def _signed(value: float, kind: Kind, is_change: bool) -> str:
-    text = shown(abs(value), kind)
+    is_difference = is_change and kind == "share"  # of two shares, not a part of either
+    text = points(abs(value)) if is_difference else shown(abs(value), kind)
     if value < 0:
         return f"−{text}"
     return f"+{text}" if is_change and value > 0 else text

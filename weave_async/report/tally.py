@@ -32,8 +32,8 @@ class BoundedCounter(Counter[tuple[str, ...]]):
 class Tally:
     """``whys`` counts rejections by stage, rule and reason; ``errors`` failures by their error.
 
-    ``by_model`` and ``by_attribute`` count endings; so do ``by_finish_reason`` and
-    ``by_endpoint``. ``num_words`` has a histogram of the answers' words for each ending.
+    ``by_model``, ``by_finish_reason`` and ``by_attribute`` count endings. ``num_words`` has a
+    histogram of the answers' words for each ending.
     """
 
     num_ended: Counter[Ending] = field(default_factory=Counter)
@@ -46,7 +46,6 @@ class Tally:
     varied_attributes: set[str] = field(default_factory=set)
     """Those with too many values to tell."""
     num_words: dict[Ending, NDArray[np.int64]] = field(default_factory=dict)
-    num_noisy: int = 0
 
     @property
     def total(self) -> int:
@@ -59,7 +58,6 @@ class Tally:
     def count(self, row: ReportRow) -> None:
         ending = row.ending
         self.num_ended[ending] += 1
-        self.num_noisy += row.is_noisy
         self.by_model.add(row.model, ending)
         self.by_finish_reason.add(row.finish_reason, ending)
         if ending == "rejected":

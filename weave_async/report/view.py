@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from weave_async.report import funnel, measures, speed
+from weave_async.report import accounts, funnel, measures, speed
 from weave_async.report.reading import Reading
+from weave_async.review.results import Results
 from weave_async.visible import cut
 
 _STATUS = {
@@ -47,15 +48,11 @@ class RunView:
 
     run: Reading
     label: str = ""
+    reviews: Results | None = None
 
     @property
     def title(self) -> str:
         return f"{self.label}: {self.run.name}" if self.label else self.run.name
-
-    @property
-    def key(self) -> str:
-        """What ids on the page begin with."""
-        return self.label.lower() or "run"
 
     @property
     def status(self) -> tuple[str, str, str]:
@@ -110,22 +107,22 @@ class RunView:
         return measures.bias_of(self.run)
 
     @cached_property
-    def stages(self) -> list[measures.StageTime]:
-        return measures.stages_of(self.run)
+    def stages(self) -> list[accounts.StageTime]:
+        return accounts.stages_of(self.run)
 
     @cached_property
     def rules(self) -> list[tuple[str, funnel.Share]]:
         """What each has rejected of what it has judged."""
-        rules = measures.rules_of(self.run)
+        rules = accounts.rules_of(self.run)
         return [(rule.name, funnel.Share(rule.rejected, rule.judged)) for rule in rules]
 
     @cached_property
-    def noise(self) -> list[measures.NoiseCount]:
-        return measures.noise_of(self.run)
+    def noise(self) -> list[accounts.NoiseCount]:
+        return accounts.noise_of(self.run)
 
     @cached_property
-    def spent(self) -> list[measures.Spent]:
-        return measures.spent_by(self.run)
+    def spent(self) -> list[accounts.Spent]:
+        return accounts.spent_by(self.run)
 
     @cached_property
     def latencies(self) -> list[speed.Latencies]:
@@ -166,28 +163,28 @@ class RunView:
 
     @property
     def cost_usd(self) -> float | None:
-        return measures.amount_in(self.run, "cost_usd")
+        return accounts.amount_in(self.run, "cost_usd")
 
     @property
     def elapsed_s(self) -> float | None:
-        return measures.amount_in(self.run, "elapsed_s")
+        return accounts.amount_in(self.run, "elapsed_s")
 
     @property
     def seed(self) -> int | None:
-        seed = measures.amount_in(self.run, "seed")
+        seed = accounts.amount_in(self.run, "seed")
         return None if seed is None else int(seed)
 
     @property
     def num_recalled(self) -> int:
-        return int(measures.amount_in(self.run, "recalled") or 0)
+        return int(accounts.amount_in(self.run, "recalled") or 0)
 
     @property
     def cautions(self) -> list[str]:
-        return measures.texts_in(self.run, "cautions")
+        return accounts.texts_in(self.run, "cautions")
 
     @property
     def idle_rules(self) -> list[str]:
-        return measures.texts_in(self.run, "idle_rules")
+        return accounts.texts_in(self.run, "idle_rules")
 
     @property
     def output_tokens(self) -> int:

@@ -25,6 +25,11 @@ def percent(share: float | None) -> str:
     return f"{100 * share:.1f} %" if not 0 < abs(share) < 0.0005 else f"{100 * share:.2g} %"
 
 
+def points(share: float) -> str:
+    """A difference of two shares, in percentage points."""
+    return f"{100 * share:.1f} points" if not 0 < share < 0.0005 else f"{100 * share:.2g} points"
+
+
 def number(value: float | None) -> str:
     """To three or four digits that count."""
     if value is None:
@@ -38,7 +43,8 @@ def number(value: float | None) -> str:
 def seconds(value: float | None) -> str:
     if value is None:
         return UNKNOWN
-    return f"{value:,.2f}" if value >= 0.1 or value == 0 else f"{value:.4f}"
+    decimals = 1 if value >= 100 else 2 if value >= 10 else 3 if value >= 0.001 or not value else 6
+    return f"{value:,.{decimals}f}"
 
 
 def duration(value_s: float | None) -> str:

@@ -7,9 +7,8 @@ shown more often than others does not count for more.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from hashlib import sha256
 
 from weave_async.consensus import Consensus, consensus_of
 from weave_async.review.strata import Landscape
@@ -43,20 +42,20 @@ class Decided:
     ) -> Decided:
         """Reads all rows, twice. ``on_row`` is told how many were read so far."""
         landscape = Landscape()
-        for _, row in _all(rows):
+        for row in _all(rows):
             landscape.see(row)
             on_row(landscape.num_rows)
         landscape.survey()
         num_rows_in = Counter[str]()
         found = list[DecidedRow]()
         verdicts = list[HumanVerdict]()
-        for stem, row in _all(rows):
+        for row in _all(rows):
             stratum = landscape.name_of(row)
             num_rows_in[stratum] += 1
             on_row(landscape.num_rows + num_rows_in.total())
             if not (given := log.of(row.sample_id)):
                 continue
-            current = _current(rows, stem, row, given)
+            current = [verdict for verdict in given if verdict.text_sha256 == row.text_sha256]
             if (consensus := consensus_of(current)) is not None:
                 found.append(DecidedRow(row, stratum, consensus))
             verdicts += current
@@ -64,13 +63,6 @@ class Decided:
         return cls(tuple(found), num_rows_in, tuple(verdicts), num_outdated)
 
 
-def _all(rows: RunRows) -> Iterator[tuple[str, ExportRow]]:
-    yield from (("samples", row) for row in rows.written())
-    yield from (("rejected", row) for row in rows.rejected())
-
-
-def _current(
-    rows: RunRows, stem: str, row: ExportRow, given: Iterable[HumanVerdict]
-) -> list[HumanVerdict]:
-    digest = sha256(rows.line_of(stem, row)).hexdigest()
-    return [verdict for verdict in given if verdict.row_sha256 == digest]
+def _all(rows: RunRows) -> Iterator[ExportRow]:
+    yield from rows.written()
+    yield from rows.rejected()

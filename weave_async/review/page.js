@@ -12,7 +12,7 @@ const actions = {
   accept: () => decide("accept"),
   skip: () => decide("skip"),
   undo: () => send("/undo", {}),
-  reject: () => open(rejecting, rejecting.querySelector("fieldset")),
+  reject: () => open(rejecting, document.getElementById("reason")),
   edit: () => open(editing, document.getElementById("edited")),
   cancel: close,
 };
@@ -34,8 +34,8 @@ function close() {
 }
 
 function decide(decision, more = {}) {
-  const { sampleId, rowSha256 } = row.dataset;
-  return send("/verdict", { sample_id: sampleId, row_sha256: rowSha256, decision, ...more });
+  const { sampleId, textSha256 } = row.dataset;
+  return send("/verdict", { sample_id: sampleId, text_sha256: textSha256, decision, ...more });
 }
 
 // A decision counts once the server has said that it is on the disk; only then the page goes on.
@@ -78,12 +78,18 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     return editing.requestSubmit();
   }
-  if (isTyping(event.target) || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-  if (rejecting && !rejecting.hidden && /^[1-9]$/.test(event.key)) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  const isEmpty = rejecting && !document.getElementById("reason").value;
+  if (rejecting && !rejecting.hidden && isEmpty && /^[1-9]$/.test(event.key)) {
     const reason = rejecting.querySelectorAll("[data-reason]")[Number(event.key) - 1];
-    if (reason) reason.click();
+    if (reason) {
+      event.preventDefault();
+      reason.click();
+    }
     return;
   }
+  // While a form is open, a letter belongs to it, wherever the focus is: it decides nothing.
+  if (isTyping(event.target) || [editing, rejecting].some((form) => form && !form.hidden)) return;
   const wanted = KEYS[event.key.toLowerCase()];
   const button = wanted && document.querySelector(`.actions button[data-do=${wanted}]`);
   if (button && !button.disabled) {

@@ -99,7 +99,7 @@ class Pages:
             "row.html",
             frame,
             sample_id=row.sample_id,
-            row_sha256=given.row_sha256,
+            text_sha256=given.text_sha256,
             rejection=row.rejection,
             title=stratum.title,
             why=stratum.why,

@@ -10,7 +10,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import blake2b, sha256
+from hashlib import blake2b
 from itertools import chain
 
 from weave_async.errors import InputError
@@ -42,7 +42,7 @@ class ShownRow:
 
     queued: QueuedRow
     row: ExportRow
-    row_sha256: str
+    text_sha256: str
 
 
 class ReviewQueue:
@@ -96,8 +96,8 @@ class ReviewQueue:
         sample_id = verdict.sample_id
         if sample_id not in self._digests:
             queued = self.find(sample_id)
-            self._digests[sample_id] = self.read(queued).row_sha256 if queued is not None else ""
-        return self._digests[sample_id] == verdict.row_sha256
+            self._digests[sample_id] = self.read(queued).text_sha256 if queued is not None else ""
+        return self._digests[sample_id] == verdict.text_sha256
 
     def read(self, queued: QueuedRow) -> ShownRow:
         """Raises ``InputError`` where the file is not as it was when the queue was made."""
@@ -113,7 +113,7 @@ class ReviewQueue:
             raise not_ours(f"{path}, at byte {queued.place},", error) from error
         if row.sample_id != queued.sample_id:
             raise InputError(f"{path} was written anew: start the review again")
-        return ShownRow(queued, row, sha256(line).hexdigest())
+        return ShownRow(queued, row, row.text_sha256)
 
     def _all(self) -> Iterator[ExportRow]:
         for population in self._populations:

@@ -36,7 +36,7 @@ class Decided:
     """What a browser sends."""
 
     sample_id: str
-    row_sha256: str
+    text_sha256: str
     decision: str
     reason: str | None = None
     edited: str | None = None
@@ -95,7 +95,7 @@ class Review:
     def standing(self, reviewer: str, given: ShownRow) -> HumanVerdict | None:
         """What that person has said of the row as it is now."""
         verdict = self.log.standing.get((reviewer, given.row.sample_id))
-        return verdict if verdict and verdict.row_sha256 == given.row_sha256 else None
+        return verdict if verdict and verdict.text_sha256 == given.text_sha256 else None
 
     def results(self) -> Results:
         """Takes seconds where there are very many rows."""
@@ -108,7 +108,7 @@ class Review:
     def decide(self, reviewer: str, decided: Decided) -> None:
         """Return once it is durable. Raises ``RefusedDecision``, or ``StorageError``."""
         given = self.find(decided.sample_id)
-        if given is None or given.row_sha256 != decided.row_sha256:
+        if given is None or given.text_sha256 != decided.text_sha256:
             raise RefusedDecision("The row is not in the run any more: load the page anew.")
         self._writer.record(
             HumanVerdict(
@@ -118,7 +118,7 @@ class Review:
                 decision=_decision_in(decided),
                 reason=_reason_in(decided),
                 edited=_edited_in(decided, given.row.completion),
-                row_sha256=given.row_sha256,
+                text_sha256=given.text_sha256,
                 stratum=given.queued.stratum.name,
             )
         )

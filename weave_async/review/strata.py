@@ -7,8 +7,9 @@ which people find more are shown more often.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -25,6 +26,11 @@ RARE_SHARE = 0.02
 """A value that fewer of the rows have is rare."""
 LEAST_AGREEMENT = 0.75
 """Judges that agree less are at odds: apart by more than a quarter of their scale."""
+MOST_TIES = 2
+"""So many times as many rows as were meant to be near may be, where many have the same score."""
+NOTHING_NEAR = -1.0
+MOST_APART = 0.5
+"""Draws that differ by more of the highest are at odds: 5 and 2 are, 5 and 3 are not."""
 MOST_VALUES = 200
 """A column with more values than this, as an id, has no rare ones: all are."""
 
@@ -48,14 +54,14 @@ class Stratum:
 
 
 _WRITTEN = {
-    "disagreement": (4, "Its judges, or a judge and a rule, do not agree."),
+    "disagreement": (4, "Its judges do not agree."),
     "repaired": (3, "A rule had rejected an earlier answer, and a model has mended it."),
     "near a threshold": (3, "It was accepted, but only just."),
     "rare": (2, "Few rows of the run have this."),
     "others": (2, "Drawn at random from the accepted rows that nothing sets apart."),
 }
 _REJECTED = {
-    "disagreement": (4, "A judge and the rules do not agree."),
+    "disagreement": (4, "Its judges do not agree, or a judge passed what a rule rejected."),
     "near a threshold": (3, "It was rejected, but only just."),
 }
 _REJECTED_BY = (1, "Drawn at random from what this rule has rejected.")
@@ -95,7 +101,7 @@ class Landscape:
         """All rows were seen."""
         for rule, margins in self._margins.items():
             margins.sort()
-            self._near[rule] = margins[int(NEAR_SHARE * (len(margins) - 1))]
+            self._near[rule] = _nearest_of(margins)
         self._margins.clear()
 
     def name_of(self, row: ExportRow) -> str:
@@ -118,13 +124,14 @@ class Landscape:
             for rule, passed, evidence in _verdicts_of(row)
             if _is_of_a_judge(evidence)
         }
-        # What a judge rejects has passed the rules before it, or it would not have been asked.
-        if by in judged or any(passed for passed, _ in judged.values()):
+        is_overruled = any(passed for rule, (passed, _) in judged.items() if rule != by)
+        if is_overruled or any(_is_at_odds(evidence) for _, evidence in judged.values()):
             return "disagreement"
         return "near a threshold" if self._is_near(row) else f"by {by}"
 
     def _is_near(self, row: ExportRow) -> bool:
-        return any(margin <= self._near.get(rule, -1.0) for rule, margin in _margins_of(row))
+        near = self._near
+        return any(m <= near.get(rule, NOTHING_NEAR) for rule, m in _margins_of(row))
 
     def rare_values(self, row: ExportRow) -> list[str]:
         """As ``tone: angry``."""
@@ -172,13 +179,37 @@ def _margins_of(row: ExportRow) -> Iterable[tuple[str, float]]:
             yield rule, abs(score - bound)
 
 
+def _nearest_of(margins: Sequence[float]) -> float:
+    """Up to which margin a row is near, of all in rising order: about a tenth are. Of scores that
+    many rows share, as a judge's from 1 to 5, those at that margin count only if they are few.
+    """
+    num = max(1, round(NEAR_SHARE * len(margins)))
+    near = margins[num - 1]
+    if bisect_right(margins, near) <= MOST_TIES * num:
+        return near
+    nearer = bisect_left(margins, near)
+    return margins[nearer - 1] if nearer else NOTHING_NEAR
+
+
 def _is_of_a_judge(evidence: Mapping[str, Any]) -> bool:
     """A model was asked: its verdict has scores, or says who won."""
     return "scores" in evidence or "inconsistent" in evidence
 
 
 def _is_at_odds(evidence: Mapping[str, Any]) -> bool:
+    """Judges, or the same one asked again, that say very different things."""
     agreement, inconsistent = evidence.get("agreement"), evidence.get("inconsistent")
     if isinstance(agreement, int | float) and agreement < LEAST_AGREEMENT:
         return True
-    return isinstance(inconsistent, int) and inconsistent > 0
+    if isinstance(inconsistent, int) and inconsistent > 0:
+        return True
+    draws = _draws_in(evidence.get("scores"))
+    return len(draws) > 1 and max(draws) - min(draws) > MOST_APART * abs(max(draws))
+
+
+def _draws_in(scores: Any) -> list[float]:
+    """All scores, where they are by judge, as a judge's evidence has them."""
+    if not isinstance(scores, dict):
+        return []
+    lists = [each for each in scores.values() if isinstance(each, list)]
+    return [score for each in lists for score in each if isinstance(score, int | float)]
