@@ -29,7 +29,8 @@ class Account:
         self.num_workers = num_workers
         self.sent: list[tuple[float, int, int]] = []
         """When, by whom, and of how many tokens."""
-        self.granted: list[tuple[float, Grant]] = []
+        self.granted: list[tuple[float, float]] = []
+        """When, and how many requests; negative where they came back."""
         self.lessor: Lessor | None = Lessor(limits, num_workers)
         self.cut_off: set[int] = set()
         self._workers: dict[int, asyncio.Task[None]] = {}
@@ -44,10 +45,11 @@ class Account:
             raise LessorUnreachableError
         if ask.worker in self.cut_off:
             await asyncio.Event().wait()
+        self.granted.append((_now_s(), -ask.requests_unused))
         grant = await lessor.lease(ask)
         if lessor is not self.lessor:
             raise LessorUnreachableError
-        self.granted.append((_now_s(), grant))
+        self.granted.append((_now_s(), grant.requests))
         await asyncio.sleep(0.001)
         return grant
 
@@ -108,7 +110,7 @@ class Account:
 
     @property
     def most_granted(self) -> float:
-        return self.most_in_a_window([(at_s, float(g.requests)) for at_s, g in self.granted])
+        return self.most_in_a_window(self.granted)
 
 
 def _now_s() -> float:
@@ -153,6 +155,25 @@ def test_tokens_are_shared_too_and_large_requests_do_not_starve() -> None:
     account = run_account(lambda: Account(Limits(6000, 60_000), 3), scenario)
     assert 55_000 <= account.most_tokens_sent <= 60_000 + 2000  # part of one request, as a bucket
     assert sum(1 for _, worker, _ in account.sent if worker == 1) >= 20
+
+
+@pytest.mark.parametrize(
+    ("limits", "num_workers", "per_minute"),
+    [(Limits(6000, 600_000), 16, 2000), (Limits(600), 50, 600), (Limits(60), 20, 60)],
+)
+def test_many_workers_take_turns_and_leave_nothing_unused(
+    limits: Limits, num_workers: int, per_minute: int
+) -> None:
+    async def scenario(account: Account) -> None:
+        for worker in range(num_workers):
+            account.start(worker, lambda: 300)
+        await asyncio.sleep(90)
+
+    account = run_account(lambda: Account(limits, num_workers), scenario)
+    assert 0.96 * per_minute <= account.most_sent <= per_minute
+    late = [worker for at_s, worker, _ in account.sent if at_s > 30]
+    by_worker = [late.count(worker) for worker in range(num_workers)]
+    assert max(by_worker) - min(by_worker) <= 2
 
 
 def test_what_one_worker_does_not_need_the_others_get() -> None:

@@ -56,7 +56,8 @@ class Ask:
     """What a worker wants of the limits, and what else the lessor is to know of it.
 
     ``first_tokens`` are those of the next request, which is of no use without all of them.
-    ``tokens_owed`` have been used beyond what was granted; negative, they were not used.
+    ``tokens_owed`` have been used beyond what was granted; negative, they were not used, as were
+    ``requests_unused``.
     ``share`` is the pace that refusals have left, ``rest_s`` how long the endpoint wants to be left
     alone. One that ``is_cut_off`` uses its own part, and is granted nothing.
     """
@@ -67,6 +68,7 @@ class Ask:
     tokens: float = 0.0
     first_tokens: float = 0.0
     tokens_owed: float = 0.0
+    requests_unused: float = 0.0
     share: float = 1.0
     rest_s: float = 0.0
     is_cut_off: bool = False
@@ -164,10 +166,13 @@ class LeasedBucket:
             self._own.rest_until(until_s)
 
     def receive(self, amount: float) -> None:
-        """What is left of an earlier grant still lapses when it would have."""
-        if self.granted <= 0:
-            self._granted, self._lapses_at_s = min(self._granted, 0.0), _now_s() + GRANT_LASTS_S
         self._granted += amount
+        self._lapses_at_s = _now_s() + GRANT_LASTS_S
+
+    def hand_back(self) -> float:
+        """What was granted and has not been used, which is gone here; negative if it was more."""
+        unused, self._granted = self.granted, 0.0
+        return unused
 
     def fall_back(self) -> None:
         """Go on at an even part of the limit, from nothing: the first of it has to come in."""
@@ -250,28 +255,29 @@ class Lease:
                 await self._wait_for_want()
 
     def _next_ask(self, now_s: float) -> Ask:
+        """Hand back what is left, and ask for all that waits: so nothing is held for long."""
         owed, self.tokens_owed = self.tokens_owed, 0.0
-        requests, tokens, first_tokens = 0, 0.0, 0.0
+        unused = 0.0
+        if self.requests is not None:
+            unused = self.requests.hand_back()
+        if self.tokens is not None:
+            owed -= self.tokens.hand_back()
+        requests, first_tokens = 0, 0.0
         if self._wanted.is_set() and not self.is_cut_off:
-            num_waiting = max(1, 0 if self._line is None else self._line.num_waiting)
-            requests = num_waiting
-            if self.requests is not None:
-                requests = max(0, math.ceil(num_waiting - self.requests.granted))
-            if self.tokens is not None:
-                granted, first = self.tokens.granted, self.tokens.wanted
-                tokens = max(0.0, num_waiting * first - granted)
-                first_tokens = max(0.0, first - granted)
+            requests = max(1, 0 if self._line is None else self._line.num_waiting)
+            first_tokens = 0.0 if self.tokens is None else self.tokens.wanted
         self._wanted.clear()
         return Ask(
             self._worker,
             self._limits,
-            requests,
-            tokens,
-            first_tokens,
-            owed,
-            self.share,
-            max(0.0, self.rests_until_s - now_s),
-            self.is_cut_off,
+            requests=requests,
+            tokens=requests * first_tokens,
+            first_tokens=first_tokens,
+            tokens_owed=owed,
+            requests_unused=unused,
+            share=self.share,
+            rest_s=max(0.0, self.rests_until_s - now_s),
+            is_cut_off=self.is_cut_off,
         )
 
     def _receive(self, grant: Grant) -> None:

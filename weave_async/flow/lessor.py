@@ -8,10 +8,11 @@ was started again has heard nobody yet, and so begins with nothing to grant.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Collection
 
 from weave_async.flow.bucket import Bucket
-from weave_async.flow.leasing import SILENT_AFTER_S, Ask, Grant, Limits
+from weave_async.flow.leasing import GRANT_LASTS_S, SILENT_AFTER_S, Ask, Grant, Limits
 from weave_async.flow.line import Line
 
 SLICE_S = 0.05
@@ -22,13 +23,15 @@ LONGEST_POLL_S = 0.5
 
 
 class _Turn:
-    """An ask that waits for its grant."""
+    """A worker's place in the line, which it keeps from one ask to the next."""
 
-    __slots__ = ("ask", "grant")
+    __slots__ = ("ask", "grant", "granted_at_s", "waiting")
 
     def __init__(self, ask: Ask) -> None:
         self.ask = ask
         self.grant = Grant()
+        self.granted_at_s = 0.0
+        self.waiting: asyncio.Task[None] | None = None
 
 
 class Lessor:
@@ -44,6 +47,7 @@ class Lessor:
         self._requests = None if rpm is None else Bucket(rpm)
         self._tokens = None if tpm is None else Bucket(tpm)
         self._line: Line[_Turn] = Line(self._take, self._undo)
+        self._turns: dict[int, _Turn] = {}
         self._heard_at_s: dict[int, float] = {}
         self._idle: frozenset[int] = frozenset()
         self._paces: dict[int, float] = {}
@@ -54,46 +58,78 @@ class Lessor:
 
     async def lease(self, ask: Ask) -> Grant:
         """A grant as soon as there is one, or an empty one within half a second."""
-        now_s = asyncio.get_running_loop().time()
-        if self._tokens is not None and ask.tokens_owed:
-            self._tokens.take(ask.tokens_owed)
+        self._settle(ask)
         if ask.is_cut_off:
             self._heard_at_s.pop(ask.worker, None)
             return Grant()
+        now_s = _now_s()
         self._heard_at_s[ask.worker] = now_s
         self._paces[ask.worker] = ask.share
         for bucket in self._buckets() if ask.rest_s else ():
             bucket.rest_until(now_s + ask.rest_s)
+        turn = self._turn_of(ask)
         self._line.move_up()
-        if not ask.wants_something:
+        if turn is None or turn.waiting is None:
             return Grant()
-        turn = _Turn(ask)
-        try:
-            async with asyncio.timeout(LONGEST_POLL_S):
-                await self._line.wait(turn, in_front=False)
-        except TimeoutError:
+        await asyncio.wait({turn.waiting}, timeout=LONGEST_POLL_S)
+        if not turn.waiting.done() or self._turns.get(ask.worker) is not turn:
             return Grant()
-        return turn.grant
+        del self._turns[ask.worker]
+        has_lapsed = _now_s() - turn.granted_at_s > GRANT_LASTS_S
+        return Grant() if has_lapsed else turn.grant
 
     def note_idle(self, workers: Collection[int]) -> None:
         """These have nothing to send until they ask again; what is theirs is for the others."""
         self._idle = frozenset(workers)
         self._line.move_up()
 
+    def _turn_of(self, ask: Ask) -> _Turn | None:
+        """Its place in the line: the one that it has, or the last; none if it wants nothing."""
+        turn = self._turns.get(ask.worker)
+        if not ask.wants_something:
+            if turn is not None and turn.waiting is not None:
+                del self._turns[ask.worker]
+                turn.waiting.cancel()
+            return None
+        if turn is None:
+            turn = self._turns[ask.worker] = _Turn(ask)
+            turn.waiting = asyncio.create_task(self._line.wait(turn, in_front=False))
+        turn.ask = ask
+        return turn
+
+    def _settle(self, ask: Ask) -> None:
+        if self._tokens is not None and ask.tokens_owed > 0:
+            self._tokens.take(ask.tokens_owed)
+        elif self._tokens is not None:
+            self._tokens.give_back(-ask.tokens_owed)
+        if self._requests is not None:
+            self._requests.give_back(ask.requests_unused)
+
     def _take(self, turn: _Turn) -> float:
-        self._follow(asyncio.get_running_loop().time())
-        wait_s = max((bucket.wait_s() for bucket in self._buckets()), default=0.0)
-        if wait_s > 0:
+        ask, now_s = turn.ask, _now_s()
+        self._follow(now_s)
+        if now_s - self._heard_at_s.get(ask.worker, -math.inf) >= SILENT_AFTER_S:
+            return 0.0  # it leaves the line with nothing
+        if (wait_s := max((b.wait_s() for b in self._buckets()), default=0.0)) > 0:
             return wait_s
-        ask, requests, tokens = turn.ask, turn.ask.requests, turn.ask.tokens
-        if self._requests is not None and requests:
-            requests = min(requests, max(1, int(SLICE_S * self._requests.rate_per_s)))
-            self._requests.take(requests)
-        if self._tokens is not None and tokens:
-            tokens = min(tokens, max(ask.first_tokens, SLICE_S * self._tokens.rate_per_s))
-            self._tokens.take(tokens)
-        turn.grant = Grant(requests, tokens)
+        turn.granted_at_s = now_s
+        turn.grant = self._slice_for(ask)
+        if self._requests is not None:
+            self._requests.take(turn.grant.requests)
+        if self._tokens is not None:
+            self._tokens.take(turn.grant.tokens)
         return 0.0
+
+    def _slice_for(self, ask: Ask) -> Grant:
+        """As many whole requests as a slice has room for, and one at least."""
+        num = max(1, ask.requests)
+        tokens_each = ask.tokens / num
+        if self._requests is not None:
+            num = min(num, int(SLICE_S * self._requests.rate_per_s))
+        if self._tokens is not None and tokens_each > 0:
+            num = min(num, int(SLICE_S * self._tokens.rate_per_s / tokens_each))
+        num = max(1, num)
+        return Grant(min(num, ask.requests), max(ask.first_tokens, num * tokens_each))
 
     def _undo(self, turn: _Turn) -> None:
         if self._requests is not None:
@@ -144,3 +180,7 @@ class Lessors:
         self._idle = frozenset(workers)
         for lessor in self._lessors.values():
             lessor.note_idle(self._idle)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
