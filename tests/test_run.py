@@ -439,7 +439,10 @@ def test_a_refused_resume_writes_all_that_was_bought_however_much_it_is() -> Non
 
 
 def test_a_part_that_raises_makes_the_run_incomplete(caplog: pytest.LogCaptureFixture) -> None:
-    summary = make(recipe_of(validation=["doubles:explode"]), samples=30)
+    recipe = recipe_of(
+        validation=["doubles:explode"], stages={"workers": 1}
+    )  # each tells it thrice
+    summary = make(recipe, samples=30)
     assert (summary.status, summary.exit_code) == ("incomplete", 1)
     assert summary.rejected_by_reason == {"doubles:explode: raised": 30}
     assert len([r for r in caplog.records if "boom" in r.message]) == 3

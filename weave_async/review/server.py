@@ -88,6 +88,9 @@ def listen(host: str, port: int, *, beyond_loopback: bool) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((str(address), port))
+        listener.listen(
+            MAX_CONNECTIONS
+        )  # a link is told before the server turns to its first request
     except OSError as error:
         listener.close()
         raise RunFolderError(
