@@ -248,6 +248,19 @@ def test_what_was_merged_may_be_made_again(tmp_path: Path) -> None:
     assert (out / "samples.jsonl").read_bytes() == before
 
 
+def test_shards_of_an_endpoint_are_merged_where_nothing_of_it_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_in(tmp_path, endpoint="openai_compatible")
+    shards = shards_of(job, 2)
+    with ScriptedEndpoint() as endpoint:
+        monkeypatch.setenv("WEAVE_ASYNC_BASE_URL", endpoint.base_url)
+        run_all(job, shards)
+    monkeypatch.delenv("WEAVE_ASYNC_BASE_URL")
+    _, out = merged_by(job, shards)
+    assert len((out / "samples.jsonl").read_text().splitlines()) == 40
+
+
 def test_answers_that_were_bought_after_a_merge_are_not_thrown_away(tmp_path: Path) -> None:
     job = job_in(tmp_path)
     shards = shards_of(job, 2)

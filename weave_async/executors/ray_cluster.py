@@ -32,7 +32,7 @@ _WAY_OUT = (
     "See docs/cluster.md; where nobody else can reach it, pass --allow-unauthenticated-cluster"
 )
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-_ACCEPTED, _REFUSED = 0, 77
+_ACCEPTED, _REFUSED, _UNKNOWN = 0, 77, 1
 _PROBE = f"""import sys
 from ray._raylet import GcsClient
 from ray.exceptions import AuthenticationError
@@ -137,13 +137,16 @@ def _uses_token(*, otherwise: bool) -> bool:
 
 
 def _without_token(address: str) -> int:
-    """How a client without a token fares there."""
-    probe = subprocess.run(  # noqa: S603 - our own interpreter, and words of our own
-        [sys.executable, "-c", _PROBE, address],
-        env={**environment_without("RAY_AUTH"), "RAY_AUTH_MODE": "disabled"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        timeout=LONGEST_PROBE_S,
-        check=False,
-    )
+    """How a client without a token fares there; neither so nor so where that cannot be told."""
+    try:
+        probe = subprocess.run(  # noqa: S603 - our own interpreter, and words of our own
+            [sys.executable, "-c", _PROBE, address],
+            env={**environment_without("RAY_AUTH"), "RAY_AUTH_MODE": "disabled"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=LONGEST_PROBE_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return _UNKNOWN
     return probe.returncode

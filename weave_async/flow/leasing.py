@@ -175,12 +175,12 @@ class LeasedBucket:
         return unused
 
     def fall_back(self) -> None:
-        """Go on at an even part of the limit, from nothing: the first of it has to come in."""
+        """Go on at an even part of the limit, from nothing: what is sent first has to come in."""
         self._is_cut_off, self._granted = True, 0.0
         if self._own_limit > 0:
             self._own = Bucket(self._own_limit)
             self._own.set_share(self._share)
-            self._own.take(1)
+            self._own.take(max(1.0, self.wanted))
 
     def come_back(self) -> None:
         self._is_cut_off, self._own = False, None

@@ -171,11 +171,13 @@ def refuse_shared_address(names: Sequence[str], settings: Settings) -> None:
 def endpoints_asked(folder: RunFolder, recipe: Recipe) -> list[Endpoint]:
     """Who was asked last, by the journal: a run may have been sent elsewhere than its recipe says.
 
-    Neither addresses nor keys: nobody is asked now.
+    With the addresses of then, without which some providers cannot be made, and without keys:
+    nobody is asked now.
     """
     segments = list_segments(folder.journal) if folder.journal.is_dir() else []
     mix = segments[-1].opening.get("asks", {}).get("mix", []) if segments else []
-    names = list(segments[-1].opening.get("endpoints", ())) if segments else []
+    sellers = segments[-1].opening.get("endpoints", {}) if segments else {}
+    names = list(sellers)
     if len(names) != len(mix):  # two entries of the mix are one endpoint
         names = [f"{entry.get('provider')}#{number}" for number, entry in enumerate(mix)]
     if not mix:
@@ -190,6 +192,7 @@ def endpoints_asked(folder: RunFolder, recipe: Recipe) -> list[Endpoint]:
             name,
             entry.get("provider"),
             entry.get("model"),
+            base_url=sellers[name].get("address") if name in sellers else None,
             options=entry.get("options") or {},
         )
         for name, entry in zip(names, mix, strict=True)
